@@ -1,0 +1,318 @@
+"""FP32 against INT8 on this machine. Every round is a new process, so that compile time, the first
+image and peak memory are those of a cold start and no round warms up the next."""
+
+import csv
+import importlib.metadata
+import json
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, get_args
+
+import cv2
+import numpy as np
+
+from edgeskin.bundle import Bundle, Precision, open_bundle
+from edgeskin.classifier import Classifier
+from edgeskin.errors import EdgeskinError, PhotoError, SettingError
+from edgeskin.photo import load_photo
+from edgeskin.preprocess import preprocess
+
+WARM_UP = 10
+
+
+@dataclass(frozen=True)
+class Round:
+    """One process's measurements, milliseconds and MB (10^6 bytes).
+
+    compile_ms: bundle read, verified and compiled. first_ms, p50_ms, p95_ms: the network alone, first run
+    and steady. photos_per_second: decode, preprocessing and network, one after another. peak_mb: the
+    process's highest resident memory, None where the system does not tell (Windows).
+    """
+
+    compile_ms: float
+    first_ms: float
+    p50_ms: float
+    p95_ms: float
+    photos_per_second: float
+    peak_mb: float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One precision: its model's bytes (.xml and .bin), the median round, and every round."""
+
+    precision: str
+    model_bytes: int
+    median: Round
+    rounds: tuple[Round, ...]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """FP32 and INT8 on labelled images, each at its own screening threshold.
+
+    recall, specificity: of cancer, by precision (nan without cancers or without benign images).
+    lost: images of cancers that FP32 finds and INT8 does not. p_cancer_difference: |dP(cancer)| at the
+    median, 99 %, 99.9 % and largest. failed: images that could not be read.
+    """
+
+    images: int
+    cancers: int
+    recall: dict[str, float]
+    specificity: dict[str, float]
+    same_class: float
+    p_cancer_difference: dict[str, float]
+    lost: tuple[str, ...]
+    failed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """All of a bench run: speedup is FP32's median steady latency over INT8's."""
+
+    rows: tuple[Row, ...]
+    speedup: float
+    agreement: Agreement | None
+    settings: dict[str, Any]
+    machine: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, ready for ``json.dumps``."""
+        return asdict(self)
+
+
+def run(
+    folder: Path | None, threads: int | None, repeats: int, rounds: int, data: Path | None, split: str | None
+) -> Result:
+    """Measure both precisions in turn. Raises EdgeskinError when a round fails or the data is no good."""
+    bundle = open_bundle(folder)
+    measured: dict[str, list[Round]] = {precision: [] for precision in get_args(Precision)}
+    for _ in range(rounds):
+        for precision, so_far in measured.items():
+            so_far.append(_in_new_process(bundle, precision, threads, repeats))
+    rows = tuple(
+        Row(precision, _model_bytes(bundle, precision), _median(results), tuple(results))
+        for precision, results in measured.items()
+    )
+    latency = {row.precision: row.median.p50_ms for row in rows}
+    classifier = Classifier(bundle, "int8", threads)
+    return Result(
+        rows,
+        latency["fp32"] / latency["int8"],
+        compare(bundle, threads, read_labels(data, split, bundle.manifest.classes)) if data else None,
+        {"repeats": repeats, "rounds": rounds, "threads": classifier.engine.threads, "warm_up": WARM_UP},
+        {
+            "processor": _processor(),
+            "isa": classifier.model.isa,
+            "system": platform.platform(terse=True),
+            "python": platform.python_version(),
+            "bundle_sha256": bundle.sha256,
+            **{name: importlib.metadata.version(name) for name in ("edgeskin", "openvino", "numpy")},
+            "opencv": cv2.__version__,
+        },
+    )
+
+
+def measure(folder: Path, precision: Precision, threads: int | None, repeats: int) -> Round:
+    """One round, in this process."""
+    started = time.perf_counter()
+    classifier = Classifier(folder, precision, threads)
+    compiled = time.perf_counter()
+    photo = _photo()
+    settings = classifier.manifest.preprocessing
+    prepared = preprocess(load_photo(photo, settings.size).image, settings)
+    first = time.perf_counter()
+    classifier.engine.infer(prepared)
+    laps = [time.perf_counter()]
+    for _ in range(WARM_UP + repeats):
+        classifier.engine.infer(prepared)
+        laps.append(time.perf_counter())
+    steady = 1e3 * np.diff(laps)[WARM_UP:]
+    began = time.perf_counter()
+    photos = max(10, repeats // 4)
+    for _ in range(photos):
+        classifier.assess(photo)
+    p50, p95 = np.percentile(steady, [50, 95])
+    return Round(
+        1e3 * (compiled - started),
+        1e3 * (laps[0] - first),
+        float(p50),
+        float(p95),
+        photos / (time.perf_counter() - began),
+        _peak_mb(),
+    )
+
+
+def compare(bundle: Bundle, threads: int | None, labelled: list[tuple[Path, str]]) -> Agreement:
+    """Assess labelled images with both precisions; one that cannot be read is named, not counted."""
+    cancer_classes = bundle.manifest.cancer_classes
+    both = {precision: Classifier(bundle, precision, threads) for precision in get_args(Precision)}
+    failed, read, cancers = [], [], []
+    found: dict[str, list[bool]] = {precision: [] for precision in both}
+    p_cancer: dict[str, list[float]] = {precision: [] for precision in both}
+    decided: dict[str, list[str | None]] = {precision: [] for precision in both}
+    for path, label in labelled:
+        try:
+            results = {precision: classifier.assess(path) for precision, classifier in both.items()}
+        except PhotoError as error:
+            failed.append(str(error))
+            continue
+        read.append(str(path))
+        cancers.append(label in cancer_classes)
+        for precision, result in results.items():
+            found[precision].append(result.risk != "LOW")
+            p_cancer[precision].append(result.cancer_probability or 0.0)
+            decided[precision].append(result.predicted_class)
+    if not read:
+        raise SettingError("none of the labelled images could be read: " + "; ".join(failed[:3]))
+    is_cancer = np.array(cancers)
+    flagged = {precision: np.array(values) for precision, values in found.items()}
+    difference = np.abs(np.subtract(p_cancer["int8"], p_cancer["fp32"]))
+    quantiles = {"median": 0.5, "99%": 0.99, "99.9%": 0.999, "max": 1.0}
+    return Agreement(
+        len(read),
+        int(is_cancer.sum()),
+        {
+            name: float(values[is_cancer].mean()) if is_cancer.any() else float("nan")
+            for name, values in flagged.items()
+        },
+        {
+            name: float(1 - values[~is_cancer].mean()) if (~is_cancer).any() else float("nan")
+            for name, values in flagged.items()
+        },
+        float(np.mean(np.array(decided["int8"]) == np.array(decided["fp32"]))),
+        {name: float(np.quantile(difference, q)) for name, q in quantiles.items()},
+        tuple(np.array(read)[is_cancer & flagged["fp32"] & ~flagged["int8"]].tolist()),
+        tuple(failed),
+    )
+
+
+def read_labels(data: Path, split: str | None, classes: tuple[str, ...]) -> list[tuple[Path, str]]:
+    """(image, class) from a folder of class folders, or from a CSV with columns path and label (paths
+    relative to it; rows of other labels are left out). Raises SettingError when nothing comes of it.
+    """
+    if data.is_dir():
+        pairs = [
+            (path, folder.name)
+            for folder in sorted(data.iterdir())
+            if folder.name in classes and folder.is_dir()
+            for path in sorted(folder.iterdir())
+        ]
+    else:
+        try:
+            with data.open(encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file))
+            pairs = [
+                (data.parent / row["path"], row["label"])
+                for row in rows
+                if row["label"] in classes and split in (None, row.get("split"))
+            ]
+        except (OSError, KeyError, UnicodeDecodeError) as error:
+            raise SettingError(f"{data}: no CSV with columns path and label ({error})") from error
+    if not pairs:
+        raise SettingError(f"{data}: no images of the classes {', '.join(classes)} (split: {split or 'any'})")
+    return pairs
+
+
+def table(result: Result) -> str:
+    """The result for a terminal."""
+    lines = [
+        f"{result.machine['processor']}, {result.machine['isa']}, {result.settings['threads']} threads, "
+        f"openvino {result.machine['openvino']}",
+        f"{'':<6}{'model MB':>10}{'compile ms':>12}{'first ms':>10}{'p50 ms':>9}{'p95 ms':>9}"
+        f"{'photos/s':>10}{'peak MB':>9}",
+    ]
+    for row in result.rows:
+        m = row.median
+        peak = "-" if m.peak_mb is None else f"{m.peak_mb:.0f}"
+        lines.append(
+            f"{row.precision:<6}{row.model_bytes / 1e6:>10.1f}{m.compile_ms:>12.0f}{m.first_ms:>10.1f}"
+            f"{m.p50_ms:>9.2f}{m.p95_ms:>9.2f}{m.photos_per_second:>10.1f}{peak:>9}"
+        )
+    lines.append(f"INT8 is {result.speedup:.2f} times as fast as FP32 (median steady latency)")
+    if (agreement := result.agreement) is not None:
+        lines += [
+            f"{name}: cancer recall {recall:.3f}, specificity {agreement.specificity[name]:.3f}"
+            for name, recall in agreement.recall.items()
+        ]
+        differences = ", ".join(
+            f"{name} {value:.3f}" for name, value in agreement.p_cancer_difference.items()
+        )
+        lines += [
+            f"{agreement.images} images, {agreement.cancers} cancers: same class {agreement.same_class:.3f}; "
+            f"|dP(cancer)| {differences}",
+            " ".join([f"cancers found by FP32 and lost by INT8: {len(agreement.lost)}", *agreement.lost]),
+            *(f"not read: {failure}" for failure in agreement.failed),
+        ]
+    return "\n".join(lines)
+
+
+def draw(result: Result, figure: Path) -> None:
+    """Draw the result as a PNG. Raises SettingError when the extra ``plots`` is not installed."""
+    try:
+        from edgeskin.plots import draw_bench
+    except ImportError as error:
+        raise SettingError('the figure needs matplotlib: pip install "edgeskin[plots]"') from error
+    draw_bench(result, figure)
+
+
+def _in_new_process(bundle: Bundle, precision: str, threads: int | None, repeats: int) -> Round:
+    command = [
+        sys.executable,
+        "-m",
+        "edgeskin.bench",
+        str(bundle.folder),
+        precision,
+        str(threads or 0),
+        str(repeats),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise EdgeskinError(f"the {precision} round failed: {done.stderr.strip()[-500:]}")
+    return Round(**json.loads(done.stdout))
+
+
+def _median(rounds: list[Round]) -> Round:
+    known = {
+        name: [value for r in rounds if (value := getattr(r, name)) is not None]
+        for name in Round.__annotations__
+    }
+    return Round(**{name: median(values) if values else None for name, values in known.items()})  # type: ignore[arg-type]
+
+
+def _model_bytes(bundle: Bundle, precision: str) -> int:
+    return sum(bundle.manifest.files[f"{precision}.{part}"][1] for part in ("xml", "bin"))
+
+
+def _photo() -> bytes:
+    """A JPEG of 600x450 pixels: blurred noise, which decodes about as fast as skin."""
+    noise = np.random.default_rng(0).integers(60, 200, (450, 600, 3), dtype=np.uint8)
+    return cv2.imencode(".jpg", cv2.GaussianBlur(noise, (0, 0), 3))[1].tobytes()
+
+
+def _peak_mb() -> float | None:
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    _folder, _precision, _threads, _repeats = sys.argv[1:]
+    _round = measure(Path(_folder), _precision, int(_threads) or None, int(_repeats))  # type: ignore[arg-type]
+    print(json.dumps(asdict(_round)))

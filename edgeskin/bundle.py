@@ -1,0 +1,185 @@
+"""The bundle: a folder with manifest.json and the files it lists; all that training hands to the runtime.
+
+Each file is opened once, without following links, its size and SHA-256 compared with the manifest, and
+those same bytes are used: what was verified is what runs.
+"""
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from edgeskin.errors import BundleError, SettingError
+from edgeskin.preprocess import Preprocessing
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+HEAD = "head.npz"
+Precision = Literal["int8", "fp32"]
+FILES = ("fp32.xml", "fp32.bin", "int8.xml", "int8.bin", HEAD)
+DEFAULT_BUNDLE = Path(__file__).parent / "models" / "default"
+_LARGEST_MANIFEST = 4 * 2**20
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold on P(cancer), fixed on validation as the highest that reaches ``target_recall``.
+
+    recall, specificity: what it gave on validation, 0 to 1.
+    """
+
+    name: str
+    threshold: float
+    target_recall: float
+    recall: float
+    specificity: float
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One precision's own calibration: softmax temperature, and operating points by falling recall."""
+
+    temperature: float
+    operating_points: tuple[OperatingPoint, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the runtime needs to know of a network, and where it comes from.
+
+    variants: by precision. ood: statistics for the out-of-distribution score, None until fitted.
+    validation, training, gate, versions: for people and documents; the runtime does not read them.
+    files: name -> (SHA-256 in hex, size in bytes).
+    """
+
+    name: str
+    version: str
+    classes: tuple[str, ...]
+    cancer_classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    variants: Mapping[str, Variant]
+    ood: Mapping[str, Any] | None
+    validation: Mapping[str, Any]
+    training: Mapping[str, Any]
+    gate: Mapping[str, Any]
+    versions: Mapping[str, str]
+    files: Mapping[str, tuple[str, int]]
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An open bundle. sha256: of the manifest's bytes, which name every other file's hash."""
+
+    folder: Path
+    manifest: Manifest
+    sha256: str
+
+    def read(self, name: str) -> bytes:
+        """The verified bytes of a file of the manifest.
+
+        Raises BundleError naming the file when it is missing, no regular file, or altered.
+        """
+        path = self.folder / name
+        if name not in self.manifest.files:
+            raise BundleError(f"{self.folder / MANIFEST}: lists no file {name!r}; pack the bundle anew")
+        sha256, size = self.manifest.files[name]
+        content = _read_regular(path, size)
+        if len(content) != size or hashlib.sha256(content).hexdigest() != sha256:
+            raise BundleError(
+                f"{path}: not the file that the manifest describes ({size} bytes, SHA-256 {sha256[:12]}...); "
+                "copy the bundle again from where it came from"
+            )
+        return content
+
+    def verify(self) -> None:
+        """Read every file of the manifest. Raises BundleError at the first that is not as described."""
+        for name in self.manifest.files:
+            self.read(name)
+
+
+def open_bundle(folder: str | os.PathLike[str] | None = None) -> Bundle:
+    """Read and check a bundle's manifest; the one that ships with the package when no folder is given.
+
+    Raises BundleError naming what is missing, malformed or of an unknown schema version.
+    """
+    chosen = DEFAULT_BUNDLE if folder is None else Path(folder)
+    path = chosen / MANIFEST
+    content = _read_regular(path, _LARGEST_MANIFEST)
+    try:
+        values = json.loads(content)
+        if not isinstance(values, dict):
+            raise TypeError("not a JSON object")
+        version = values["schema_version"]
+        if version != SCHEMA_VERSION:
+            raise BundleError(
+                f"{path}: schema version {version!r}, this edgeskin reads {SCHEMA_VERSION}; "
+                "install the edgeskin that the bundle was made for"
+            )
+        manifest = _manifest(values)
+    except (ValueError, KeyError, TypeError, SettingError) as error:
+        raise BundleError(f"{path}: not a usable manifest ({type(error).__name__}: {error})") from error
+    return Bundle(chosen, manifest, hashlib.sha256(content).hexdigest())
+
+
+def _manifest(values: dict[str, Any]) -> Manifest:
+    variants = {
+        name: Variant(
+            float(variant["temperature"]),
+            tuple(OperatingPoint(**point) for point in variant["operating_points"]),
+        )
+        for name, variant in values["variants"].items()
+    }
+    manifest = Manifest(
+        **values
+        | {
+            "classes": tuple(values["classes"]),
+            "cancer_classes": tuple(values["cancer_classes"]),
+            "preprocessing": Preprocessing(**values["preprocessing"]),
+            "variants": variants,
+            "files": {name: (str(sha256), int(size)) for name, (sha256, size) in values["files"].items()},
+        }
+    )
+    strangers = set(manifest.cancer_classes) - set(manifest.classes)
+    if strangers or not manifest.cancer_classes or len(set(manifest.classes)) != len(manifest.classes):
+        raise ValueError(
+            f"classes {manifest.classes} and cancer classes {manifest.cancer_classes} do not fit"
+        )
+    # Names are a fixed set, so that no manifest can point outside its folder.
+    if set(manifest.files) != set(FILES):
+        raise ValueError(f"files {sorted(manifest.files)}, expected {sorted(FILES)}")
+    if set(variants) != set(get_args(Precision)):
+        raise ValueError(f"variants {sorted(variants)}, expected {sorted(get_args(Precision))}")
+    for variant in variants.values():
+        thresholds = [point.threshold for point in variant.operating_points]
+        if not thresholds or sorted(thresholds) != thresholds or not 0 < variant.temperature < 100:
+            raise ValueError("operating points must rise in threshold, and temperature be positive")
+        if not all(0 <= threshold <= 1 for threshold in thresholds):
+            raise ValueError(f"thresholds {thresholds} outside 0 to 1")
+    return manifest
+
+
+def _read_regular(path: Path, largest: int) -> bytes:
+    # Opened without following a link or waiting on a FIFO, then judged by the descriptor: nothing can
+    # be swapped between the check and the read.
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    flags |= getattr(os, "O_BINARY", 0)
+    try:
+        if path.is_symlink():
+            raise BundleError(f"{path}: a link, refused; put the file itself there")
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        raise BundleError(
+            f"{path}: cannot be opened ({error.strerror}); name a bundle made by `python -m quantize`"
+        ) from error
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise BundleError(f"{path}: not a regular file, refused")
+        if status.st_size > largest:
+            raise BundleError(f"{path}: {status.st_size} bytes, larger than the {largest} allowed")
+        return file.read()

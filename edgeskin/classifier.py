@@ -1,0 +1,108 @@
+"""The object users hold: a bundle, opened and compiled once, that assesses photos."""
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, get_args
+
+from edgeskin import assessment
+from edgeskin.assessment import AppliedPoint, Assessment, Failure, ModelInfo
+from edgeskin.bundle import Bundle, Precision, open_bundle
+from edgeskin.decision import ACTIONS, cancer_probability, probabilities, risk_level
+from edgeskin.engine import Engine, instruction_set
+from edgeskin.errors import BundleError, EdgeskinError, SettingError
+from edgeskin.photo import load_photo
+from edgeskin.preprocess import Image, preprocess
+
+Source = str | os.PathLike[str] | bytes | Image
+
+
+class Classifier:
+    """Assesses photos of skin lesions. Thread-safe; results are copies.
+
+    bundle: folder of a bundle, or an open one; the one that ships with the package when None.
+    precision: the quantized network (``int8``) or the reference (``fp32``).
+    threads: CPU threads; all that the quota and affinity allow when None.
+
+    Raises BundleError for a bundle that is missing, altered or does not run, SettingError for a setting
+    out of range.
+    """
+
+    def __init__(
+        self,
+        bundle: str | os.PathLike[str] | Bundle | None = None,
+        precision: Precision = "int8",
+        threads: int | None = None,
+    ) -> None:
+        if precision not in get_args(Precision):
+            raise SettingError(f"precision {precision!r}: choose one of {', '.join(get_args(Precision))}")
+        self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        self.manifest = self.bundle.manifest
+        self.engine = Engine(
+            self.bundle.read(f"{precision}.xml"), self.bundle.read(f"{precision}.bin"), threads
+        )
+        size = self.manifest.preprocessing.size
+        if self.engine.input_shape != (1, size, size, 3):
+            raise BundleError(
+                f"{self.bundle.folder / (precision + '.xml')}: takes {self.engine.input_shape}, the manifest "
+                f"says {size} pixels; pack the bundle anew"
+            )
+        self._variant = self.manifest.variants[precision]
+        self.model = ModelInfo(
+            self.manifest.name, self.manifest.version, self.bundle.sha256, precision, instruction_set()
+        )
+
+    def assess(self, image: Source) -> Assessment:
+        """Assess one photo: a path, encoded bytes, or uint8 RGB of shape (h, w, 3).
+
+        Raises PhotoError when it cannot be read.
+        """
+        started = time.perf_counter()
+        photo = load_photo(image, self.manifest.preprocessing.size)
+        decoded = time.perf_counter()
+        prepared = preprocess(photo.image, self.manifest.preprocessing)
+        ready = time.perf_counter()
+        outputs = self.engine.infer(prepared)
+        inferred = time.perf_counter()
+
+        classes = self.manifest.classes
+        by_class = probabilities(outputs.logits, self._variant.temperature)
+        p_cancer = float(cancer_probability(by_class, classes, self.manifest.cancer_classes))
+        points = self._variant.operating_points
+        risk = risk_level(p_cancer, points)
+        return self._assessment(
+            image,
+            status="assessed",
+            probabilities=dict(zip(classes, by_class.tolist(), strict=True)),
+            cancer_probability=p_cancer,
+            predicted_class=classes[int(by_class.argmax())],
+            operating_point=AppliedPoint(points[0].name, points[0].threshold),
+            risk=risk,
+            action=ACTIONS[risk],
+            timing_ms={
+                "decode": 1e3 * (decoded - started),
+                "preprocess": 1e3 * (ready - decoded),
+                "network": 1e3 * (inferred - ready),
+                "total": 1e3 * (time.perf_counter() - started),
+            },
+        )
+
+    def assess_many(self, images: Iterable[Source]) -> Iterator[Assessment]:
+        """Assess photos one after another, in order; one that fails gives a result of status ``error``."""
+        for image in images:
+            started = time.perf_counter()
+            try:
+                yield self.assess(image)
+            except EdgeskinError as error:
+                yield self._assessment(
+                    image,
+                    status="error",
+                    timing_ms={"total": 1e3 * (time.perf_counter() - started)},
+                    error=Failure(type(error).__name__, str(error)),
+                )
+
+    def _assessment(self, image: Source, **known: Any) -> Assessment:
+        nothing = dict.fromkeys(Assessment.__dataclass_fields__)
+        name = os.fspath(image) if isinstance(image, str | os.PathLike) else f"<{type(image).__name__}>"
+        described = {"schema_version": assessment.SCHEMA_VERSION, "image": name, "model": self.model}
+        return Assessment(**nothing | described | known)  # type: ignore[arg-type]

@@ -1,0 +1,184 @@
+"""edgeskin predict | bench | info: the command line, and the only place that knows exit codes.
+
+stdout carries results, stderr everything else. 0: all assessed; 1: some image failed, the others are
+done; 2: usage; 3: bundle.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgeskin import __version__
+from edgeskin.bundle import Precision
+from edgeskin.errors import BundleError, EdgeskinError, PhotoError
+
+DISCLAIMER = "Research software, not a medical device: it cannot rule out cancer and replaces no examination."
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+USAGE_ERROR, BUNDLE_ERROR = 2, 3
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help=f"Skin-lesion assessment on any CPU, offline. {DISCLAIMER}",
+)
+
+BundleOption = Annotated[
+    Path | None,
+    typer.Option("--bundle", help="Bundle folder; the one that ships with edgeskin when left off."),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, max=1024, help="CPU threads; all that are allowed when left off."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+
+
+@app.command()
+def predict(
+    paths: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.")],
+    as_json: JsonOption = False,
+    precision: Annotated[Precision, typer.Option(help="The quantized network, or the reference.")] = "int8",
+    bundle: BundleOption = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Assess photos of skin lesions."""
+    from edgeskin.classifier import Classifier
+    from edgeskin.taxonomy import full_name
+
+    classifier = Classifier(bundle, precision, threads)
+    failed = False
+    for result in classifier.assess_many(_photos(paths)):
+        failed |= result.status != "assessed"
+        if as_json:
+            print(json.dumps(result.to_dict(), allow_nan=False), flush=True)
+        elif result.error is not None:
+            print(f"error: {result.error.message}", file=sys.stderr)
+        else:
+            print(_block(result.to_dict(), full_name), flush=True)
+    print(DISCLAIMER, file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def info(bundle: BundleOption = None, as_json: JsonOption = False) -> None:
+    """Verify a bundle's hashes and tell what it holds."""
+    from edgeskin.bundle import open_bundle
+
+    opened = open_bundle(bundle)
+    opened.verify()
+    manifest, preprocessing = opened.manifest, opened.manifest.preprocessing
+    if as_json:
+        print((opened.folder / "manifest.json").read_text(encoding="utf-8").rstrip())
+        return
+    lines = [
+        f"{manifest.name} {manifest.version}",
+        f"  bundle     {opened.folder}",
+        f"  SHA-256    {opened.sha256} (every file verified)",
+        f"  classes    {', '.join(manifest.classes)} (cancer: {', '.join(manifest.cancer_classes)})",
+        f"  input      {preprocessing.size} px, colour constancy {preprocessing.color_constancy}",
+    ]
+    for precision, variant in manifest.variants.items():
+        lines.append(f"  {precision:<10} temperature {variant.temperature:.3f}")
+        lines += [
+            f"  {'':<10} {point.name}: P(cancer) >= {point.threshold:.4f}, on validation recall "
+            f"{point.recall:.3f} at specificity {point.specificity:.3f}"
+            for point in variant.operating_points
+        ]
+    lines += [f"  {name:<10} {size / 1e6:8.2f} MB" for name, (_, size) in manifest.files.items()]
+    print("\n".join(lines))
+
+
+@app.command()
+def bench(
+    bundle: BundleOption = None,
+    threads: ThreadsOption = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Class folders, or a CSV with columns path and label, for recall and agreement."),
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Only the CSV's rows of this split.")] = None,
+    repeats: Annotated[int, typer.Option(min=10, help="Timed runs of the network a round.")] = 100,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Rounds, FP32 and INT8 in turn, each in a new process.")
+    ] = 3,
+    as_json: JsonOption = False,
+    out: Annotated[Path | None, typer.Option(help="Write the JSON here too.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Draw the figure here (extra: plots).")] = None,
+) -> None:
+    """Compare FP32 with INT8 on this machine: size, latency, memory and, with --data, recall."""
+    from edgeskin import bench as benching
+
+    result = benching.run(bundle, threads, repeats, rounds, data, split)
+    content = json.dumps(result.to_dict(), indent=None if as_json else 2)
+    print(content if as_json else benching.table(result))
+    if out is not None:
+        out.write_text(content + "\n", encoding="utf-8")
+    if png is not None:
+        benching.draw(result, png)
+
+
+def _photos(paths: list[Path]) -> Iterator[Path]:
+    """The files named, and the photos directly inside the folders named, in order."""
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        inside = sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES)
+        # An empty folder goes on as itself, and is refused by name like any other bad path.
+        yield from inside or [path]
+
+
+def _block(result: dict[str, Any], full_name: Callable[[str], str]) -> str:
+    ranked = sorted(result["probabilities"].items(), key=lambda item: -item[1])[:4]
+    point, model = result["operating_point"], result["model"]
+    p_cancer, total = result["cancer_probability"], result["timing_ms"]["total"]
+    lines = [
+        result["image"],
+        f"  risk      {result['risk']}",
+        f"  P(cancer) {p_cancer:.3f} ({point['name']} threshold {point['threshold']:.3f})",
+        f"  action    {result['action']}",
+        "  classes   "
+        + "\n            ".join(f"{full_name(name):<26}{name:<6}{share:.3f}" for name, share in ranked),
+        f"  model     {model['name']} {model['version']} ({model['precision']}, {model['sha256'][:12]}), "
+        f"{total:.0f} ms",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"edgeskin {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point: an error of ours becomes one line on stderr and its exit code."""
+    try:
+        app()
+    except EdgeskinError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = (
+            BUNDLE_ERROR
+            if isinstance(error, BundleError)
+            else 1
+            if isinstance(error, PhotoError)
+            else USAGE_ERROR
+        )
+        sys.exit(code)

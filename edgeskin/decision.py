@@ -1,0 +1,45 @@
+"""From logits to calibrated probabilities, and from P(cancer) to what should happen next."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeskin.bundle import OperatingPoint
+
+Risk = Literal["HIGH", "MEDIUM", "LOW"]
+
+ACTIONS: dict[Risk, str] = {
+    "HIGH": "refer for urgent specialist assessment",
+    "MEDIUM": "refer for specialist assessment",
+    "LOW": (
+        "no referral from this image alone; seek advice if the lesion changes, bleeds or itches, "
+        "or if anyone is worried"
+    ),
+}
+
+
+def probabilities(logits: npt.NDArray[np.floating], temperature: float) -> npt.NDArray[np.float64]:
+    """softmax(logits / temperature) over the last axis (Guo et al., ICML 2017). logits: (..., C)."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
+
+
+def cancer_probability(
+    class_probabilities: npt.NDArray[np.float64], classes: Sequence[str], cancer_classes: Sequence[str]
+) -> npt.NDArray[np.float64]:
+    """P(cancer): the sum over the cancer classes. class_probabilities: (..., C) -> (...)."""
+    is_cancer = np.isin(classes, cancer_classes)
+    return np.asarray(class_probabilities[..., is_cancer].sum(axis=-1))
+
+
+def risk_level(p_cancer: float, points: Sequence[OperatingPoint]) -> Risk:
+    """LOW below the screening threshold, HIGH from the strictest point's on, MEDIUM between.
+
+    points: by rising threshold; the first is the screening point. With a single point there is no MEDIUM.
+    """
+    if p_cancer < points[0].threshold:
+        return "LOW"
+    return "HIGH" if p_cancer >= points[-1].threshold else "MEDIUM"

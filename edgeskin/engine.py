@@ -1,0 +1,112 @@
+"""OpenVINO on the CPU: no telemetry, float32 where the graph is float, threads within the quota."""
+
+import math
+import os
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+# OpenVINO's import would write a client id under the home folder and post to the network.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+import openvino  # noqa: E402
+
+from edgeskin.errors import BundleError, SettingError  # noqa: E402
+
+FloatArray = npt.NDArray[np.float32]
+CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the network says of one image: logits (C,), features (F,), fmap (F, h, w); copies."""
+
+    logits: FloatArray
+    features: FloatArray
+    fmap: FloatArray
+
+
+class Engine:
+    """A compiled network of one static shape; safe to share, each thread has its own infer request.
+
+    xml, weights: the IR's bytes. threads: CPU threads, all that the quota and affinity allow when None.
+    Raises BundleError when the bytes are no network of the expected form.
+    """
+
+    def __init__(self, xml: bytes, weights: bytes, threads: int | None = None) -> None:
+        allowed = available_threads()
+        if threads is not None and not 1 <= threads <= 1024:
+            raise SettingError(
+                f"threads {threads}: choose 1 to 1024, or leave it off for all {allowed} allowed"
+            )
+        self.threads = threads or allowed
+        try:
+            core = openvino.Core()
+            model = core.read_model(model=xml, weights=weights)
+            self._compiled = core.compile_model(
+                model,
+                "CPU",
+                {
+                    "PERFORMANCE_HINT": "LATENCY",
+                    # Left alone, a CPU with bf16 would run the float32 network in bf16.
+                    "INFERENCE_PRECISION_HINT": "f32",
+                    "INFERENCE_NUM_THREADS": self.threads,
+                    "NUM_STREAMS": 1,
+                },
+            )
+            names = [output.get_any_name() for output in self._compiled.outputs]
+            self._order = [names.index(name) for name in ("logits", "features", "fmap")]
+        except (RuntimeError, ValueError) as error:
+            raise BundleError(f"OpenVINO cannot run this network: {str(error).strip()}") from error
+        self.input_shape: tuple[int, ...] = tuple(self._compiled.input(0).shape)
+        self._local = threading.local()
+
+    def infer(self, image: npt.NDArray[np.uint8]) -> Outputs:
+        """Run one image: uint8 RGB (s, s, 3), s as compiled."""
+        request = getattr(self._local, "request", None)
+        if request is None:
+            request = self._local.request = self._compiled.create_infer_request()
+        # Results are copied: a view would be overwritten by the thread's next image.
+        results = request.infer([image[None]], share_inputs=True, share_outputs=False)
+        logits, features, fmap = (results[position][0] for position in self._order)
+        return Outputs(logits, features, fmap)
+
+
+def available_threads() -> int:
+    """Threads this process may use: its affinity mask, lowered to the cgroup's CPU quota (at least 1).
+
+    OpenVINO reads neither quota (openvino#37838) and would start a thread a core of the host.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(allowed, _cgroup_quota())))
+
+
+def _cgroup_quota() -> float:
+    """CPUs' worth of time the cgroup allows (v2, then v1); infinity without a limit."""
+    try:
+        quota, period = (CGROUP / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = (CGROUP / "cpu" / "cpu.cfs_quota_us").read_text().strip()
+            period = (CGROUP / "cpu" / "cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return math.inf
+    return math.inf if quota in ("max", "-1") else int(quota) / int(period)
+
+
+def instruction_set() -> str:
+    """The widest vector instructions that OpenVINO's kernels may use here, such as ``avx512_vnni``."""
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
+    if limit:
+        return limit.lower()
+    # OpenCV's numbers of CPU features (opencv2/core/cvdef.h); its Python module names none of them.
+    features = {23: "avx512_vnni", 13: "avx512", 11: "avx2", 7: "sse4_2", 100: "neon"}
+    for number, name in features.items():
+        if cv2.checkHardwareSupport(number):
+            return name
+    return "generic"

@@ -1,0 +1,223 @@
+"""What a picture file says about itself, read before any decoder sees it.
+
+A header is all it takes to make a decoder allocate gigabytes, so size, orientation and the file's
+being whole are read here, in plain Python, from bytes that are not trusted: every length is checked
+against the file. Messages lack the file's name, which the caller adds.
+"""
+
+import re
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Literal
+
+from edgeskin.errors import PhotoError
+
+FileFormat = Literal["jpeg", "png", "webp", "bmp"]
+
+CUT_OFF = "the picture is cut off before its end: copy or send it again"
+DAMAGED = "the picture is damaged: copy it again or export it anew as JPEG"
+WAY_OUT = "edgeskin reads JPEG, PNG, WebP and BMP: export it as JPEG"
+
+# Ordinary files stay far below both; without them a small file could keep a reader busy for minutes.
+MAX_SEGMENTS = 100_000
+MAX_SCANS = 64
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+# Inside compressed data FF is followed by 00 or a restart marker; FF FF is padding.
+JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+SOF_ORDINARY, SOF_OTHER = (0xC0, 0xC1, 0xC2), (0xC3, *range(0xC5, 0xCC), *range(0xCD, 0xD0))
+DHT, EOI, SOS, DQT, DRI, APP1, COM = 0xC4, 0xD9, 0xDA, 0xDB, 0xDD, 0xE1, 0xFE
+BETWEEN_SCANS = (DHT, SOS, DQT, DRI, COM, *range(0xE0, 0xF0))
+
+OTHER_FILES = {
+    rb".{4}ftypavi[fs]": "an AVIF picture",
+    rb".{4}ftyp(hei|hev|mif1|msf1)": "a HEIC picture (iPhone: Settings, Camera, Formats, Most Compatible)",
+    rb".{4}ftyp": "a video",
+    rb"II\*\0|MM\0\*": "a TIFF or raw picture",
+    rb"GIF8": "a GIF picture",
+    rb"%PDF": "a PDF document",
+    rb".{128}DICM": "a DICOM file",
+}
+
+
+@dataclass(frozen=True)
+class Header:
+    """A picture file that is whole and of a known format; nothing is decoded yet.
+
+    encoded: what to decode (a PNG without its ancillary chunks, else the file's bytes).
+    width, height: pixels as stored, before turning.
+    orientation: EXIF orientation, 1 to 8; 1 is upright.
+    cost: memory a pixel takes while decoding, relative to a JPEG that is decoded row by row.
+    """
+
+    format: FileFormat
+    encoded: bytes
+    width: int
+    height: int
+    orientation: int = 1
+    cost: int = 2
+
+
+def read_header(data: bytes) -> Header:
+    """Read the header of a whole file's bytes. Raises PhotoError when unknown, damaged or cut off."""
+    try:
+        if data.startswith(b"\xff\xd8\xff"):
+            return _read_jpeg(data)
+        if data.startswith(PNG_SIGNATURE):
+            return _read_png(data)
+        if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+            return _read_webp(data)
+        if data.startswith(b"BM"):
+            return _read_bmp(data)
+    except struct.error as error:
+        raise PhotoError(CUT_OFF) from error
+    for start, kind in OTHER_FILES.items():
+        if re.match(start, data, re.DOTALL):
+            raise PhotoError(f"this is {kind}; {WAY_OUT}")
+    raise PhotoError(f"this is not a picture; {WAY_OUT}")
+
+
+def _read_jpeg(data: bytes) -> Header:
+    """Walk the segments up to the end-of-image marker (ITU-T T.81, annex B).
+
+    Whatever follows that marker (a motion photo's video, further pictures) is ignored; a marker
+    inside a segment, such as a thumbnail's, does not count.
+    """
+    frame: tuple[int, int, int, int] | None = None  # marker, height, width, components
+    first_scan_components = scans = 0
+    exif = b""
+    position = 2
+    for _ in range(MAX_SEGMENTS):
+        match = JPEG_MARKER.search(data, position)
+        if match is None:
+            raise PhotoError(CUT_OFF)
+        marker, start = data[match.end() - 1], match.end()
+        if marker == EOI:
+            break
+        (length,) = struct.unpack_from(">H", data, start)
+        if length < 2 or (scans and marker not in BETWEEN_SCANS):
+            raise PhotoError(DAMAGED)
+        position = start + length
+        if position > len(data):
+            raise PhotoError(CUT_OFF)
+        if marker in SOF_OTHER:
+            raise PhotoError(
+                f"this JPEG is coded in a rare way (SOF{marker - 0xC0}); export it as ordinary JPEG"
+            )
+        if marker in SOF_ORDINARY:
+            _, height, width, components = struct.unpack_from(">BHHB", data, start + 2)
+            frame = (marker, height, width, components)
+        elif marker == SOS:
+            scans += 1
+            (scan_components,) = struct.unpack_from(">B", data, start + 2)
+            first_scan_components = first_scan_components or scan_components
+        elif marker == APP1 and not exif and data.startswith(b"Exif\0\0", start + 2):
+            exif = data[start + 8 : position]
+    else:
+        raise PhotoError(DAMAGED)
+    if frame is None or not 1 <= scans <= MAX_SCANS:
+        raise PhotoError(DAMAGED)
+    marker, height, width, components = frame
+    # Progressive and multi-scan files make libjpeg hold the coefficients of the whole picture.
+    by_rows = marker != 0xC2 and first_scan_components == components
+    return Header("jpeg", data, width, height, _exif_orientation(exif), 1 if by_rows else 2)
+
+
+def _read_png(data: bytes) -> Header:
+    """Walk the chunks (PNG specification, 5.3) and keep those that hold pixels.
+
+    Text, profiles and animation are left out: a chunk of a few bytes there can unpack to gigabytes.
+    """
+    view = memoryview(data)
+    kept: list[memoryview] = [view[:8]]
+    kinds: list[bytes] = []
+    exif = b""
+    position = 8
+    for _ in range(MAX_SEGMENTS):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 12 + length
+        if end > len(data):
+            raise PhotoError(CUT_OFF)
+        if kind in PNG_PIXEL_CHUNKS:
+            (crc,) = struct.unpack_from(">I", data, end - 4)
+            if crc != zlib.crc32(view[position + 4 : end - 4]):
+                raise PhotoError(DAMAGED)
+            kept.append(view[position:end])
+            kinds.append(kind)
+        elif kind == b"eXIf":
+            exif = data[position + 8 : end - 4]
+        position = end
+        if kind == b"IEND":
+            break
+    if kinds[:1] != [b"IHDR"] or kinds.count(b"IHDR") > 1 or b"IDAT" not in kinds or kinds[-1] != b"IEND":
+        raise PhotoError(DAMAGED)
+    encoded = b"".join(kept)
+    width, height, depth = struct.unpack_from(">IIB", encoded, 16)
+    return Header("png", encoded, width, height, _exif_orientation(exif), 4 if depth == 16 else 2)
+
+
+def _read_webp(data: bytes) -> Header:
+    """Read the first chunk of a RIFF file (RFC 9649): VP8 (lossy), VP8L (lossless) or VP8X."""
+    (riff_size,) = struct.unpack_from("<I", data, 4)
+    end = 8 + riff_size
+    if end > len(data):
+        raise PhotoError(CUT_OFF)
+    kind = data[12:16]
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return Header("webp", data, width & 0x3FFF, height & 0x3FFF)
+    if kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return Header("webp", data, (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
+    if kind != b"VP8X":
+        raise PhotoError(DAMAGED)
+    flags, width_low, width_high, height_low, height_high = struct.unpack_from("<BxxxHBHB", data, 20)
+    if flags & 0x02:
+        raise PhotoError(f"this is an animated WebP; {WAY_OUT}")
+    exif = b""
+    position = 12
+    for _ in range(MAX_SEGMENTS):
+        if position + 8 > end:
+            break
+        kind, length = struct.unpack_from("<4sI", data, position)
+        if kind == b"EXIF":
+            exif = data[position + 8 : position + 8 + length]
+        position += 8 + length + length % 2
+    width, height = (width_high << 16 | width_low) + 1, (height_high << 16 | height_low) + 1
+    return Header("webp", data, width, height, _exif_orientation(exif))
+
+
+def _read_bmp(data: bytes) -> Header:
+    """Read the BITMAPCOREHEADER (12 bytes) or the start of any BITMAPINFOHEADER."""
+    offset, header_size = struct.unpack_from("<II", data, 10)
+    if header_size == 12:
+        width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
+        compression = 0
+    else:
+        width, height, _, bits, compression = struct.unpack_from("<iiHHI", data, 18)
+    if compression not in (0, 3):
+        raise PhotoError(f"this is a compressed BMP; {WAY_OUT}")
+    row_bytes = (width * bits + 31) // 32 * 4
+    if offset + row_bytes * abs(height) > len(data):
+        raise PhotoError(CUT_OFF)
+    return Header("bmp", data, width, abs(height))
+
+
+def _exif_orientation(exif: bytes) -> int:
+    """Tag 0x0112 of the first directory (EXIF 2.3, 4.6.4); 1 when absent or unreadable."""
+    tiff = exif.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None:
+        return 1
+    try:
+        (directory,) = struct.unpack_from(f"{order}I", tiff, 4)
+        (entries,) = struct.unpack_from(f"{order}H", tiff, directory)
+        for entry in range(entries):
+            tag, value = struct.unpack_from(f"{order}H6xH", tiff, directory + 2 + 12 * entry)
+            if tag == 0x0112:
+                return int(value) if 1 <= value <= 8 else 1
+    except struct.error:
+        pass
+    return 1

@@ -1,0 +1,98 @@
+"""What several test modules share: the project's own pictures, and a micro-bundle of a few kilobytes."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeskin.bundle import FILES, Manifest, OperatingPoint, Variant
+from edgeskin.preprocess import Preprocessing
+from edgeskin.taxonomy import CANCER, ISIC_2019
+
+MICRO_SIZE = 64
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The labelled images, which are not part of the project; tests that need them skip without."""
+    folder = Path(os.environ.get("EDGESKIN_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "index.csv").is_file():
+        pytest.skip("the labelled images are not here; set EDGESKIN_DATA to their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lesion_jpg() -> Path:
+    """The example picture of the repository."""
+    return ROOT / "examples" / "lesion.jpg"
+
+
+def micro_network(seed: int) -> Any:
+    """A network of the bundle's form, in ONNX-free OpenVINO: one convolution, pooling, one linear layer."""
+    import edgeskin.engine  # noqa: F401  (blocks OpenVINO's telemetry before it is imported)
+    import openvino
+    from openvino import opset13 as ops
+
+    rng = np.random.default_rng(seed)
+    image = ops.parameter([1, MICRO_SIZE, MICRO_SIZE, 3], np.uint8, name="image")
+    floats = ops.transpose(ops.convert(image, "f32"), np.array([0, 3, 1, 2]))
+    scaled = ops.divide(floats, ops.constant(np.float32(255)))
+    kernel = rng.normal(size=(16, 3, 8, 8)).astype(np.float32) / 4
+    fmap = ops.relu(ops.convolution(scaled, kernel, [8, 8], [0, 0], [0, 0], [1, 1]))
+    features = ops.reduce_mean(fmap, np.array([2, 3]))
+    weights = rng.normal(size=(16, len(ISIC_2019))).astype(np.float32)
+    logits = ops.matmul(features, weights, False, False)
+    results = []
+    for name, output in (("logits", logits), ("features", features), ("fmap", fmap)):
+        output.output(0).get_tensor().set_names({name})
+        results.append(ops.result(output))
+    return openvino.Model(results, [image], "micro")
+
+
+def write_micro_bundle(folder: Path) -> Path:
+    """A complete bundle around two micro-networks; ``int8`` here is only a name."""
+    import openvino
+
+    folder.mkdir(parents=True)
+    for seed, precision in enumerate(("fp32", "int8")):
+        openvino.save_model(micro_network(seed), folder / f"{precision}.xml", compress_to_fp16=False)
+    np.savez(folder / "head.npz", weight=np.zeros(3, np.float32))
+    write_manifest(folder)
+    return folder
+
+
+def write_manifest(folder: Path, **changes: object) -> None:
+    """A manifest that fits the folder's files, but for the changes."""
+    variant = Variant(
+        1.5,
+        (OperatingPoint("screen", 0.3, 0.95, 0.96, 0.6), OperatingPoint("balanced", 0.6, 0.87, 0.88, 0.8)),
+    )
+    files = {
+        name: (hashlib.sha256((folder / name).read_bytes()).hexdigest(), (folder / name).stat().st_size)
+        for name in FILES
+    }
+    manifest = Manifest(
+        name="micro", version="0", classes=ISIC_2019, cancer_classes=CANCER,
+        preprocessing=Preprocessing(size=MICRO_SIZE), variants={"fp32": variant, "int8": variant},
+        ood=None, validation={}, training={}, gate={}, versions={}, files=files,
+    )  # fmt: skip
+    values = dataclasses.asdict(manifest) | changes
+    (folder / "manifest.json").write_text(json.dumps(values), encoding="utf-8")
+
+
+@pytest.fixture
+def micro_bundle(tmp_path: Path) -> Path:
+    """A micro-bundle that the test may damage."""
+    return write_micro_bundle(tmp_path / "bundle")
+
+
+@pytest.fixture(scope="session")
+def shared_micro_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A micro-bundle to read only."""
+    return write_micro_bundle(tmp_path_factory.mktemp("micro") / "bundle")

@@ -1,0 +1,104 @@
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from edgeskin.bundle import open_bundle
+from edgeskin.errors import BundleError
+from tests.conftest import write_manifest
+
+
+def test_a_sound_bundle_opens_and_names_itself_by_its_manifest(micro_bundle: Path) -> None:
+    bundle = open_bundle(micro_bundle)
+    bundle.verify()
+    assert bundle.sha256 == hashlib.sha256((micro_bundle / "manifest.json").read_bytes()).hexdigest()
+    assert bundle.read("int8.bin") == (micro_bundle / "int8.bin").read_bytes()
+    assert bundle.manifest.variants["int8"].operating_points[0].name == "screen"
+
+
+def test_one_changed_byte_is_refused(micro_bundle: Path) -> None:
+    path = micro_bundle / "int8.bin"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match=r"int8\.bin: not the file"):
+        open_bundle(micro_bundle).verify()
+
+
+@pytest.mark.parametrize("size", [0, 10])
+def test_a_shortened_file_is_refused(micro_bundle: Path, size: int) -> None:
+    path = micro_bundle / "fp32.bin"
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(BundleError, match=r"fp32\.bin"):
+        open_bundle(micro_bundle).verify()
+
+
+def test_a_lengthened_file_is_refused_before_it_is_read(micro_bundle: Path) -> None:
+    with (micro_bundle / "head.npz").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(BundleError, match="larger than"):
+        open_bundle(micro_bundle).verify()
+
+
+def test_a_missing_file_is_named(micro_bundle: Path) -> None:
+    (micro_bundle / "int8.xml").unlink()
+    with pytest.raises(BundleError, match=r"int8\.xml: cannot be opened"):
+        open_bundle(micro_bundle).verify()
+
+
+def test_a_link_is_refused_even_to_the_right_bytes(micro_bundle: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (micro_bundle / "int8.bin").rename(elsewhere)
+    (micro_bundle / "int8.bin").symlink_to(elsewhere)
+    with pytest.raises(BundleError, match="a link"):
+        open_bundle(micro_bundle).verify()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs on this system")
+def test_a_fifo_is_refused_and_not_waited_for(micro_bundle: Path) -> None:
+    (micro_bundle / "int8.bin").unlink()
+    os.mkfifo(micro_bundle / "int8.bin")
+    with pytest.raises(BundleError, match="not a regular file"):
+        open_bundle(micro_bundle).verify()
+
+
+def test_no_bundle_at_all_tells_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="python -m quantize"):
+        open_bundle(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schema_version": 2}, "schema version 2"),
+        ({"cancer_classes": ["MEL", "XYZ"]}, "do not fit"),
+        ({"cancer_classes": []}, "do not fit"),
+        ({"files": {"../../etc/passwd": ["0", 1]}}, "expected"),
+        ({"variants": {}}, "variants"),
+        ({"preprocessing": {"size": 5}}, "size 5"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_a_manifest_that_does_not_fit_is_refused(
+    micro_bundle: Path, changes: dict[str, object], message: str
+) -> None:
+    write_manifest(micro_bundle, **changes)
+    with pytest.raises(BundleError, match=message):
+        open_bundle(micro_bundle)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b"{}"])
+def test_a_manifest_that_is_no_manifest_is_refused(micro_bundle: Path, content: bytes) -> None:
+    (micro_bundle / "manifest.json").write_bytes(content)
+    with pytest.raises(BundleError, match="not a usable manifest"):
+        open_bundle(micro_bundle)
+
+
+def test_falling_thresholds_are_refused(micro_bundle: Path) -> None:
+    point = {"name": "p", "target_recall": 0.9, "recall": 0.9, "specificity": 0.5}
+    points = [point | {"threshold": 0.6}, point | {"threshold": 0.3}]
+    variant = {"temperature": 1.0, "operating_points": points}
+    write_manifest(micro_bundle, variants={"fp32": variant, "int8": variant})
+    with pytest.raises(BundleError, match="rise"):
+        open_bundle(micro_bundle)

@@ -1,0 +1,85 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from edgeskin import Classifier
+from edgeskin.errors import BundleError, PhotoError, SettingError
+from edgeskin.preprocess import preprocess
+from tests.conftest import write_manifest
+
+
+@pytest.fixture(scope="module")
+def classifier(shared_micro_bundle: Path) -> Classifier:
+    return Classifier(shared_micro_bundle, "fp32", threads=1)
+
+
+def test_an_assessment_is_the_network_temperature_and_threshold_put_together(
+    classifier: Classifier, lesion_jpg: Path
+) -> None:
+    image = cv2.cvtColor(cv2.imdecode(np.fromfile(lesion_jpg, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    result = classifier.assess(image)
+    logits = classifier.engine.infer(preprocess(image, classifier.manifest.preprocessing)).logits
+    expected = softmax(logits.astype(np.float64) / 1.5)
+    np.testing.assert_allclose(list(result.probabilities.values()), expected, atol=1e-9)
+    assert result.cancer_probability == pytest.approx(expected[[0, 2, 3, 7]].sum())
+    assert result.predicted_class == classifier.manifest.classes[expected.argmax()]
+    assert result.risk == (
+        "LOW" if result.cancer_probability < 0.3 else "MEDIUM" if result.cancer_probability < 0.6 else "HIGH"
+    )
+    assert result.operating_point.threshold == 0.3
+
+
+def test_path_bytes_and_array_agree(classifier: Classifier, tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    path = tmp_path / "é ü 皮膚.png"
+    path.write_bytes(cv2.imencode(".png", image[..., ::-1])[1].tobytes())
+    results = [classifier.assess(source) for source in (path, str(path), path.read_bytes(), image)]
+    assert len({result.cancer_probability for result in results}) == 1
+    assert [result.image for result in results] == [str(path), str(path), "<bytes>", "<ndarray>"]
+
+
+def test_one_bad_image_stops_nothing(classifier: Classifier, lesion_jpg: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "text.jpg"
+    bad.write_text("no picture")
+    results = list(classifier.assess_many([lesion_jpg, bad, lesion_jpg]))
+    assert [result.status for result in results] == ["assessed", "error", "assessed"]
+    assert results[1].risk is None
+    assert results[1].action is None
+    assert results[1].error.type == "PhotoError"
+    assert "text.jpg" in results[1].error.message
+    with pytest.raises(PhotoError, match=r"text\.jpg"):
+        classifier.assess(bad)
+
+
+def test_the_json_is_the_contract(classifier: Classifier, lesion_jpg: Path) -> None:
+    result = classifier.assess(lesion_jpg)
+    values = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert list(values) == [
+        "schema_version", "image", "status", "probabilities", "cancer_probability", "predicted_class",
+        "operating_point", "risk", "action", "label_set", "certainty", "uncertainty", "ood", "quality",
+        "model", "timing_ms", "error",
+    ]  # fmt: skip
+    assert values["schema_version"] == 1
+    assert set(values["operating_point"]) == {"name", "threshold"}
+    assert set(values["model"]) == {"name", "version", "sha256", "precision", "isa"}
+    assert all(
+        values[part] is None for part in ("label_set", "certainty", "uncertainty", "ood", "quality", "error")
+    )
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        result.risk = "LOW"
+
+
+def test_an_unknown_precision_is_refused(shared_micro_bundle: Path) -> None:
+    with pytest.raises(SettingError, match="int4"):
+        Classifier(shared_micro_bundle, "int4")
+
+
+def test_a_network_of_another_size_than_the_manifest_is_refused(micro_bundle: Path) -> None:
+    write_manifest(micro_bundle, preprocessing={"size": 96})
+    with pytest.raises(BundleError, match="96"):
+        Classifier(micro_bundle)

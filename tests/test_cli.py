@@ -1,0 +1,95 @@
+"""The commands as a user types them: in processes of their own, judged by output and exit code."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def edgeskin(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edgeskin", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=60)
+
+
+def test_a_readable_answer_on_stdout_and_the_disclaimer_once_on_stderr(
+    shared_micro_bundle: Path, lesion_jpg: Path
+) -> None:
+    done = edgeskin("predict", lesion_jpg, lesion_jpg, "--bundle", shared_micro_bundle)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("risk") == 2
+    assert "P(cancer)" in done.stdout
+    assert done.stderr.count("not a medical device") == 1
+
+
+def test_json_is_one_object_a_line_and_bad_images_do_not_stop_it(
+    shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
+) -> None:
+    missing = tmp_path / "missing.jpg"
+    done = edgeskin("predict", missing, lesion_jpg, "--json", "--bundle", shared_micro_bundle, "--threads", 1)
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 1
+    assert [result["status"] for result in results] == ["error", "assessed"]
+    assert str(missing) in results[0]["error"]["message"]
+
+
+def test_a_folder_stands_for_its_photos(shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path) -> None:
+    (tmp_path / "b.jpg").write_bytes(lesion_jpg.read_bytes())
+    (tmp_path / "a.JPG").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("left alone")
+    done = edgeskin("predict", tmp_path, "--json", "--bundle", shared_micro_bundle)
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [Path(result["image"]).name for result in results] == ["a.JPG", "b.jpg"]
+    assert [result["status"] for result in results] == ["error", "assessed"]
+
+
+def test_an_empty_folder_is_an_error(shared_micro_bundle: Path, tmp_path: Path) -> None:
+    done = edgeskin("predict", tmp_path, "--bundle", shared_micro_bundle)
+    assert done.returncode == 1
+    assert str(tmp_path) in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["predict", "examples/lesion.jpg", "--bundle", "nowhere"], 3),
+        (["predict"], 2),
+        (["predict", "x.jpg", "--precision", "int4"], 2),
+        (["predict", "x.jpg", "--threads", "0"], 2),
+        (["info", "--bundle", "nowhere"], 3),
+        (["bench", "--bundle", "nowhere"], 3),
+    ],
+)
+def test_exit_codes(arguments: list[str], code: int) -> None:
+    done = edgeskin(*arguments)
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+
+
+def test_info_tells_what_is_in_the_bundle(shared_micro_bundle: Path) -> None:
+    done = edgeskin("info", "--bundle", shared_micro_bundle)
+    assert done.returncode == 0
+    assert "micro 0" in done.stdout
+    assert "every file verified" in done.stdout
+    assert json.loads(edgeskin("info", "--json", "--bundle", shared_micro_bundle).stdout)["name"] == "micro"
+
+
+def test_info_refuses_an_altered_bundle(micro_bundle: Path) -> None:
+    (micro_bundle / "head.npz").write_bytes(b"0" * (micro_bundle / "head.npz").stat().st_size)
+    done = edgeskin("info", "--bundle", micro_bundle)
+    assert done.returncode == 3
+    assert "head.npz" in done.stderr
+
+
+def test_the_default_bundle_answers_with_both_precisions(lesion_jpg: Path) -> None:
+    results = [
+        json.loads(edgeskin("predict", lesion_jpg, "--json", "--precision", p).stdout)
+        for p in ("int8", "fp32")
+    ]
+    assert [result["model"]["precision"] for result in results] == ["int8", "fp32"]
+    assert results[0]["predicted_class"] == results[1]["predicted_class"]
+    assert results[0]["cancer_probability"] == pytest.approx(results[1]["cancer_probability"], abs=0.1)

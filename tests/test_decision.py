@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from edgeskin.bundle import OperatingPoint
+from edgeskin.decision import ACTIONS, cancer_probability, probabilities, risk_level
+from edgeskin.taxonomy import CANCER, ISIC_2019
+
+
+def point(name: str, threshold: float) -> OperatingPoint:
+    return OperatingPoint(name, threshold, 0.95, 0.95, 0.7)
+
+
+def test_probabilities_are_scipys_softmax_of_scaled_logits() -> None:
+    logits = np.random.default_rng(0).normal(scale=30, size=(50, 8)).astype(np.float32)
+    expected = softmax(logits.astype(np.float64) / 1.7, axis=1)
+    np.testing.assert_allclose(probabilities(logits, 1.7), expected, atol=1e-12)
+
+
+def test_extreme_logits_stay_finite() -> None:
+    np.testing.assert_array_equal(probabilities(np.array([1e4, -1e4]), 1.0), [1.0, 0.0])
+
+
+def test_cancer_probability_sums_the_named_classes_only() -> None:
+    shares = np.array([0.1, 0.2, 0.05, 0.15, 0.3, 0.05, 0.1, 0.05])  # MEL NV BCC AK BKL DF VASC SCC
+    assert cancer_probability(shares, ISIC_2019, CANCER) == pytest.approx(0.1 + 0.05 + 0.15 + 0.05)
+    assert cancer_probability(np.array([[0.3, 0.7]]), ["a", "b"], ["b"]) == pytest.approx([0.7])
+
+
+@pytest.mark.parametrize(
+    ("p_cancer", "risk"), [(0.0, "LOW"), (0.2999, "LOW"), (0.3, "MEDIUM"), (0.6, "HIGH"), (1.0, "HIGH")]
+)
+def test_risk_changes_exactly_at_the_thresholds(p_cancer: float, risk: str) -> None:
+    assert risk_level(p_cancer, [point("screen", 0.3), point("balanced", 0.6)]) == risk
+
+
+def test_a_single_point_knows_no_medium() -> None:
+    assert [risk_level(p, [point("screen", 0.3)]) for p in (0.29, 0.3)] == ["LOW", "HIGH"]
+
+
+def test_no_action_promises_health() -> None:
+    assert not any(word in text for text in ACTIONS.values() for word in ("benign", "safe", "no cancer"))

@@ -1,0 +1,87 @@
+import concurrent.futures
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeskin.engine import Engine, available_threads, instruction_set
+from edgeskin.errors import BundleError, SettingError
+from tests.conftest import MICRO_SIZE
+
+
+@pytest.fixture(scope="module")
+def engine(shared_micro_bundle: Path) -> Engine:
+    return Engine(*((shared_micro_bundle / f"fp32.{part}").read_bytes() for part in ("xml", "bin")))
+
+
+def pictures(count: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (count, MICRO_SIZE, MICRO_SIZE, 3), dtype=np.uint8)
+
+
+def by_hand(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The micro-network in numpy, with the weights that its generator draws."""
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(size=(16, 3, 8, 8)).astype(np.float32) / 4
+    weights = rng.normal(size=(16, 8)).astype(np.float32)
+    blocks = (image.astype(np.float32) / 255).reshape(8, 8, 8, 8, 3)  # (row, y, column, x, channel)
+    fmap = np.maximum(np.einsum("rycxk,fkyx->frc", blocks, kernel), 0)
+    features = fmap.mean(axis=(1, 2))
+    return features @ weights, features, fmap
+
+
+def test_outputs_are_those_computed_by_hand(engine: Engine) -> None:
+    image = pictures(1)[0]
+    outputs = engine.infer(image)
+    for computed, expected in zip(
+        (outputs.logits, outputs.features, outputs.fmap), by_hand(image), strict=True
+    ):
+        np.testing.assert_allclose(computed, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_results_survive_the_next_image(engine: Engine) -> None:
+    first, second = pictures(2)
+    kept = engine.infer(first)
+    before = kept.logits.copy()
+    engine.infer(second)
+    np.testing.assert_array_equal(kept.logits, before)
+
+
+def test_threads_do_not_disturb_each_other(engine: Engine) -> None:
+    images = pictures(40)
+    alone = [engine.infer(image).logits for image in images]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda image: engine.infer(image).logits, images))
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_bytes_that_are_no_network_are_refused() -> None:
+    with pytest.raises(BundleError, match="OpenVINO cannot run"):
+        Engine(b"<net", b"")
+
+
+@pytest.mark.parametrize("threads", [0, -1, 5000])
+def test_impossible_threads_are_refused(shared_micro_bundle: Path, threads: int) -> None:
+    with pytest.raises(SettingError, match="threads"):
+        Engine((shared_micro_bundle / "fp32.xml").read_bytes(), b"", threads)
+
+
+@pytest.mark.parametrize(
+    ("content", "quota"),
+    [("max 100000", math.inf), ("150000 100000", 2), ("50000 100000", 1), ("bad", math.inf)],
+)
+def test_threads_respect_the_cgroup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, quota: float
+) -> None:
+    (tmp_path / "cpu.max").write_text(content)
+    monkeypatch.setattr("edgeskin.engine.CGROUP", tmp_path)
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert available_threads() == min(allowed, quota)
+
+
+def test_instruction_set_tells_of_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    assert instruction_set() in ("avx512_vnni", "avx512", "avx2", "sse4_2", "neon", "generic")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert instruction_set() == "avx2"

@@ -1,0 +1,300 @@
+"""The training run: Lightning drives it on one GPU, several or the CPU; this names what is ours."""
+
+import dataclasses
+import importlib.metadata
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+    RichProgressBar,
+)
+from lightning.pytorch.loggers import CSVLogger
+from safetensors.torch import save_file
+from torch import Tensor
+from torchmetrics import MetricCollection
+from torchmetrics.classification import (
+    BinaryAUROC,
+    BinaryRecall,
+    BinarySpecificityAtSensitivity,
+    MulticlassF1Score,
+    MulticlassRecall,
+)
+
+from edgeskin.errors import SettingError
+from train.config import TrainConfig, from_dict
+from train.data import Sample, require_every_class, select
+from train.loading import LesionData
+from train.loss import MaxRecallLoss
+from train.model import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    LesionNet,
+    keep_slow_convolutions_in_float32,
+    load_strictly,
+)
+from train.split import split_sha256
+
+WEIGHTS = "weights.safetensors"
+RECORD = "run.json"
+SELECTED = "checkpoints/best.ckpt"
+LATEST = "checkpoints/last.ckpt"
+
+
+class LesionTraining(pl.LightningModule):
+    """The network, its loss, its schedule and its validation metrics."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: TrainConfig, counts: list[int], net: LesionNet) -> None:
+        super().__init__()
+        self.config, self.net = config, net
+        self.loss = MaxRecallLoss(config.loss, config.classes, config.cancer, config.melanoma, counts)
+        self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
+        self.by_class = MetricCollection(
+            {
+                "macro_f1": MulticlassF1Score(len(config.classes), average="macro"),
+                "balanced_accuracy": MulticlassRecall(len(config.classes), average="macro"),
+            }
+        )
+        self.by_cancer = MetricCollection(
+            {
+                "cancer_auroc": BinaryAUROC(),
+                "cancer_recall": BinaryRecall(config.selection_threshold),
+                "specificity_at_95": BinarySpecificityAtSensitivity(0.95),
+            }
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: uint8 (n, 3, s, s). Returns logits (n, C)."""
+        images = ((images - self.mean) / self.std).to(memory_format=torch.channels_last)
+        logits: Tensor = self.net(images)
+        return logits.float()
+
+    def on_train_epoch_start(self) -> None:
+        self.net.unfreeze(self.config.stage_of(self.current_epoch).unfrozen)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        images, targets = batch
+        loss: Tensor = self.loss(self(images), targets)
+        if not torch.isfinite(loss):
+            raise SettingError(
+                f"the loss is {loss.item()} at step {self.global_step}; lower the learning rate, or resume "
+                "from the last checkpoint with another seed"
+            )
+        self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(targets))
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+        images, targets = batch
+        logits = self(images)
+        p_cancer = logits.softmax(dim=1)[:, self.loss.is_cancer].sum(dim=1)
+        self.log("val_loss", self.loss(logits, targets), batch_size=len(targets), sync_dist=True)
+        self.by_class.update(logits, targets)
+        self.by_cancer.update(p_cancer, self.loss.is_cancer[targets].int())
+
+    def on_validation_epoch_end(self) -> None:
+        specificity, _ = (values := self.by_cancer.compute()).pop("specificity_at_95")
+        values |= self.by_class.compute() | {"specificity_at_95": specificity}
+        # Macro-F1 alone would accept missed cancers and recall alone an alarm for everyone.
+        values["composite"] = 0.35 * values["macro_f1"] + 0.65 * values["cancer_recall"]
+        self.log_dict({f"val_{name}": value for name, value in values.items()}, prog_bar=True)
+        self.by_class.reset()
+        self.by_cancer.reset()
+
+    def configure_optimizers(self) -> Any:
+        options = self.config.optimizer
+        groups: dict[tuple[float, float], list[Tensor]] = {}
+        for part, rate in (
+            (self.net.backbone, options.learning_rate),
+            (self.net.head, options.head_learning_rate),
+        ):
+            for parameter in part.parameters():
+                decay = options.weight_decay if parameter.ndim > 1 else 0.0
+                groups.setdefault((rate, decay), []).append(parameter)
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": members, "lr": rate, "weight_decay": decay}
+                for (rate, decay), members in groups.items()
+            ]
+        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        rates = [group["lr"] for group in optimizer.param_groups]
+        warmup = options.warmup
+        schedule: torch.optim.lr_scheduler.LRScheduler
+        if options.schedule == "one_cycle":
+            schedule = torch.optim.lr_scheduler.OneCycleLR(
+                optimizer, rates, total_steps=steps, pct_start=warmup, final_div_factor=100
+            )
+        else:
+            warm = max(1, round(steps * warmup))
+            schedule = torch.optim.lr_scheduler.SequentialLR(
+                optimizer,
+                [
+                    torch.optim.lr_scheduler.LinearLR(optimizer, 0.01, total_iters=warm),
+                    torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps - warm)),
+                ],
+                milestones=[warm],
+            )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class Curves(Callback):
+    """Draws curves.png from the CSV log after each epoch."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if trainer.is_global_zero and isinstance(trainer.logger, CSVLogger):
+            trainer.logger.save()
+            draw_curves(
+                Path(trainer.logger.log_dir) / "metrics.csv", Path(trainer.default_root_dir) / "curves.png"
+            )
+
+
+def draw_curves(log: Path, figure: Path) -> None:
+    """One panel a metric over the epochs, from Lightning's CSV log."""
+    import csv
+
+    from matplotlib.figure import Figure
+
+    with log.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    names = [name for name in (rows[0] if rows else {}) if name.startswith(("train_", "val_"))]
+    if not names:
+        return
+    drawing = Figure(figsize=(4 * ((len(names) + 1) // 2), 6), layout="constrained")
+    for axis, name in zip(drawing.subplots(2, (len(names) + 1) // 2).flat, names, strict=False):
+        points = [(int(row["epoch"]) + 1, float(row[name])) for row in rows if row.get(name)]
+        axis.plot(*zip(*points, strict=True), marker=".") if points else None
+        axis.set(title=name, xlabel="epoch")
+    drawing.savefig(figure)
+
+
+def fit(
+    samples: list[Sample],
+    out: Path,
+    config: TrainConfig,
+    weights: str,
+    resume: bool = False,
+    devices: str = "auto",
+) -> Path:
+    """Train on the split ``train``, select on ``val``, and write the run into ``out``.
+
+    weights: a safetensors file for the backbone, ``hub`` for timm's own, or ``none``.
+    Returns ``out``, which then holds ``weights.safetensors`` (the selected, averaged network),
+    ``run.json``, ``curves.png``, ``log/`` and ``checkpoints/`` (full state, for ``resume``).
+    Raises SettingError when there is a run already, or nothing to resume.
+    """
+    last = out / LATEST
+    if resume and not last.is_file():
+        raise SettingError(f"{last}: nothing to resume; leave --resume off to start the run")
+    if not resume and last.is_file():
+        raise SettingError(
+            f"{out} holds a run already; add --resume to go on with it, or name another folder"
+        )
+    train, val = select(samples, "train"), select(samples, "val")
+    require_every_class(train, config.classes)
+    require_every_class(val, config.classes)
+    out.mkdir(parents=True, exist_ok=True)
+
+    pl.seed_everything(config.seed, workers=True)
+    data = LesionData(train, val, config)
+    net = LesionNet(config.model, len(config.classes), pretrained=weights == "hub" and not resume)
+    if weights not in ("hub", "none") and not resume:
+        net.load_backbone(Path(weights))
+    module = LesionTraining(config, data.sampler.counts(), net.to(memory_format=torch.channels_last))
+    monitor = f"val_{config.selection}"
+    selected = ModelCheckpoint(
+        out / "checkpoints", "best", monitor=monitor, mode="max", save_last=True, enable_version_counter=False
+    )
+    callbacks: list[Callback] = [
+        EMAWeightAveraging(decay=config.optimizer.ema_decay, update_every_n_steps=config.optimizer.ema_every),
+        selected,
+        Curves(),
+        RichProgressBar(leave=True),
+    ]
+    if config.patience:
+        callbacks.append(EarlyStopping(monitor, patience=config.patience, mode="max"))
+    trainer = pl.Trainer(
+        default_root_dir=out,
+        max_epochs=config.epochs,
+        devices=devices,
+        # Frozen stages are parameters that some steps do not use.
+        strategy="ddp_find_unused_parameters_true" if _several(devices) else "auto",
+        precision="bf16-mixed" if _has_bf16() else "32-true",
+        gradient_clip_val=config.optimizer.gradient_clip,
+        callbacks=callbacks,
+        logger=CSVLogger(out, name="log", version=""),
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        enable_model_summary=False,
+    )
+    if trainer.precision == "bf16-mixed" and not torch.cuda.is_available():
+        keep_slow_convolutions_in_float32(net.backbone.modules())
+    trainer.fit(module, data, ckpt_path=last if resume else None)
+    if trainer.is_global_zero:
+        export(out, config, train, val, samples, float(selected.best_model_score or 0))
+    return out
+
+
+def export(
+    out: Path,
+    config: TrainConfig,
+    train: list[Sample],
+    val: list[Sample],
+    samples: list[Sample],
+    score: float,
+) -> None:
+    """Write the selected network as safetensors, and beside it what it is and where it comes from."""
+    checkpoint = torch.load(out / SELECTED, map_location="cpu", weights_only=True)
+    state = {
+        name.removeprefix("net."): value.contiguous()
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith("net.")
+    }
+    save_file(state, out / WEIGHTS)
+    record = {
+        "config": dataclasses.asdict(config),
+        "epoch": checkpoint["epoch"],
+        f"val_{config.selection}": score,
+        "images": {"train": len(train), "val": len(val)},
+        "split_sha256": split_sha256(samples),
+        "machine": {"python": platform.python_version(), "processor": platform.machine()},
+        "versions": {
+            name: importlib.metadata.version(name) for name in ("torch", "torchvision", "timm", "lightning")
+        },
+    }
+    (out / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def load_run(run: Path) -> tuple[LesionNet, TrainConfig]:
+    """The trained network of a run, in evaluation mode, and its settings.
+
+    Raises SettingError when the folder holds no finished run.
+    """
+    record = run / RECORD
+    if not record.is_file():
+        raise SettingError(f"{record}: not found; give the folder that `python -m train fit --out` wrote")
+    config = from_dict(TrainConfig, json.loads(record.read_text(encoding="utf-8"))["config"])
+    net = LesionNet(config.model, len(config.classes))
+    load_strictly(net, run / WEIGHTS)
+    return net.eval(), config
+
+
+def _has_bf16() -> bool:
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported()
+
+
+def _several(devices: str) -> bool:
+    return torch.cuda.device_count() > 1 if devices == "auto" else devices not in ("1", "auto")

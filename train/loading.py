@@ -1,0 +1,100 @@
+"""From the table to batches: photos through the runtime's own preprocessing, then augmentation."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+from torchvision.transforms import v2
+
+from edgeskin.photo import load_photo
+from edgeskin.preprocess import Preprocessing, preprocess
+from train.augment import MARGIN, augmentation
+from train.config import TrainConfig
+from train.data import Sample
+from train.sampler import EpochSampler
+
+
+class LesionImages(Dataset[tuple[Tensor, int]]):
+    """uint8 (3, s, s) and the class index. A picture that cannot be read raises PhotoError."""
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        classes: Sequence[str],
+        preprocessing: Preprocessing,
+        transform: v2.Transform | None = None,
+    ) -> None:
+        self._samples = samples
+        self._index = {name: i for i, name in enumerate(classes)}
+        self._preprocessing = preprocessing
+        self._transform = transform
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, int]:
+        sample = self._samples[position]
+        photo = load_photo(sample.image, self._preprocessing.size)
+        image = torch.from_numpy(preprocess(photo.image, self._preprocessing)).permute(2, 0, 1)
+        if self._transform is not None:
+            image = self._transform(image)
+        return image, self._index[sample.label]
+
+
+def batches(
+    images: LesionImages, batch_size: int, workers: int, sampler: Sampler[int] | None = None
+) -> DataLoader[Any]:
+    """Batches in the sampler's order (dropping a last short one), or in the table's order without one."""
+    return DataLoader(
+        images,
+        batch_size,
+        sampler=sampler,
+        num_workers=workers,
+        drop_last=sampler is not None,
+        worker_init_fn=_one_thread,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _one_thread(worker: int) -> None:
+    # The training step wants the cores; a worker's OpenCV would otherwise start a thread for each.
+    cv2.setNumThreads(1)
+
+
+class LesionData(pl.LightningDataModule):
+    """Training batches at the size of the epoch's stage; validation at the size that is served,
+    or, while the pictures are still small, one margin above the stage's."""
+
+    def __init__(self, train: Sequence[Sample], val: Sequence[Sample], config: TrainConfig) -> None:
+        super().__init__()
+        self._train, self._val, self._config = train, val, config
+        index = {name: i for i, name in enumerate(config.classes)}
+        self.sampler = EpochSampler(
+            [index[sample.label] for sample in train],
+            [name in config.cancer for name in config.classes],
+            config.sampler,
+            config.seed,
+        )
+
+    def _stage_size(self) -> int:
+        assert self.trainer is not None
+        return self._config.stage_of(self.trainer.current_epoch).image_size
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        size = self._stage_size()
+        prepared = dataclasses.replace(self._config.preprocessing, size=round(size * MARGIN))
+        images = LesionImages(
+            self._train, self._config.classes, prepared, augmentation(self._config.augment, size)
+        )
+        return batches(images, self._config.batch_size, self._config.workers, self.sampler)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        served = self._config.preprocessing
+        size = min(served.size, round(self._stage_size() * MARGIN))
+        images = LesionImages(self._val, self._config.classes, dataclasses.replace(served, size=size))
+        return batches(images, self._config.batch_size, self._config.workers)

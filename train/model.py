@@ -1,0 +1,121 @@
+"""The network: a timm backbone and the head that the runtime can sample and explain without torch."""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from edgeskin.errors import SettingError
+from train.config import ModelConfig
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class LesionNet(nn.Module):
+    """Backbone -> global pool -> Dropout, Linear, SiLU, BatchNorm, Dropout, Linear.
+
+    Raises SettingError for a backbone that timm does not know or that gives no feature map.
+    """
+
+    def __init__(self, config: ModelConfig, n_classes: int, pretrained: bool = False) -> None:
+        super().__init__()
+        self.backbone = _backbone(config.backbone, pretrained)
+        first, second = config.dropout
+        self.head = nn.Sequential(
+            nn.Dropout(first),
+            nn.Linear(self.backbone.num_features, config.hidden),
+            nn.SiLU(),
+            nn.BatchNorm1d(config.hidden),
+            nn.Dropout(second),
+            nn.Linear(config.hidden, n_classes),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: (n, 3, s, s), ImageNet-normalised. Returns logits (n, C)."""
+        return self.outputs(images)[0]
+
+    def outputs(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """logits (n, C), features (n, F) after pooling, fmap (n, F, h, w) before it."""
+        fmap = self.backbone.forward_features(images)
+        features = self.backbone.forward_head(fmap, pre_logits=True)
+        return self.head(features), features, fmap
+
+    def stages(self) -> list[nn.Module]:
+        """The backbone's parts from input to output, for progressive unfreezing."""
+        parts: list[nn.Module] = []
+        for name, child in self.backbone.named_children():
+            is_stack = isinstance(child, nn.Sequential) and name in ("blocks", "stages", "layers", "features")
+            parts.extend(child if is_stack else [child])
+        return [part for part in parts if any(True for _ in part.parameters())]
+
+    def unfreeze(self, last: int) -> None:
+        """Let the last so many stages of the backbone learn (-1: all). The rest stand still,
+        BatchNorm statistics included; the head always learns."""
+        stages = self.stages()
+        still = len(stages) - (len(stages) if last < 0 else min(last, len(stages)))
+        for position, stage in enumerate(stages):
+            stage.requires_grad_(position >= still)
+            stage.train(self.training and position >= still)
+
+    def load_backbone(self, path: Path) -> None:
+        """Load ImageNet weights from safetensors, strictly; half precision becomes float32."""
+        load_strictly(self.backbone, path)
+
+
+def load_strictly(module: nn.Module, path: Path) -> None:
+    """Load safetensors into a module, every key and shape matching.
+
+    Raises SettingError naming the file and what is missing, left over or of another shape.
+    """
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise SettingError(f"{path}: cannot be read as safetensors weights: {error}") from error
+    try:
+        module.load_state_dict({name: _as_trained(value) for name, value in state.items()})
+    except RuntimeError as error:
+        raise SettingError(f"{path}: the weights do not fit this network: {error}") from error
+
+
+def _as_trained(value: Tensor) -> Tensor:
+    return value.float() if value.is_floating_point() else value
+
+
+def _backbone(name: str, pretrained: bool) -> nn.Module:
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=5, cutoff=0.5)
+        raise SettingError(f"timm knows no backbone {name!r}; near it: {', '.join(near) or 'nothing'}")
+    backbone = timm.create_model(name, pretrained=pretrained, num_classes=0)
+    with torch.no_grad():
+        fmap = backbone.eval().forward_features(torch.zeros(1, 3, *backbone.pretrained_cfg["input_size"][1:]))
+    if fmap.ndim != 4 or fmap.shape[1] != backbone.num_features:
+        raise SettingError(
+            f"backbone {name!r} gives {tuple(fmap.shape)}, not a feature map (n, c, h, w) that the runtime "
+            "can explain; choose a convolutional one, such as efficientnet_b3 or convnext_tiny"
+        )
+    return backbone.train()
+
+
+class _Float32Conv(nn.Conv2d):
+    def forward(self, input: Tensor) -> Tensor:
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.float()).to(input.dtype)
+
+
+def keep_slow_convolutions_in_float32(modules: Iterable[nn.Module]) -> None:
+    """Leave depthwise convolutions of 5x5 or of stride 2 out of bf16 autocast on a CPU.
+
+    oneDNN's bf16 backward pass is 4 to 5 times slower than float32 on just these (measured: 5x5 weight
+    gradient 74 against 15 ms, stride-2 input gradient 125 against 30 ms, AMX CPU, torch 2.15), and they
+    were half of a training step. Changes the class in place, so that the weights' names stay.
+    """
+    for module in modules:
+        slow = isinstance(module, nn.Conv2d) and (module.kernel_size[0] >= 5 or module.stride[0] > 1)
+        if slow and type(module) is nn.Conv2d and module.groups > 1:
+            module.__class__ = _Float32Conv
