@@ -16,6 +16,7 @@ from typing import Any, get_args
 import cv2
 import numpy as np
 
+from edgeskin import __version__
 from edgeskin.bundle import Bundle, Precision, open_bundle
 from edgeskin.classifier import Classifier
 from edgeskin.errors import EdgeskinError, PhotoError, SettingError
@@ -112,7 +113,9 @@ def run(
             "system": platform.platform(terse=True),
             "python": platform.python_version(),
             "bundle_sha256": bundle.sha256,
-            **{name: importlib.metadata.version(name) for name in ("edgeskin", "openvino", "numpy")},
+            "edgeskin": __version__,
+            "openvino": importlib.metadata.version("openvino"),
+            "numpy": np.__version__,
             "opencv": cv2.__version__,
         },
     )

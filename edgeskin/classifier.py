@@ -11,7 +11,7 @@ from edgeskin.bundle import Bundle, Precision, open_bundle
 from edgeskin.decision import ACTIONS, cancer_probability, probabilities, risk_level
 from edgeskin.engine import Engine, instruction_set
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
-from edgeskin.photo import load_photo
+from edgeskin.photo import Source, load_photo
 from edgeskin.preprocess import Image, preprocess
 
 Source = str | os.PathLike[str] | bytes | Image

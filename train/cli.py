@@ -1,5 +1,6 @@
 """python -m train fit | evaluate"""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -40,6 +41,36 @@ def fit(
     settings = load_config(config)
     samples = assign_splits(read_table(data, settings.classes), seed=settings.seed)
     fitting.fit(samples, out, settings, weights, resume, devices)
+
+
+@app.command()
+def evaluate(
+    network: Annotated[Path, typer.Argument(help="A run that `fit` wrote, or a bundle.")],
+    data: Annotated[Path, typer.Option(help="Folder with the images and their table.")],
+    split: Annotated[str, typer.Option(help="Split to evaluate: val, test, external, ...")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the report; RUN/evaluation-SPLIT, or here for a bundle."),
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="Of a bundle: int8 (default) or fp32.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="On P(cancer); the bundle's, or fitted on val for a run.")
+    ] = None,
+) -> None:
+    """Measure a run or a bundle on a split, with 95 % intervals; write and print the report."""
+    from rich.console import Console
+
+    from train import evaluate as evaluating
+    from train import report
+    from train.fit import RECORD
+
+    command = shlex.join(["python", "-m", "train", *sys.argv[1:]])
+    evaluation, predictions = evaluating.evaluate(network, data, split, precision, threshold, command)
+    if out is None:
+        out = (network if (network / RECORD).is_file() else Path()) / f"evaluation-{split.replace(':', '-')}"
+    report.write(evaluation, predictions, out)
+    Console().print(report.summary(evaluation))
+    print(f"report: {out}", file=sys.stderr)
 
 
 def main() -> None:

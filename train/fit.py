@@ -81,6 +81,8 @@ class LesionTraining(pl.LightningModule):
         return logits.float()
 
     def on_train_epoch_start(self) -> None:
+        # A resumed epoch has to draw the augmentation and dropout that it would have drawn.
+        torch.manual_seed(self.config.seed + self.current_epoch)
         self.net.unfreeze(self.config.stage_of(self.current_epoch).unfrozen)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
@@ -149,31 +151,33 @@ class LesionTraining(pl.LightningModule):
 
 
 class Curves(Callback):
-    """Draws curves.png from the CSV log after each epoch."""
+    """Draws curves.png from the CSV logs after each epoch."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if trainer.is_global_zero and isinstance(trainer.logger, CSVLogger):
             trainer.logger.save()
-            draw_curves(
-                Path(trainer.logger.log_dir) / "metrics.csv", Path(trainer.default_root_dir) / "curves.png"
-            )
+            draw_curves(Path(trainer.logger.root_dir), Path(trainer.default_root_dir) / "curves.png")
 
 
 def draw_curves(log: Path, figure: Path) -> None:
-    """One panel a metric over the epochs, from Lightning's CSV log."""
+    """One panel a metric over the epochs, from the CSV logs: ``version_0/``, and one more for each resume."""
     import csv
 
     from matplotlib.figure import Figure
 
-    with log.open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    names = [name for name in (rows[0] if rows else {}) if name.startswith(("train_", "val_"))]
-    if not names:
+    curves: dict[str, dict[int, float]] = {}
+    for table in sorted(log.glob("version_*/metrics.csv"), key=lambda table: int(table.parent.name[8:])):
+        with table.open(encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                for name, value in row.items():
+                    if name.startswith(("train_", "val_")) and value:
+                        curves.setdefault(name, {})[int(row["epoch"]) + 1] = float(value)
+    if not curves:
         return
-    drawing = Figure(figsize=(4 * ((len(names) + 1) // 2), 6), layout="constrained")
-    for axis, name in zip(drawing.subplots(2, (len(names) + 1) // 2).flat, names, strict=False):
-        points = [(int(row["epoch"]) + 1, float(row[name])) for row in rows if row.get(name)]
-        axis.plot(*zip(*points, strict=True), marker=".") if points else None
+    columns = (len(curves) + 1) // 2
+    drawing = Figure(figsize=(4 * columns, 6), layout="constrained")
+    for axis, (name, points) in zip(drawing.subplots(2, columns).flat, sorted(curves.items()), strict=False):
+        axis.plot(list(points.keys()), list(points.values()), marker=".")
         axis.set(title=name, xlabel="epoch")
     drawing.savefig(figure)
 
@@ -212,12 +216,15 @@ def fit(
         net.load_backbone(Path(weights))
     module = LesionTraining(config, data.sampler.counts(), net.to(memory_format=torch.channels_last))
     monitor = f"val_{config.selection}"
-    selected = ModelCheckpoint(
-        out / "checkpoints", "best", monitor=monitor, mode="max", save_last=True, enable_version_counter=False
+    selected, latest = (
+        ModelCheckpoint(last.parent, name, monitor=by, mode="max", enable_version_counter=False)
+        for name, by in (("best", monitor), ("last", None))
     )
     callbacks: list[Callback] = [
         EMAWeightAveraging(decay=config.optimizer.ema_decay, update_every_n_steps=config.optimizer.ema_every),
         selected,
+        # Not save_last of the one above: that writes only when there is a new best, and loses epochs.
+        latest,
         Curves(),
         RichProgressBar(leave=True),
     ]
@@ -232,10 +239,10 @@ def fit(
         precision="bf16-mixed" if _has_bf16() else "32-true",
         gradient_clip_val=config.optimizer.gradient_clip,
         callbacks=callbacks,
-        logger=CSVLogger(out, name="log", version=""),
+        logger=CSVLogger(out, name="log"),
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
-        log_every_n_steps=10,
+        log_every_n_steps=1,
         enable_model_summary=False,
     )
     if trainer.precision == "bf16-mixed" and not torch.cuda.is_available():

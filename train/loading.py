@@ -47,9 +47,12 @@ class LesionImages(Dataset[tuple[Tensor, int]]):
 
 
 def batches(
-    images: LesionImages, batch_size: int, workers: int, sampler: Sampler[int] | None = None
+    images: LesionImages, batch_size: int, workers: int, sampler: Sampler[int] | None = None, seed: int = 0
 ) -> DataLoader[Any]:
-    """Batches in the sampler's order (dropping a last short one), or in the table's order without one."""
+    """Batches in the sampler's order (dropping a last short one), or in the table's order without one.
+
+    seed: of the workers' augmentation.
+    """
     return DataLoader(
         images,
         batch_size,
@@ -57,6 +60,8 @@ def batches(
         num_workers=workers,
         drop_last=sampler is not None,
         worker_init_fn=_one_thread,
+        # Its own, so that starting an epoch, or starting it again, leaves the global one as it was.
+        generator=torch.Generator().manual_seed(seed),
         pin_memory=torch.cuda.is_available(),
     )
 
@@ -81,9 +86,12 @@ class LesionData(pl.LightningDataModule):
             config.seed,
         )
 
-    def _stage_size(self) -> int:
+    def _epoch(self) -> int:
         assert self.trainer is not None
-        return self._config.stage_of(self.trainer.current_epoch).image_size
+        return self.trainer.current_epoch
+
+    def _stage_size(self) -> int:
+        return self._config.stage_of(self._epoch()).image_size
 
     def train_dataloader(self) -> DataLoader[Any]:
         size = self._stage_size()
@@ -91,7 +99,8 @@ class LesionData(pl.LightningDataModule):
         images = LesionImages(
             self._train, self._config.classes, prepared, augmentation(self._config.augment, size)
         )
-        return batches(images, self._config.batch_size, self._config.workers, self.sampler)
+        seed = self._config.seed + self._epoch()
+        return batches(images, self._config.batch_size, self._config.workers, self.sampler, seed)
 
     def val_dataloader(self) -> DataLoader[Any]:
         served = self._config.preprocessing

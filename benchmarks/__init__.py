@@ -1,0 +1,1 @@
+"""One script a question; each writes its JSON into benchmarks/results."""

@@ -1,0 +1,37 @@
+"""What every result says of where it was measured."""
+
+import importlib.metadata
+import json
+import platform
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine(*packages: str) -> dict[str, str]:
+    """Processor, system, Python and the versions of the packages named."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        "processor": names[0] if names else platform.processor(),
+        "cores": str(len(names)) if names else "unknown",
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def spread(samples: list[float]) -> dict[str, float]:
+    """Median and quartiles."""
+    low, _, high = quantiles(samples, n=4)
+    return {"median": median(samples), "quartile_1": low, "quartile_3": high, "n": len(samples)}
+
+
+def write(name: str, result: dict[str, Any]) -> Path:
+    """Write a result as JSON and tell where."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return path

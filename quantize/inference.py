@@ -1,0 +1,89 @@
+"""Logits of many images from an IR, with all the CPU has or held to an older instruction set."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import track
+
+from edgeskin.engine import Engine, instruction_set
+from edgeskin.errors import EdgeskinError
+from edgeskin.photo import load_photo
+from edgeskin.preprocess import Preprocessing, preprocess
+
+CONSOLE = Console(stderr=True)
+Images = npt.NDArray[np.uint8]
+Logits = npt.NDArray[np.float32]
+
+NATIVE = "native"
+OLDER = {"avx512_vnni": ("AVX512_CORE_VNNI", "AVX2"), "avx512": ("AVX2",), "avx2": ("AVX2",)}
+"""What the gate runs besides the native instructions, by `instruction_set`; others have no older set."""
+
+
+class InferenceError(EdgeskinError):
+    """An IR that could not be run in a process of its own."""
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """What to predict with here: ``native``, then the ONEDNN_MAX_CPU_ISA values this CPU can be held to."""
+    return (NATIVE, *OLDER.get(instruction_set(), ()))
+
+
+def prepare(files: Sequence[Path], settings: Preprocessing, out: Path) -> Images:
+    """Photos through the serving preprocessing into the .npy file ``out``: uint8 (n, s, s, 3), memory-mapped.
+
+    Raises PhotoError for a picture that cannot be read.
+    """
+    shape = (len(files), settings.size, settings.size, 3)
+    images = np.lib.format.open_memmap(out, "w+", np.uint8, shape)
+    for position, file in enumerate(
+        track(files, f"preparing {out.stem} images", console=CONSOLE, transient=True)
+    ):
+        images[position] = preprocess(load_photo(file, settings.size).image, settings)
+    images.flush()
+    return images
+
+
+def predict(xml: Path, images: Path, isa: str = NATIVE) -> Logits:
+    """Run an IR as the runtime does, image by image. Returns logits, float32 (n, C).
+
+    images: an .npy file of uint8 (n, s, s, 3). isa: ``native``, or a value of ONEDNN_MAX_CPU_ISA, which
+    needs a process of its own. Raises InferenceError when that process fails.
+    """
+    if isa == NATIVE:
+        return _run(xml, images)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "logits.npy"
+        command = [
+            sys.executable,
+            "-m",
+            "quantize.inference",
+            *(str(p.resolve()) for p in (xml, images, out)),
+        ]
+        done = subprocess.run(
+            command,
+            cwd=Path(__file__).parents[1],
+            env=os.environ | {"ONEDNN_MAX_CPU_ISA": isa},
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise InferenceError(f"{xml} with ONEDNN_MAX_CPU_ISA={isa} failed: {done.stderr.strip()[-2000:]}")
+        return np.load(out, allow_pickle=False)
+
+
+def _run(xml: Path, images: Path) -> Logits:
+    engine = Engine(xml.read_bytes(), xml.with_suffix(".bin").read_bytes())
+    pictures = np.load(images, mmap_mode="r", allow_pickle=False)
+    steps = track(pictures, f"running {xml.stem}", len(pictures), console=CONSOLE, transient=True)
+    return np.stack([engine.infer(picture).logits for picture in steps])
+
+
+if __name__ == "__main__":
+    np.save(sys.argv[3], _run(Path(sys.argv[1]), Path(sys.argv[2])))

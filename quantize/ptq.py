@@ -1,0 +1,196 @@
+"""INT8 with NNCF without training: the calibration images and the ladder's first three rungs."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any, TypeVar
+
+import nncf
+import numpy as np
+import numpy.typing as npt
+import openvino
+from nncf.openvino.quantization.backend_parameters import BackendParameters
+from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+
+from edgeskin.engine import available_threads
+from edgeskin.errors import SettingError
+from quantize.gate import MAX_CANCER_RECALL_DROP
+from quantize.inference import Images
+from train.data import Sample
+
+T = TypeVar("T")
+Model = openvino.Model
+PCancer = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float64]]
+
+FIRST_IN_FP32 = 4
+"""Convolutions of the stem and first block: quantizing them loses most (measured on EfficientNet-B3)."""
+SENSITIVE_SHARE = 0.5
+"""Of the error that single convolutions cause, how much the wider ignored scope takes away."""
+MOST_REVERTED = 20
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What was quantized. quantizers: FakeQuantize nodes. int8_convolutions: of all ``convolutions``, those with
+    INT8 activations and weights. The rest are squeeze-excite and what a rung leaves in FP32."""
+
+    quantizers: int
+    int8_convolutions: int
+    convolutions: int
+
+
+def stratified(samples: Iterable[Sample], seed: int) -> list[Sample]:
+    """All samples, ordered so that any first n are as even over classes, and sources within each, as can be.
+
+    Depends on the seed and the image ids, not on the order given.
+    """
+    ordered = sorted(samples, key=lambda sample: sample.image_id)
+    strata: dict[str, dict[str, list[Sample]]] = defaultdict(lambda: defaultdict(list))
+    for position in np.random.default_rng(seed).permutation(len(ordered)):
+        sample = ordered[position]
+        strata[sample.label][sample.source].append(sample)
+    return _interleave([_interleave([by[s] for s in sorted(by)]) for _, by in sorted(strata.items())])
+
+
+def require_images(available: int, asked: int) -> None:
+    """Raise SettingError when there are fewer training images than calibration asks for."""
+    if not 1 <= asked <= available:
+        raise SettingError(
+            f"{asked} calibration images asked for, {available} training images there: add some, "
+            "or say how many with --calibration-images"
+        )
+
+
+def convolutions(model: Model) -> list[Any]:
+    """The model's convolution nodes, from input to output."""
+    kinds = ("Convolution", "GroupConvolution")
+    return [node for node in model.get_ordered_ops() if node.get_type_name() in kinds]
+
+
+def first_convolutions(model: Model) -> list[str]:
+    """Names of the convolutions that every rung leaves in FP32."""
+    return [node.get_friendly_name() for node in convolutions(model)[:FIRST_IN_FP32]]
+
+
+def count_quantized(model: Model) -> Counts:
+    """Look into an INT8 model: a pattern that an export escapes shows here."""
+    nodes = convolutions(model)
+    quantized = sum(node.input_value(0).get_node().get_type_name() == "FakeQuantize" for node in nodes)
+    quantizers = sum(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
+    return Counts(quantizers, quantized, len(nodes))
+
+
+def quantize(
+    model: Model, images: Images, ignored: Sequence[str], fast: bool = True, measuring: bool = False
+) -> Model:
+    """Post-training quantization, mixed preset, histogram activation ranges; the model given stays as it is.
+
+    images: uint8 (n, s, s, 3). ignored: names of nodes that stay in FP32. fast: fast bias correction, else the full
+    one. measuring: no bias correction, and weights with quantizers that can be taken off again.
+    """
+    return nncf.quantize(
+        model,
+        _dataset(images),
+        subset_size=len(images),
+        preset=nncf.QuantizationPreset.MIXED,
+        fast_bias_correction=fast,
+        ignored_scope=nncf.IgnoredScope(names=list(ignored)),
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            activations_range_estimator_params=RangeEstimatorParametersSet.HISTOGRAM,
+            disable_bias_correction=measuring,
+            backend_params={BackendParameters.COMPRESS_WEIGHTS: not measuring},
+        ),
+    )
+
+
+def store_weights_as_int8(model: Model, ignored: Sequence[str]) -> Model:
+    """Store what computes in FP32 with INT8 weights, a scale a channel: for the file, not for the speed.
+
+    Squeeze-excite is a quarter of the file otherwise, and OpenVINO does not store a quantized model's
+    other weights as FP16. ignored: nodes whose weights stay as they are.
+    """
+    scope = nncf.IgnoredScope(names=list(ignored))
+    return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM, ignored_scope=scope)
+
+
+def sensitive_convolutions(model: Model, images: Images, ignored: Sequence[str]) -> list[str]:
+    """Measure each convolution's part in the error and name the worst, together SENSITIVE_SHARE of it.
+
+    Everything is quantized, then one convolution at a time goes back to FP32; its part is by how much the mean
+    squared logit error over ``images`` (n, s, s, 3) falls.
+    """
+    reference = _logits(model, images)
+    quantized = quantize(model, images, ignored, measuring=True)
+    error = np.mean((_logits(quantized, images) - reference) ** 2)
+    parts: dict[str, float] = {}
+    for node in convolutions(quantized):
+        if node.input_value(0).get_node().get_type_name() == "FakeQuantize":
+            name = node.get_friendly_name()
+            parts[name] = error - np.mean((_logits(_reverted(quantized, name), images) - reference) ** 2)
+    worst = sorted((name for name in parts if parts[name] > 0), key=lambda name: -parts[name])
+    reached = np.cumsum([parts[name] for name in worst])
+    return worst[: np.searchsorted(reached, SENSITIVE_SHARE * reached[-1]) + 1] if worst else []
+
+
+def quantize_with_accuracy_control(
+    model: Model, images: Images, ignored: Sequence[str], cancers: Images, p_cancer: PCancer
+) -> Model:
+    """NNCF's accuracy control on soft cancer recall: layers go back to FP32 until it is kept.
+
+    The measure is the mean of min(P(cancer) INT8, P(cancer) FP32) over pictures of cancers (n, s, s, 3): the
+    soft recall of FP32 (its mean P(cancer)) as far as INT8 keeps it, so that no gain on one lesion pays for a loss on
+    another. It is defined for each picture, which NNCF's ranking of layers needs. p_cancer: logits to P(cancer).
+    """
+    reference = p_cancer(_logits(model, cancers))
+
+    def kept_recall(compiled: Any, positions: Iterable[int]) -> tuple[float, list[float]]:
+        where = list(positions)
+        logits = np.concatenate([compiled(cancers[i][None])["logits"] for i in where])
+        kept = np.minimum(p_cancer(logits), reference[where])
+        return float(kept.mean()), kept.tolist()
+
+    return nncf.quantize_with_accuracy_control(
+        model,
+        _dataset(images),
+        nncf.Dataset(range(len(cancers)), lambda position: cancers[position][None]),
+        validation_fn=kept_recall,
+        max_drop=MAX_CANCER_RECALL_DROP,
+        subset_size=len(images),
+        preset=nncf.QuantizationPreset.MIXED,
+        fast_bias_correction=False,
+        ignored_scope=nncf.IgnoredScope(names=list(ignored)),
+        advanced_quantization_parameters=nncf.AdvancedQuantizationParameters(
+            activations_range_estimator_params=RangeEstimatorParametersSet.HISTOGRAM
+        ),
+        advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
+            max_num_iterations=MOST_REVERTED, ranking_subset_size=len(cancers)
+        ),
+    )
+
+
+def _dataset(images: Images) -> nncf.Dataset:
+    return nncf.Dataset(images, lambda image: image[None])
+
+
+def _interleave(groups: Sequence[Sequence[T]]) -> list[T]:
+    """The first of every group, then the second of every group that has one, and so on."""
+    return [item for turn in zip_longest(*groups) for item in turn if item is not None]
+
+
+def _logits(model: Model, images: Images) -> npt.NDArray[np.float32]:
+    # As the runtime pins them: see edgeskin.engine.
+    options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": available_threads()}
+    compiled = openvino.compile_model(model, "CPU", options)
+    return np.concatenate([compiled(image[None])["logits"] for image in images])
+
+
+def _reverted(model: Model, name: str) -> Model:
+    """A copy in which the named convolution reads its inputs past their quantizers."""
+    copy = model.clone()
+    node = next(node for node in copy.get_ops() if node.get_friendly_name() == name)
+    for port in node.inputs():
+        source = port.get_source_output().get_node()
+        if source.get_type_name() == "FakeQuantize":
+            port.replace_source_output(source.input_value(0))
+    return copy

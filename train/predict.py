@@ -1,0 +1,175 @@
+"""Logits of a trained network, be it a run in torch or a bundle as the runtime runs it."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import timm
+import torch
+from rich.console import Console
+from rich.progress import track
+from torchvision.transforms.v2 import functional
+
+# Before openvino: it keeps its telemetry from starting.
+from edgeskin.engine import Engine, instruction_set  # isort: skip
+import openvino
+
+from edgeskin.bundle import MANIFEST, Precision, open_bundle
+from edgeskin.errors import PhotoError, SettingError
+from edgeskin.photo import load_photo
+from edgeskin.preprocess import Preprocessing, preprocess
+from train.config import TrainConfig
+from train.data import DataError, Sample
+from train.fit import RECORD, WEIGHTS, load_run
+from train.loading import LesionImages, batches
+from train.model import IMAGENET_MEAN, IMAGENET_STD, LesionNet
+
+Logits = npt.NDArray[np.float32]
+
+SCREENING_POINT = "screen"
+
+_CONSOLE = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained network in either form.
+
+    sha256: of a run's weights file, or of a bundle's manifest, which holds the hashes of its files.
+    threshold: on P(cancer), of the bundle's screening point; None in a run, which has none yet.
+    seed, split_sha256: of the training split; the latter None when it was not recorded.
+    infer: logits (n, C) of n samples.
+    """
+
+    name: str
+    sha256: str
+    classes: tuple[str, ...]
+    cancer: tuple[str, ...]
+    preprocessing: Preprocessing
+    temperature: float
+    threshold: float | None
+    seed: int
+    split_sha256: str | None
+    versions: Mapping[str, str]
+    infer: Callable[[Sequence[Sample]], Logits]
+
+
+def open_network(folder: Path, precision: str | None = None) -> Network:
+    """Open a bundle (``manifest.json``) or a run (``run.json``).
+
+    precision: of a bundle, ``int8`` (default) or ``fp32``. Raises SettingError when the folder is neither
+    or both, or when the precision does not fit, and BundleError for a bundle that cannot be trusted.
+    """
+    is_bundle, is_run = (folder / MANIFEST).is_file(), (folder / RECORD).is_file()
+    if is_bundle == is_run:
+        found = "both" if is_bundle else "neither"
+        raise SettingError(f"{folder}: {found} of {MANIFEST} and {RECORD} in it; name one bundle or one run")
+    if is_bundle:
+        return _open_bundle(folder, precision or "int8")
+    if precision is not None:
+        raise SettingError(f"{folder}: a run has no precision to choose; leave --precision off")
+    return _open_run(folder)
+
+
+def predict(network: Network, samples: Sequence[Sample]) -> Logits:
+    """Logits of each sample, (n, C), through the runtime's own decoding and preprocessing.
+
+    Raises DataError listing every image that cannot be read, or whose logits are not finite.
+    """
+    try:
+        logits = network.infer(samples)
+    except PhotoError as error:
+        problems = _unreadable(samples, network.preprocessing.size)
+        raise DataError("\n".join([f"{len(problems)} images cannot be read:", *problems])) from error
+    broken = [s.image_id for s, row in zip(samples, logits, strict=True) if not np.isfinite(row).all()]
+    if broken:
+        raise DataError(f"{network.name}: no finite logits for {len(broken)} images: {', '.join(broken)}")
+    return logits
+
+
+def _open_bundle(folder: Path, precision: str) -> Network:
+    if precision not in get_args(Precision):
+        raise SettingError(f"precision {precision!r}: choose one of {', '.join(get_args(Precision))}")
+    bundle = open_bundle(folder)
+    manifest = bundle.manifest
+    variant = manifest.variants[precision]
+    thresholds = {point.name: point.threshold for point in variant.operating_points}
+    if SCREENING_POINT not in thresholds:
+        raise SettingError(f"{folder}: no operating point {SCREENING_POINT!r}, only {', '.join(thresholds)}")
+    engine = Engine(bundle.read(f"{precision}.xml"), bundle.read(f"{precision}.bin"))
+    return Network(
+        name=f"bundle {manifest.name} {manifest.version} {precision}",
+        sha256=bundle.sha256,
+        classes=manifest.classes,
+        cancer=manifest.cancer_classes,
+        preprocessing=manifest.preprocessing,
+        temperature=variant.temperature,
+        threshold=thresholds[SCREENING_POINT],
+        seed=int(manifest.training.get("seed", TrainConfig.seed)),
+        split_sha256=manifest.training.get("split_sha256"),
+        versions=_versions(openvino=openvino.__version__, instructions=instruction_set()),
+        infer=lambda samples: _engine_logits(engine, manifest.preprocessing, samples),
+    )
+
+
+def _open_run(folder: Path) -> Network:
+    net, config = load_run(folder)
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    return Network(
+        name=f"run {folder.resolve().name} ({config.model.backbone})",
+        sha256=hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
+        classes=config.classes,
+        cancer=config.cancer,
+        preprocessing=config.preprocessing,
+        temperature=1.0,
+        threshold=None,
+        seed=config.seed,
+        split_sha256=record["split_sha256"],
+        versions=_versions(torch=torch.__version__, timm=timm.__version__),
+        infer=lambda samples: _torch_logits(net, config, samples),
+    )
+
+
+def _versions(**of_the_form: str) -> dict[str, str]:
+    return of_the_form | {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+        "processor": platform.machine(),
+    }
+
+
+def _engine_logits(engine: Engine, settings: Preprocessing, samples: Sequence[Sample]) -> Logits:
+    images = (preprocess(load_photo(sample.image, settings.size).image, settings) for sample in samples)
+    steps = track(images, "predicting", len(samples), console=_CONSOLE, transient=True)
+    return np.stack([engine.infer(image).logits for image in steps])
+
+
+@torch.inference_mode()
+def _torch_logits(net: LesionNet, config: TrainConfig, samples: Sequence[Sample]) -> Logits:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    net = net.to(device).to(memory_format=torch.channels_last)
+    images = LesionImages(samples, config.classes, config.preprocessing)
+    loader = batches(images, config.batch_size, config.workers)
+    parts = []
+    for batch, _ in track(loader, "predicting", console=_CONSOLE, transient=True):
+        normalised = functional.normalize(batch.to(device) / 255, IMAGENET_MEAN, IMAGENET_STD)
+        parts.append(net(normalised.to(memory_format=torch.channels_last)).cpu().numpy())
+    return np.concatenate(parts)
+
+
+def _unreadable(samples: Sequence[Sample], input_size: int) -> list[str]:
+    problems = []
+    for sample in samples:
+        try:
+            load_photo(sample.image, input_size)
+        except PhotoError as error:
+            problems.append(str(error))
+    return problems
