@@ -12,9 +12,7 @@ from edgeskin.decision import ACTIONS, cancer_probability, probabilities, risk_l
 from edgeskin.engine import Engine, instruction_set
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
 from edgeskin.photo import Source, load_photo
-from edgeskin.preprocess import Image, preprocess
-
-Source = str | os.PathLike[str] | bytes | Image
+from edgeskin.preprocess import preprocess
 
 
 class Classifier:

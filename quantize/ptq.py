@@ -81,6 +81,16 @@ def count_quantized(model: Model) -> Counts:
     return Counts(quantizers, quantized, len(nodes))
 
 
+def settings(images: int) -> dict[str, Any]:
+    """What every rung asks of NNCF: mixed preset, histogram activation ranges, over ``images`` images."""
+    ranges = RangeEstimatorParametersSet.HISTOGRAM
+    return {
+        "subset_size": images,
+        "preset": nncf.QuantizationPreset.MIXED,
+        "advanced_parameters": nncf.AdvancedQuantizationParameters(activations_range_estimator_params=ranges),
+    }
+
+
 def quantize(
     model: Model, images: Images, ignored: Sequence[str], fast: bool = True, measuring: bool = False
 ) -> Model:
@@ -89,19 +99,12 @@ def quantize(
     images: uint8 (n, s, s, 3). ignored: names of nodes that stay in FP32. fast: fast bias correction, else the full
     one. measuring: no bias correction, and weights with quantizers that can be taken off again.
     """
-    return nncf.quantize(
-        model,
-        _dataset(images),
-        subset_size=len(images),
-        preset=nncf.QuantizationPreset.MIXED,
-        fast_bias_correction=fast,
-        ignored_scope=nncf.IgnoredScope(names=list(ignored)),
-        advanced_parameters=nncf.AdvancedQuantizationParameters(
-            activations_range_estimator_params=RangeEstimatorParametersSet.HISTOGRAM,
-            disable_bias_correction=measuring,
-            backend_params={BackendParameters.COMPRESS_WEIGHTS: not measuring},
-        ),
-    )
+    chosen = settings(len(images))
+    if measuring:
+        chosen["advanced_parameters"].disable_bias_correction = True
+        chosen["advanced_parameters"].backend_params = {BackendParameters.COMPRESS_WEIGHTS: False}
+    scope = nncf.IgnoredScope(names=list(ignored))
+    return nncf.quantize(model, _dataset(images), ignored_scope=scope, fast_bias_correction=fast, **chosen)
 
 
 def store_weights_as_int8(model: Model, ignored: Sequence[str]) -> Model:
@@ -150,22 +153,20 @@ def quantize_with_accuracy_control(
         kept = np.minimum(p_cancer(logits), reference[where])
         return float(kept.mean()), kept.tolist()
 
+    chosen = settings(len(images))
     return nncf.quantize_with_accuracy_control(
         model,
         _dataset(images),
         nncf.Dataset(range(len(cancers)), lambda position: cancers[position][None]),
         validation_fn=kept_recall,
         max_drop=MAX_CANCER_RECALL_DROP,
-        subset_size=len(images),
-        preset=nncf.QuantizationPreset.MIXED,
-        fast_bias_correction=False,
         ignored_scope=nncf.IgnoredScope(names=list(ignored)),
-        advanced_quantization_parameters=nncf.AdvancedQuantizationParameters(
-            activations_range_estimator_params=RangeEstimatorParametersSet.HISTOGRAM
-        ),
+        fast_bias_correction=False,
+        advanced_quantization_parameters=chosen.pop("advanced_parameters"),
         advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
             max_num_iterations=MOST_REVERTED, ranking_subset_size=len(cancers)
         ),
+        **chosen,
     )
 
 

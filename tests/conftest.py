@@ -4,15 +4,24 @@ import dataclasses
 import hashlib
 import json
 import os
+import runpy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import pytest
 
+import edgeskin.engine  # noqa: F401  (keeps OpenVINO's telemetry out of the tests)
 from edgeskin.bundle import FILES, Manifest, OperatingPoint, Variant
 from edgeskin.preprocess import Preprocessing
 from edgeskin.taxonomy import CANCER, ISIC_2019
+
+if TYPE_CHECKING:
+    from train.config import TrainConfig
+
+# Networks of a few kilobytes gain nothing from torch's threads, which would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 MICRO_SIZE = 64
 ROOT = Path(__file__).parents[1]
@@ -35,7 +44,6 @@ def lesion_jpg() -> Path:
 
 def micro_network(seed: int) -> Any:
     """A network of the bundle's form, in ONNX-free OpenVINO: one convolution, pooling, one linear layer."""
-    import edgeskin.engine  # noqa: F401  (blocks OpenVINO's telemetry before it is imported)
     import openvino
     from openvino import opset13 as ops
 
@@ -96,3 +104,45 @@ def micro_bundle(tmp_path: Path) -> Path:
 def shared_micro_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A micro-bundle to read only."""
     return write_micro_bundle(tmp_path_factory.mktemp("micro") / "bundle")
+
+
+@pytest.fixture(scope="session")
+def lesion_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn lesions of 96 pixels, a folder a class: 4 to train, 2 to validate, 3 to test with."""
+    draw_lesion = runpy.run_path(str(ROOT / "examples" / "draw_lesion.py"))["draw_lesion"]
+    root = tmp_path_factory.mktemp("lesions")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 4), ("val", 2), ("test", 3)):
+        for label in ISIC_2019:
+            folder = root / split / label
+            folder.mkdir(parents=True)
+            for number in range(count):
+                picture = draw_lesion(label, rng, 96)
+                assert cv2.imwrite(str(folder / f"{split}_{label}_{number}.png"), picture[..., ::-1])
+    return root
+
+
+@pytest.fixture(scope="session")
+def micro_config() -> "TrainConfig":
+    """Two stages of one epoch, a network of 60,000 weights."""
+    from train.config import ModelConfig, OptimizerConfig, Stage, TrainConfig
+
+    return TrainConfig(
+        preprocessing=Preprocessing(size=MICRO_SIZE),
+        model=ModelConfig(backbone="test_efficientnet", hidden=16),
+        optimizer=OptimizerConfig(ema_every=1, ema_decay=0.5),
+        stages=(Stage(1, 48, unfrozen=0), Stage(1, MICRO_SIZE)),
+        batch_size=8,
+        workers=0,
+    )
+
+
+@pytest.fixture(scope="session")
+def micro_run(
+    lesion_folder: Path, micro_config: "TrainConfig", tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A finished training run, to read only."""
+    from train.data import read_table
+    from train.fit import fit
+
+    return fit(read_table(lesion_folder), tmp_path_factory.mktemp("run"), micro_config, "none")

@@ -20,7 +20,7 @@ def augmentation(config: AugmentConfig, size: int) -> v2.Transform:
     parts: list[v2.Transform] = []
     if config.rotation:
         # Reflected margins, so that a turned picture has no black corners for the network to learn.
-        margin = int(source * 0.21)
+        margin = int(source * 0.21) + 1
         parts += [
             v2.Pad(margin, padding_mode="reflect"),
             v2.RandomRotation(config.rotation, InterpolationMode.BILINEAR),

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -139,6 +139,10 @@ class TrainConfig:
             raise SettingError(f"cancer classes {unknown} are not among the classes {list(self.classes)}")
         if not self.stages or any(stage.epochs < 1 or stage.image_size < 32 for stage in self.stages):
             raise SettingError("stages: give at least one, each of at least 1 epoch and 32 pixels")
+        if self.batch_size < 2 or self.workers < 0:
+            raise SettingError(
+                f"batch_size {self.batch_size}, workers {self.workers}: choose at least 2 (for BatchNorm) and 0"
+            )
         if self.selection not in get_args(Selection):
             raise SettingError(
                 f"selection {self.selection!r}: choose one of {', '.join(get_args(Selection))}"
@@ -193,17 +197,24 @@ def from_dict(cls: type[T], values: Any, where: str = "") -> T:
     unknown = [key for key in values if key not in hints]
     if unknown:
         raise SettingError(f"unknown settings {unknown} in {where or 'the file'}; known: {', '.join(hints)}")
-    return cls(**{key: _value(hints[key], value, key) for key, value in values.items()})
+    settings = {key: _value(hints[key], value, key) for key, value in values.items()}
+    try:
+        return cls(**settings)
+    except TypeError as error:  # a setting without a default is missing
+        raise SettingError(f"{where or 'the file'}: {error}") from error
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return from_dict(hint, value, where)
-    arguments = get_args(hint)
-    if isinstance(value, list | tuple) and arguments:
-        return tuple(_value(arguments[0], item, where) for item in value)
+    if get_origin(hint) is tuple:
+        kind, *rest = get_args(hint)
+        length = None if rest == [...] else 1 + len(rest)
+        if not isinstance(value, list | tuple) or length not in (None, len(value)):
+            raise SettingError(f"{where}: {value!r} is not a list of {length or 'any number of'} values")
+        return tuple(_value(kind, item, where) for item in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(hint, type) and not isinstance(value, hint):
+    if isinstance(hint, type) and type(value) is not hint:
         raise SettingError(f"{where}: {value!r} is not of type {hint.__name__}")
     return value

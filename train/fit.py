@@ -109,7 +109,8 @@ class LesionTraining(pl.LightningModule):
         values |= self.by_class.compute() | {"specificity_at_95": specificity}
         # Macro-F1 alone would accept missed cancers and recall alone an alarm for everyone.
         values["composite"] = 0.35 * values["macro_f1"] + 0.65 * values["cancer_recall"]
-        self.log_dict({f"val_{name}": value for name, value in values.items()}, prog_bar=True)
+        for name, value in values.items():
+            self.log(f"val_{name}", value, prog_bar=name == self.config.selection)
         self.by_class.reset()
         self.by_cancer.reset()
 
@@ -211,6 +212,11 @@ def fit(
 
     pl.seed_everything(config.seed, workers=True)
     data = LesionData(train, val, config)
+    if len(data.sampler) < config.batch_size:
+        raise SettingError(
+            f"{len(data.sampler)} training images an epoch make no batch of {config.batch_size}; "
+            "lower batch_size or add images"
+        )
     net = LesionNet(config.model, len(config.classes), pretrained=weights == "hub" and not resume)
     if weights not in ("hub", "none") and not resume:
         net.load_backbone(Path(weights))

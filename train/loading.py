@@ -51,8 +51,11 @@ def batches(
 ) -> DataLoader[Any]:
     """Batches in the sampler's order (dropping a last short one), or in the table's order without one.
 
-    seed: of the workers' augmentation.
+    seed: of the workers' augmentation. With workers, OpenCV is left at one thread in this process too.
     """
+    if workers:
+        # A forked worker that changes the number of threads waits for ever for those that its parent had.
+        cv2.setNumThreads(1)
     return DataLoader(
         images,
         batch_size,

@@ -5,7 +5,7 @@ p = softmax(z):
 
     q_i   smoothed target: 1 - e at y_i, where e is ``cancer_smoothing`` (spread evenly over the
           other classes) or ``benign_smoothing`` (``benign_to_cancer`` of it spread over K, the
-          rest over the other benign classes)
+          rest over the other benign classes; it stays at y_i where there is no other)
     CE_i  = - sum_c q_ic log softmax(z_i / temperature)_c
     w_c   = 1 / sqrt(n_c + 1), divided by its mean over the classes
     f_i   = melanoma_miss_multiplier if y_i = m, else cancer_miss_multiplier, where y_i in K and

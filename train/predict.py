@@ -1,6 +1,7 @@
 """Logits of a trained network, be it a run in torch or a bundle as the runtime runs it."""
 
 import hashlib
+import importlib.metadata
 import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -11,17 +12,13 @@ from typing import get_args
 import cv2
 import numpy as np
 import numpy.typing as npt
-import timm
 import torch
 from rich.console import Console
 from rich.progress import track
 from torchvision.transforms.v2 import functional
 
-# Before openvino: it keeps its telemetry from starting.
-from edgeskin.engine import Engine, instruction_set  # isort: skip
-import openvino
-
 from edgeskin.bundle import MANIFEST, Precision, open_bundle
+from edgeskin.engine import Engine, instruction_set
 from edgeskin.errors import PhotoError, SettingError
 from edgeskin.photo import load_photo
 from edgeskin.preprocess import Preprocessing, preprocess
@@ -114,7 +111,7 @@ def _open_bundle(folder: Path, precision: str) -> Network:
         threshold=thresholds[SCREENING_POINT],
         seed=int(manifest.training.get("seed", TrainConfig.seed)),
         split_sha256=manifest.training.get("split_sha256"),
-        versions=_versions(openvino=openvino.__version__, instructions=instruction_set()),
+        versions=_versions("openvino") | {"instructions": instruction_set()},
         infer=lambda samples: _engine_logits(engine, manifest.preprocessing, samples),
     )
 
@@ -132,16 +129,15 @@ def _open_run(folder: Path) -> Network:
         threshold=None,
         seed=config.seed,
         split_sha256=record["split_sha256"],
-        versions=_versions(torch=torch.__version__, timm=timm.__version__),
+        versions=_versions("torch", "torchvision", "timm"),
         infer=lambda samples: _torch_logits(net, config, samples),
     )
 
 
-def _versions(**of_the_form: str) -> dict[str, str]:
-    return of_the_form | {
-        "python": platform.python_version(),
-        "numpy": np.__version__,
+def _versions(*packages: str) -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in (*packages, "numpy")} | {
         "opencv": cv2.__version__,
+        "python": platform.python_version(),
         "processor": platform.machine(),
     }
 

@@ -52,10 +52,10 @@ def markdown(evaluation: Evaluation) -> str:
     parts = [
         f"# {evaluation.network} on {evaluation.split}",
         "Research software, not a medical device.",
-        f"{measures.images} images of {measures.lesions} lesions; left out, being of other labels: {left_out}. "
-        f"P(cancer) at temperature {evaluation.temperature:.4g}; threshold {measures.screening.threshold:.6g}, "
-        f"{evaluation.threshold_from}. Intervals: 95 %, {REPLICATES} bootstrap replicates over "
-        f"{measures.groups} lesions, or patients where they are known.",
+        f"{measures.images} images of {measures.lesions} lesions; left out for their labels: {left_out}. "
+        f"Temperature {evaluation.temperature:.4g}; threshold on P(cancer) "
+        f"{measures.screening.threshold:.6g}, {evaluation.threshold_from}. Intervals: 95 %, "
+        f"{REPLICATES} bootstrap replicates over {measures.groups} lesions, or patients where known.",
         _table(
             ("measure", "value", "95 % interval"),
             ((name, *_cells(estimate)) for name, estimate in _main(measures)),
@@ -117,12 +117,12 @@ def draw_confusion(measures: Measures, figure: Path) -> None:
 
 def _main(measures: Measures) -> Iterable[tuple[str, Estimate]]:
     yield "cancer AUROC", measures.cancer_auroc
-    yield "cancer recall at the threshold", measures.screening.recall
-    yield "cancer specificity at the threshold", measures.screening.specificity
-    yield "cancer precision at the threshold", measures.screening.precision
-    yield "cancer F1 at the threshold", measures.screening.f1
+    yield "cancer recall at threshold", measures.screening.recall
+    yield "cancer specificity at threshold", measures.screening.specificity
+    yield "cancer precision at threshold", measures.screening.precision
+    yield "cancer F1 at threshold", measures.screening.f1
     if MELANOMA in measures.classes:
-        yield f"{full_name(MELANOMA)} referred at the threshold", measures.classes[MELANOMA].referred
+        yield f"{full_name(MELANOMA)} referred at threshold", measures.classes[MELANOMA].referred
         yield f"{full_name(MELANOMA)} recall by argmax", measures.classes[MELANOMA].recall
     yield "balanced accuracy", measures.balanced_accuracy
     yield "macro-F1", measures.macro_f1
@@ -132,7 +132,7 @@ def _main(measures: Measures) -> Iterable[tuple[str, Estimate]]:
 def _cells(estimate: Estimate) -> tuple[str, str]:
     if math.isnan(estimate.value):
         return "undefined", ""
-    undefined = f" (undefined in {estimate.undefined})" if estimate.undefined else ""
+    undefined = f"; undefined in {estimate.undefined}" if estimate.undefined else ""
     return f"{estimate.value:.3f}", f"{estimate.low:.3f} to {estimate.high:.3f}{undefined}"
 
 

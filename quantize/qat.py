@@ -1,0 +1,120 @@
+"""The ladder's last rung: quantization-aware fine-tuning with NNCF, distilled from FP32."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nncf
+import openvino
+import torch
+from rich.progress import track
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.transforms import v2
+
+from quantize.export import OUTPUTS, ServedNet, expect_interface
+from quantize.inference import CONSOLE, Images
+from quantize.ptq import FIRST_IN_FP32, settings
+from train.config import TrainConfig
+from train.data import Sample, targets
+from train.loading import LesionImages, batches
+from train.sampler import EpochSampler
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """Adam under a cosine to zero. steps: stop after so many, None for whole epochs."""
+
+    epochs: int = 1
+    batch_size: int = 32
+    learning_rate: float = 5e-5
+    steps: int | None = None
+
+
+def fine_tune(
+    served: ServedNet,
+    calibration: Images,
+    train: Sequence[Sample],
+    config: TrainConfig,
+    seed: int,
+    options: FineTuning = FineTuning(),
+) -> openvino.Model:
+    """Quantize in torch, then teach the INT8 network to say what the FP32 network says of training images.
+
+    The loss is KL(FP32 || INT8) of the class probabilities plus the mean squared difference of the logits; labels are not
+    used. BatchNorm keeps its statistics and dropout stays off, so that only the rounding is learnt around.
+    calibration: uint8 (n, s, s, 3). Returns the network as OpenVINO reads it, with quantizers and INT8 weights.
+    """
+    torch.manual_seed(seed)
+    # NNCF compiles its CUDA quantizers; without the compiler it would stop.
+    device = "cuda" if torch.cuda.is_available() and shutil.which("nvcc") else "cpu"
+    teacher = served.to(device).eval()
+    with tempfile.TemporaryDirectory() as folder:
+        # NNCF compiles its quantizers at first use: not into the home folder, and however long it takes.
+        os.environ["TORCH_EXTENSIONS_DIR"] = folder
+        os.environ["NNCF_EXTENSION_LOAD_TIMEOUT"] = "0"
+        student = nncf.quantize(
+            teacher,
+            nncf.Dataset(calibration, lambda image: torch.tensor(image[None], device=device)),
+            ignored_scope=nncf.IgnoredScope(names=_first_convolutions(teacher, config.preprocessing.size)),
+            **settings(len(calibration)),
+        ).eval()
+        _distil(teacher, student, _loader(train, config, seed, options), options)
+        return _to_ir(student.cpu(), config.preprocessing.size)
+
+
+def _distil(teacher: nn.Module, student: nn.Module, loader: Sequence[tuple[Tensor, Tensor]], options: FineTuning) -> None:
+    device = next(student.parameters()).device
+    steps = options.steps or options.epochs * len(loader)
+    optimizer = torch.optim.Adam(student.parameters(), options.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    pictures = (images for _ in range(steps) for images, _ in loader)
+    for _, images in zip(track(range(steps), "fine-tuning INT8", console=CONSOLE, transient=True), pictures, strict=False):
+        image = images.to(device).permute(0, 2, 3, 1)
+        with torch.no_grad():
+            wanted = teacher(image)[0]
+        said = student(image)[0]
+        log_p, log_q = wanted.log_softmax(dim=1), said.log_softmax(dim=1)
+        loss = functional.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+        loss = loss + functional.mse_loss(said, wanted)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+
+
+def _loader(train: Sequence[Sample], config: TrainConfig, seed: int, options: FineTuning):
+    flips = v2.Compose([v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()])
+    images = LesionImages(train, config.classes, config.preprocessing, flips)
+    is_cancer = [name in config.cancer for name in config.classes]
+    sampler = EpochSampler(targets(train, config.classes), is_cancer, config.sampler, seed)
+    return batches(images, min(options.batch_size, len(sampler)), config.workers, sampler)
+
+
+def _first_convolutions(served: nn.Module, size: int) -> list[str]:
+    """NNCF's names of the convolutions that run first."""
+    order: list[str] = []
+    hooks = [
+        module.register_forward_pre_hook(lambda _, __, name=name: order.append(name))
+        for name, module in served.named_modules()
+        if isinstance(module, nn.Conv2d)
+    ]
+    device = next(served.parameters()).device
+    with torch.no_grad():
+        served(torch.zeros(1, size, size, 3, dtype=torch.uint8, device=device))
+    for hook in hooks:
+        hook.remove()
+    return [f"{name.replace('.', '/')}/conv2d/0" for name in order[:FIRST_IN_FP32]]
+
+
+def _to_ir(student: nn.Module, size: int) -> openvino.Model:
+    shape = [1, size, size, 3]
+    with torch.no_grad():
+        model = openvino.convert_model(student, example_input=torch.zeros(shape, dtype=torch.uint8), input=shape)
+    for output, name in zip(model.outputs, OUTPUTS, strict=True):
+        output.get_tensor().set_names({name})
+    model.input(0).get_tensor().set_names({"image"})
+    return expect_interface(model)

@@ -1,0 +1,181 @@
+"""Measures against scikit-learn, plain and weighted; the bootstrap by its properties and by hand."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import sklearn.metrics as sk
+
+from edgeskin.errors import SettingError
+from train import metrics
+from train.metrics import Estimate, bootstrap_weights, estimate, interval, screening_threshold
+
+N, CLASSES = 240, 8
+RNG = np.random.default_rng(7)
+TARGETS = RNG.integers(0, CLASSES, N)
+PREDICTED = np.where(RNG.random(N) < 0.6, TARGETS, RNG.integers(0, CLASSES, N))
+TRUTH = TARGETS < 4
+SCORES = np.round(0.4 * TRUTH + 0.6 * RNG.random(N), 1)  # full of ties
+FOUND = SCORES >= 0.5
+WEIGHTS = bootstrap_weights([f"L{i // 3}" for i in range(N)], replicates=20, seed=3)
+
+Measure = Callable[..., Any]
+MEASURES: dict[str, tuple[Measure, Measure]] = {
+    "recall": (
+        lambda w=None: metrics.recall(TRUTH, FOUND, w),
+        lambda w=None: sk.recall_score(TRUTH, FOUND, sample_weight=w),
+    ),
+    "precision": (
+        lambda w=None: metrics.precision(TRUTH, FOUND, w),
+        lambda w=None: sk.precision_score(TRUTH, FOUND, sample_weight=w),
+    ),
+    "specificity": (
+        lambda w=None: metrics.specificity(TRUTH, FOUND, w),
+        lambda w=None: sk.recall_score(TRUTH, FOUND, pos_label=False, sample_weight=w),
+    ),
+    "f1": (
+        lambda w=None: metrics.f1(TRUTH, FOUND, w),
+        lambda w=None: sk.f1_score(TRUTH, FOUND, sample_weight=w),
+    ),
+    "auroc": (
+        lambda w=None: metrics.auroc(TRUTH, SCORES, w),
+        lambda w=None: sk.roc_auc_score(TRUTH, SCORES, sample_weight=w),
+    ),
+    "accuracy": (
+        lambda w=None: metrics.accuracy(TARGETS, PREDICTED, w),
+        lambda w=None: sk.accuracy_score(TARGETS, PREDICTED, sample_weight=w),
+    ),
+    "balanced_accuracy": (
+        lambda w=None: metrics.balanced_accuracy(TARGETS, PREDICTED, CLASSES, w),
+        lambda w=None: sk.balanced_accuracy_score(TARGETS, PREDICTED, sample_weight=w),
+    ),
+    "macro_f1": (
+        lambda w=None: metrics.macro_f1(TARGETS, PREDICTED, CLASSES, w),
+        lambda w=None: sk.f1_score(TARGETS, PREDICTED, average="macro", sample_weight=w),
+    ),
+    "class_recall": (
+        lambda w=None: metrics.class_recall(TARGETS, PREDICTED, CLASSES, w),
+        lambda w=None: sk.recall_score(TARGETS, PREDICTED, average=None, sample_weight=w),
+    ),
+    "confusion": (
+        lambda w=None: metrics.confusion(TARGETS, PREDICTED, CLASSES, w),
+        lambda w=None: sk.confusion_matrix(TARGETS, PREDICTED, sample_weight=w),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_equals_scikit_learn(name: str) -> None:
+    ours, theirs = MEASURES[name]
+    np.testing.assert_allclose(ours(), theirs(), atol=1e-12)
+    np.testing.assert_allclose(ours(WEIGHTS[0]), theirs(WEIGHTS[0]), atol=1e-12)
+    np.testing.assert_allclose(ours(WEIGHTS), [theirs(w) for w in WEIGHTS], atol=1e-12)
+
+
+def test_fractional_weights() -> None:
+    weights = RNG.random(N)
+    expected = sk.roc_auc_score(TRUTH, SCORES, sample_weight=weights)
+    assert metrics.auroc(TRUTH, SCORES, weights) == pytest.approx(expected, abs=1e-12)
+
+
+def test_area_with_a_tie_by_hand() -> None:
+    """Of the four pairs of positive and negative two are in order, one is tied, one is not."""
+    truth = np.array([True, True, False, False])
+    assert metrics.auroc(truth, np.array([0.9, 0.4, 0.4, 0.6])) == pytest.approx(2.5 / 4)
+
+
+def test_undefined_is_nan_and_never_perfect() -> None:
+    nobody, everybody = np.zeros(3, bool), np.ones(3, bool)
+    assert math.isnan(metrics.recall(nobody, everybody))
+    assert math.isnan(metrics.precision(everybody, nobody))
+    assert math.isnan(metrics.specificity(everybody, nobody))
+    assert math.isnan(metrics.f1(nobody, nobody))
+    assert math.isnan(metrics.auroc(everybody, np.arange(3.0)))
+    assert math.isnan(metrics.auroc(nobody, np.arange(3.0)))
+    assert math.isnan(metrics.accuracy(np.zeros(3, int), np.zeros(3, int), np.zeros(3)))
+
+
+def test_means_over_classes_skip_those_that_do_not_occur() -> None:
+    """Classes 0, 0, 1 read as 0, 1, 1: recalls 1/2 and 1, F1 2/3 and 2/3; class 2 is nowhere."""
+    truth, decided = np.array([0, 0, 1]), np.array([0, 1, 1])
+    assert metrics.balanced_accuracy(truth, decided, 3) == pytest.approx(3 / 4)
+    assert metrics.macro_f1(truth, decided, 3) == pytest.approx(2 / 3)
+    assert math.isnan(metrics.class_recall(truth, decided, 3)[2])
+
+
+def test_replicates_draw_as_many_groups_as_there_are() -> None:
+    groups = ["b", "a", "b", "c", "c", "c"]
+    weights = bootstrap_weights(groups, replicates=500)
+    assert weights.shape == (500, 6)
+    np.testing.assert_array_equal(weights[:, 0], weights[:, 2])  # images of one lesion come together
+    np.testing.assert_array_equal(weights[:, 3], weights[:, 5])
+    np.testing.assert_array_equal(weights[:, [0, 1, 3]].sum(axis=1), 3)
+    np.testing.assert_allclose(weights.mean(axis=0), 1, atol=0.15)
+    np.testing.assert_array_equal(weights, bootstrap_weights(groups, replicates=500))
+    assert (weights != bootstrap_weights(groups, replicates=500, seed=1)).any()
+
+
+def test_two_lesions_by_hand() -> None:
+    """Two draws of lesions A (two images, found) and B (one, missed): AA, AB or BA, BB; recalls 1, 2/3, 0."""
+    weights = bootstrap_weights(["A", "A", "B"], replicates=4000)
+    truth, found = np.ones(3, bool), np.array([True, True, False])
+    values = metrics.recall(truth, found, weights)
+    shares = [np.isclose(values, recall).mean() for recall in (1, 2 / 3, 0)]
+    np.testing.assert_allclose(shares, (1 / 4, 1 / 2, 1 / 4), atol=0.03)
+    assert estimate(metrics.recall, truth, found, weights=weights) == Estimate(2 / 3, 0, 1)
+
+
+def test_interval_of_what_is_defined() -> None:
+    values = np.arange(101.0)
+    assert interval(values) == (2.5, 97.5)
+    assert interval(np.append(values, [np.nan] * 50)) == (2.5, 97.5)
+    assert all(math.isnan(bound) for bound in interval(np.full(3, np.nan)))
+
+
+def test_undefined_replicates_are_counted() -> None:
+    """One of two lesions is a cancer: a quarter of the replicates draw the other one twice."""
+    weights = bootstrap_weights(["A", "B"], replicates=4000)
+    found = estimate(metrics.recall, np.array([True, False]), np.array([True, True]), weights=weights)
+    assert (found.value, found.low, found.high) == (1, 1, 1)
+    assert found.undefined == pytest.approx(1000, abs=120)
+
+
+def test_images_of_one_lesion_widen_the_interval() -> None:
+    """Forty copies of ten images tell no more than the ten."""
+    found = np.tile(np.arange(10) < 7, 40)
+    lesions = [str(i % 10) for i in range(400)]
+    clustered = estimate(
+        metrics.recall, np.ones(400, bool), found, weights=bootstrap_weights(lesions)
+    )
+    # Ten independent draws at 0.7: standard error sqrt(.7 * .3 / 10) = .145.
+    assert clustered.high - clustered.low == pytest.approx(2 * 1.96 * 0.145, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("target", "threshold"),
+    [(1.0, 0.2), (0.8, 0.5), (0.75, 0.5), (0.6, 0.5), (0.4, 0.7), (0.2, 0.9), (0.01, 0.9)],
+)
+def test_threshold_by_hand(target: float, threshold: float) -> None:
+    """Cancers at .9, .7, .5, .5, .2: recalls 1/5, 2/5, 4/5 (a tie), 5/5."""
+    p_cancer = np.array([0.5, 0.9, 0.95, 0.2, 0.7, 0.5, 0.3])
+    is_cancer = np.array([True, True, False, True, True, True, False])
+    assert screening_threshold(is_cancer, p_cancer, target) == threshold
+
+
+@pytest.mark.parametrize("target", [0.07, 0.29, 0.57, 0.95, 1.0])  # 0.07 * 100 and the like exceed 7
+def test_threshold_reaches_the_target_and_nothing_higher_does(target: float) -> None:
+    p_cancer = RNG.random(300)
+    is_cancer = np.arange(300) < 100
+    threshold = screening_threshold(is_cancer, p_cancer, target)
+    assert metrics.recall(is_cancer, p_cancer >= threshold) == pytest.approx(target)
+    assert metrics.recall(is_cancer, p_cancer >= np.nextafter(threshold, 1)) < target
+
+
+def test_threshold_refuses_what_cannot_be() -> None:
+    with pytest.raises(SettingError, match="no cancer"):
+        screening_threshold(np.zeros(3, bool), np.ones(3), 0.95)
+    for target in (0.0, 1.01, math.nan):
+        with pytest.raises(SettingError, match="target recall"):
+            screening_threshold(np.ones(3, bool), np.ones(3), target)
