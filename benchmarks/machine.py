@@ -7,16 +7,17 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+from edgeskin.bench import processor
+from edgeskin.engine import available_threads
+
 RESULTS = Path(__file__).parent / "results"
 
 
 def machine(*packages: str) -> dict[str, str]:
     """Processor, system, Python and the versions of the packages named."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return {
-        "processor": names[0] if names else platform.processor(),
-        "cores": str(len(names)) if names else "unknown",
+        "processor": processor(),
+        "threads": str(available_threads()),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in packages},

@@ -12,7 +12,7 @@ Status = Literal["assessed", "retake", "out_of_scope", "error"]
 
 @dataclass(frozen=True)
 class AppliedPoint:
-    """The operating point that decided: a threshold on P(cancer), 0 to 1."""
+    """The screening point: below its threshold on P(cancer), 0 to 1, the risk is LOW."""
 
     name: str
     threshold: float
@@ -37,7 +37,7 @@ class Failure:
     message: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Assessment:
     """One image's result. Only status ``assessed`` carries a risk: what could not be read is never low.
 
@@ -45,23 +45,23 @@ class Assessment:
     classes. timing_ms: milliseconds by step. Parts that this version does not compute are None.
     """
 
-    schema_version: int
+    schema_version: int = SCHEMA_VERSION
     image: str
     status: Status
-    probabilities: Mapping[str, float] | None
-    cancer_probability: float | None
-    predicted_class: str | None
-    operating_point: AppliedPoint | None
-    risk: Risk | None
-    action: str | None
-    label_set: tuple[str, ...] | None
-    certainty: Mapping[str, Any] | None
-    uncertainty: Mapping[str, Any] | None
-    ood: Mapping[str, Any] | None
-    quality: Mapping[str, Any] | None
+    probabilities: Mapping[str, float] | None = None
+    cancer_probability: float | None = None
+    predicted_class: str | None = None
+    operating_point: AppliedPoint | None = None
+    risk: Risk | None = None
+    action: str | None = None
+    label_set: tuple[str, ...] | None = None
+    certainty: Mapping[str, Any] | None = None
+    uncertainty: Mapping[str, Any] | None = None
+    ood: Mapping[str, Any] | None = None
+    quality: Mapping[str, Any] | None = None
     model: ModelInfo
     timing_ms: Mapping[str, float]
-    error: Failure | None
+    error: Failure | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data in the order of the fields, ready for ``json.dumps``."""

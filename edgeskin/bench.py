@@ -15,10 +15,13 @@ from typing import Any, get_args
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from edgeskin import __version__
+from edgeskin.assessment import Assessment
 from edgeskin.bundle import Bundle, Precision, open_bundle
 from edgeskin.classifier import Classifier
+from edgeskin.engine import available_threads, instruction_set
 from edgeskin.errors import EdgeskinError, PhotoError, SettingError
 from edgeskin.photo import load_photo
 from edgeskin.preprocess import preprocess
@@ -32,7 +35,7 @@ class Round:
 
     compile_ms: bundle read, verified and compiled. first_ms, p50_ms, p95_ms: the network alone, first run
     and steady. photos_per_second: decode, preprocessing and network, one after another. peak_mb: the
-    process's highest resident memory, None where the system does not tell (Windows).
+    process's highest resident memory, None where the system does not tell (Linux does).
     """
 
     compile_ms: float
@@ -57,15 +60,15 @@ class Row:
 class Agreement:
     """FP32 and INT8 on labelled images, each at its own screening threshold.
 
-    recall, specificity: of cancer, by precision (nan without cancers or without benign images).
-    lost: images of cancers that FP32 finds and INT8 does not. p_cancer_difference: |dP(cancer)| at the
-    median, 99 %, 99.9 % and largest. failed: images that could not be read.
+    recall, specificity: of cancer, by precision (None without cancers, or without benign images).
+    lost: names of the images of cancers that FP32 finds and INT8 does not. p_cancer_difference:
+    |dP(cancer)| at the median, 99 %, 99.9 % and largest. failed: images that could not be read.
     """
 
     images: int
     cancers: int
-    recall: dict[str, float]
-    specificity: dict[str, float]
+    recall: dict[str, float | None]
+    specificity: dict[str, float | None]
     same_class: float
     p_cancer_difference: dict[str, float]
     lost: tuple[str, ...]
@@ -92,27 +95,35 @@ def run(
 ) -> Result:
     """Measure both precisions in turn. Raises EdgeskinError when a round fails or the data is no good."""
     bundle = open_bundle(folder)
+    bundle.verify()
+    labelled = read_labels(data, split, bundle.manifest.classes) if data else None
     measured: dict[str, list[Round]] = {precision: [] for precision in get_args(Precision)}
-    for _ in range(rounds):
-        for precision, so_far in measured.items():
-            so_far.append(_in_new_process(bundle, precision, threads, repeats))
+    for turn in range(rounds):
+        # Now one first, now the other, so that neither always finds the warmer machine.
+        for precision in list(measured)[:: -1 if turn % 2 else 1]:
+            measured[precision].append(_in_new_process(bundle, precision, threads, repeats))
     rows = tuple(
         Row(precision, _model_bytes(bundle, precision), _median(results), tuple(results))
         for precision, results in measured.items()
     )
     latency = {row.precision: row.median.p50_ms for row in rows}
-    classifier = Classifier(bundle, "int8", threads)
     return Result(
         rows,
         latency["fp32"] / latency["int8"],
-        compare(bundle, threads, read_labels(data, split, bundle.manifest.classes)) if data else None,
-        {"repeats": repeats, "rounds": rounds, "threads": classifier.engine.threads, "warm_up": WARM_UP},
+        compare(bundle, threads, labelled) if labelled else None,
         {
-            "processor": _processor(),
-            "isa": classifier.model.isa,
+            "repeats": repeats,
+            "rounds": rounds,
+            "threads": threads or available_threads(),
+            "warm_up": WARM_UP,
+            "bundle": f"{bundle.manifest.name} {bundle.manifest.version}",
+            "bundle_sha256": bundle.sha256,
+        },
+        {
+            "processor": processor(),
+            "isa": instruction_set(),
             "system": platform.platform(terse=True),
             "python": platform.python_version(),
-            "bundle_sha256": bundle.sha256,
             "edgeskin": __version__,
             "openvino": importlib.metadata.version("openvino"),
             "numpy": np.__version__,
@@ -153,70 +164,67 @@ def measure(folder: Path, precision: Precision, threads: int | None, repeats: in
 
 def compare(bundle: Bundle, threads: int | None, labelled: list[tuple[Path, str]]) -> Agreement:
     """Assess labelled images with both precisions; one that cannot be read is named, not counted."""
-    cancer_classes = bundle.manifest.cancer_classes
     both = {precision: Classifier(bundle, precision, threads) for precision in get_args(Precision)}
-    failed, read, cancers = [], [], []
-    found: dict[str, list[bool]] = {precision: [] for precision in both}
-    p_cancer: dict[str, list[float]] = {precision: [] for precision in both}
-    decided: dict[str, list[str | None]] = {precision: [] for precision in both}
+    read: list[tuple[str, str]] = []
+    failed: list[str] = []
+    assessed: dict[str, list[Assessment]] = {precision: [] for precision in both}
     for path, label in labelled:
         try:
             results = {precision: classifier.assess(path) for precision, classifier in both.items()}
         except PhotoError as error:
-            failed.append(str(error))
+            failed.append(str(error).replace(str(path), path.name))
             continue
-        read.append(str(path))
-        cancers.append(label in cancer_classes)
+        read.append((path.name, label))
         for precision, result in results.items():
-            found[precision].append(result.risk != "LOW")
-            p_cancer[precision].append(result.cancer_probability or 0.0)
-            decided[precision].append(result.predicted_class)
+            assessed[precision].append(result)
     if not read:
         raise SettingError("none of the labelled images could be read: " + "; ".join(failed[:3]))
-    is_cancer = np.array(cancers)
-    flagged = {precision: np.array(values) for precision, values in found.items()}
-    difference = np.abs(np.subtract(p_cancer["int8"], p_cancer["fp32"]))
+    is_cancer = np.array([label in bundle.manifest.cancer_classes for _, label in read])
+    flagged = {name: np.array([one.risk != "LOW" for one in results]) for name, results in assessed.items()}
+    p_cancer = {
+        name: np.array([one.cancer_probability for one in results], dtype=np.float64)
+        for name, results in assessed.items()
+    }
+    same = [a.predicted_class == b.predicted_class for a, b in zip(*assessed.values(), strict=True)]
+    difference = np.abs(p_cancer["int8"] - p_cancer["fp32"])
     quantiles = {"median": 0.5, "99%": 0.99, "99.9%": 0.999, "max": 1.0}
     return Agreement(
         len(read),
         int(is_cancer.sum()),
-        {
-            name: float(values[is_cancer].mean()) if is_cancer.any() else float("nan")
-            for name, values in flagged.items()
-        },
-        {
-            name: float(1 - values[~is_cancer].mean()) if (~is_cancer).any() else float("nan")
-            for name, values in flagged.items()
-        },
-        float(np.mean(np.array(decided["int8"]) == np.array(decided["fp32"]))),
+        {name: _share(values[is_cancer]) for name, values in flagged.items()},
+        {name: _share(~values[~is_cancer]) for name, values in flagged.items()},
+        float(np.mean(same)),
         {name: float(np.quantile(difference, q)) for name, q in quantiles.items()},
-        tuple(np.array(read)[is_cancer & flagged["fp32"] & ~flagged["int8"]].tolist()),
+        tuple(read[i][0] for i in np.flatnonzero(is_cancer & flagged["fp32"] & ~flagged["int8"])),
         tuple(failed),
     )
 
 
+def _share(found: npt.NDArray[np.bool_]) -> float | None:
+    return float(found.mean()) if found.size else None
+
+
 def read_labels(data: Path, split: str | None, classes: tuple[str, ...]) -> list[tuple[Path, str]]:
-    """(image, class) from a folder of class folders, or from a CSV with columns path and label (paths
-    relative to it; rows of other labels are left out). Raises SettingError when nothing comes of it.
+    """(image, class) from a folder of class folders; or from a CSV, or a folder's index.csv, with columns
+    path (relative to it) and label, where rows of other labels are left out. split: of its column split.
+
+    Raises SettingError when nothing comes of it.
     """
-    if data.is_dir():
-        pairs = [
-            (path, folder.name)
-            for folder in sorted(data.iterdir())
-            if folder.name in classes and folder.is_dir()
-            for path in sorted(folder.iterdir())
-        ]
-    else:
+    table = data / "index.csv" if data.is_dir() else data
+    if table.is_file():
         try:
-            with data.open(encoding="utf-8", newline="") as file:
-                rows = list(csv.DictReader(file))
-            pairs = [
-                (data.parent / row["path"], row["label"])
-                for row in rows
-                if row["label"] in classes and split in (None, row.get("split"))
-            ]
+            with table.open(encoding="utf-8", newline="") as file:
+                pairs = [
+                    (table.parent / row["path"], row["label"])
+                    for row in csv.DictReader(file)
+                    if row["label"] in classes and split in (None, row.get("split"))
+                ]
         except (OSError, KeyError, UnicodeDecodeError) as error:
-            raise SettingError(f"{data}: no CSV with columns path and label ({error})") from error
+            raise SettingError(f"{table}: no CSV with columns path and label ({error})") from error
+    elif split is not None:
+        raise SettingError(f"{data}: class folders have no split {split!r}; leave --split off or give a CSV")
+    else:
+        pairs = [(path, name) for name in classes for path in sorted((data / name).glob("*.*"))]
     if not pairs:
         raise SettingError(f"{data}: no images of the classes {', '.join(classes)} (split: {split or 'any'})")
     return pairs
@@ -224,23 +232,27 @@ def read_labels(data: Path, split: str | None, classes: tuple[str, ...]) -> list
 
 def table(result: Result) -> str:
     """The result for a terminal."""
+    settings, machine = result.settings, result.machine
     lines = [
-        f"{result.machine['processor']}, {result.machine['isa']}, {result.settings['threads']} threads, "
-        f"openvino {result.machine['openvino']}",
-        f"{'':<6}{'model MB':>10}{'compile ms':>12}{'first ms':>10}{'p50 ms':>9}{'p95 ms':>9}"
+        f"{machine['processor']}, {machine['isa']}, {settings['threads']} threads, openvino "
+        f"{machine['openvino']}; {settings['bundle']}",
+        f"median of {settings['rounds']} rounds of {settings['repeats']} runs; range of p50 over the rounds",
+        f"{'':<6}{'model MB':>10}{'compile ms':>12}{'first ms':>10}{'p50 ms':>9}{'(range)':>16}{'p95 ms':>9}"
         f"{'photos/s':>10}{'peak MB':>9}",
     ]
     for row in result.rows:
         m = row.median
+        laps = sorted(one.p50_ms for one in row.rounds)
         peak = "-" if m.peak_mb is None else f"{m.peak_mb:.0f}"
         lines.append(
             f"{row.precision:<6}{row.model_bytes / 1e6:>10.1f}{m.compile_ms:>12.0f}{m.first_ms:>10.1f}"
-            f"{m.p50_ms:>9.2f}{m.p95_ms:>9.2f}{m.photos_per_second:>10.1f}{peak:>9}"
+            f"{m.p50_ms:>9.2f}{f'({laps[0]:.2f}-{laps[-1]:.2f})':>16}{m.p95_ms:>9.2f}"
+            f"{m.photos_per_second:>10.1f}{peak:>9}"
         )
     lines.append(f"INT8 is {result.speedup:.2f} times as fast as FP32 (median steady latency)")
     if (agreement := result.agreement) is not None:
         lines += [
-            f"{name}: cancer recall {recall:.3f}, specificity {agreement.specificity[name]:.3f}"
+            f"{name}: cancer recall {_told(recall)}, specificity {_told(agreement.specificity[name])}"
             for name, recall in agreement.recall.items()
         ]
         differences = ", ".join(
@@ -253,6 +265,10 @@ def table(result: Result) -> str:
             *(f"not read: {failure}" for failure in agreement.failed),
         ]
     return "\n".join(lines)
+
+
+def _told(share: float | None) -> str:
+    return "-" if share is None else f"{share:.3f}"
 
 
 def draw(result: Result, figure: Path) -> None:
@@ -293,21 +309,22 @@ def _model_bytes(bundle: Bundle, precision: str) -> int:
 
 
 def _photo() -> bytes:
-    """A JPEG of 600x450 pixels: blurred noise, which decodes about as fast as skin."""
+    """A JPEG of 600x450 pixels of blurred noise."""
     noise = np.random.default_rng(0).integers(60, 200, (450, 600, 3), dtype=np.uint8)
     return cv2.imencode(".jpg", cv2.GaussianBlur(noise, (0, 0), 3))[1].tobytes()
 
 
 def _peak_mb() -> float | None:
     try:
-        import resource
-    except ImportError:
+        # Not getrusage: Linux lets a process inherit the peak of the one that started it.
+        status = Path("/proc/self/status").read_text().partition("VmHWM:")[2]
+        return int(status.split()[0]) * 1024 / 1e6
+    except (OSError, IndexError):
         return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The CPU's name, as far as the system tells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

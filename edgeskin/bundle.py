@@ -11,7 +11,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, BinaryIO, Literal, get_args
 
 from edgeskin.errors import BundleError, SettingError
 from edgeskin.preprocess import Preprocessing
@@ -19,6 +19,7 @@ from edgeskin.preprocess import Preprocessing
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 HEAD = "head.npz"
+SCREENING_POINT = "screen"
 Precision = Literal["int8", "fp32"]
 FILES = ("fp32.xml", "fp32.bin", "int8.xml", "int8.bin", HEAD)
 DEFAULT_BUNDLE = Path(__file__).parent / "models" / "default"
@@ -84,17 +85,30 @@ class Bundle:
 
         Raises BundleError naming the file when it is missing, no regular file, or altered.
         """
+        with self.open(name) as file:
+            content = file.read()
+        sha256, _ = self.manifest.files[name]
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise self._altered(name)
+        return content
+
+    def open(self, name: str) -> BinaryIO:
+        """A file of the manifest, its size checked, its hash not yet. Raises BundleError as `read`."""
         path = self.folder / name
         if name not in self.manifest.files:
             raise BundleError(f"{self.folder / MANIFEST}: lists no file {name!r}; pack the bundle anew")
+        file = _open_regular(path)
+        if os.fstat(file.fileno()).st_size != self.manifest.files[name][1]:
+            file.close()
+            raise self._altered(name)
+        return file
+
+    def _altered(self, name: str) -> BundleError:
         sha256, size = self.manifest.files[name]
-        content = _read_regular(path, size)
-        if len(content) != size or hashlib.sha256(content).hexdigest() != sha256:
-            raise BundleError(
-                f"{path}: not the file that the manifest describes ({size} bytes, SHA-256 {sha256[:12]}...); "
-                "copy the bundle again from where it came from"
-            )
-        return content
+        return BundleError(
+            f"{self.folder / name}: not the file that the manifest describes ({size} bytes, SHA-256 "
+            f"{sha256[:12]}...); copy the bundle again from where it came from"
+        )
 
     def verify(self) -> None:
         """Read every file of the manifest. Raises BundleError at the first that is not as described."""
@@ -103,13 +117,15 @@ class Bundle:
 
 
 def open_bundle(folder: str | os.PathLike[str] | None = None) -> Bundle:
-    """Read and check a bundle's manifest; the one that ships with the package when no folder is given.
+    """Check a bundle's manifest and that all its files are there with their sizes; hashes are compared
+    when a file is read. Without a folder: the bundle that ships with the package.
 
     Raises BundleError naming what is missing, malformed or of an unknown schema version.
     """
     chosen = DEFAULT_BUNDLE if folder is None else Path(folder)
     path = chosen / MANIFEST
-    content = _read_regular(path, _LARGEST_MANIFEST)
+    with _open_regular(path) as file:
+        content = file.read(_LARGEST_MANIFEST)
     try:
         values = json.loads(content)
         if not isinstance(values, dict):
@@ -121,9 +137,13 @@ def open_bundle(folder: str | os.PathLike[str] | None = None) -> Bundle:
                 "install the edgeskin that the bundle was made for"
             )
         manifest = _manifest(values)
-    except (ValueError, KeyError, TypeError, SettingError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SettingError) as error:
         raise BundleError(f"{path}: not a usable manifest ({type(error).__name__}: {error})") from error
-    return Bundle(chosen, manifest, hashlib.sha256(content).hexdigest())
+    bundle = Bundle(chosen, manifest, hashlib.sha256(content).hexdigest())
+    for name in manifest.files:
+        with bundle.open(name):
+            pass
+    return bundle
 
 
 def _manifest(values: dict[str, Any]) -> Manifest:
@@ -144,6 +164,13 @@ def _manifest(values: dict[str, Any]) -> Manifest:
             "files": {name: (str(sha256), int(size)) for name, (sha256, size) in values["files"].items()},
         }
     )
+    names = [manifest.name, manifest.version]
+    for listed in (values["classes"], values["cancer_classes"]):
+        if not isinstance(listed, list):
+            raise TypeError(f"{listed!r} is not a list of classes")
+        names += listed
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"name, version and classes must be text, not {names}")
     strangers = set(manifest.cancer_classes) - set(manifest.classes)
     if strangers or not manifest.cancer_classes or len(set(manifest.classes)) != len(manifest.classes):
         raise ValueError(
@@ -156,30 +183,29 @@ def _manifest(values: dict[str, Any]) -> Manifest:
         raise ValueError(f"variants {sorted(variants)}, expected {sorted(get_args(Precision))}")
     for variant in variants.values():
         thresholds = [point.threshold for point in variant.operating_points]
-        if not thresholds or sorted(thresholds) != thresholds or not 0 < variant.temperature < 100:
-            raise ValueError("operating points must rise in threshold, and temperature be positive")
+        if not thresholds or sorted(thresholds) != thresholds or not 0.01 <= variant.temperature <= 100:
+            raise ValueError("operating points must rise in threshold, temperature be 0.01 to 100")
+        if variant.operating_points[0].name != SCREENING_POINT:
+            raise ValueError(f"the first operating point must be {SCREENING_POINT!r}")
         if not all(0 <= threshold <= 1 for threshold in thresholds):
             raise ValueError(f"thresholds {thresholds} outside 0 to 1")
     return manifest
 
 
-def _read_regular(path: Path, largest: int) -> bytes:
+def _open_regular(path: Path) -> BinaryIO:
     # Opened without following a link or waiting on a FIFO, then judged by the descriptor: nothing can
     # be swapped between the check and the read.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     flags |= getattr(os, "O_BINARY", 0)
+    if path.is_symlink():
+        raise BundleError(f"{path}: a link, refused; put the file itself there")
     try:
-        if path.is_symlink():
-            raise BundleError(f"{path}: a link, refused; put the file itself there")
-        descriptor = os.open(path, flags)
+        file = os.fdopen(os.open(path, flags), "rb")
     except OSError as error:
         raise BundleError(
             f"{path}: cannot be opened ({error.strerror}); name a bundle made by `python -m quantize`"
         ) from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise BundleError(f"{path}: not a regular file, refused")
-        if status.st_size > largest:
-            raise BundleError(f"{path}: {status.st_size} bytes, larger than the {largest} allowed")
-        return file.read()
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise BundleError(f"{path}: not a regular file, refused")
+    return file

@@ -3,9 +3,10 @@
 import os
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any, get_args
+from typing import get_args
 
-from edgeskin import assessment
+import numpy as np
+
 from edgeskin.assessment import AppliedPoint, Assessment, Failure, ModelInfo
 from edgeskin.bundle import Bundle, Precision, open_bundle
 from edgeskin.decision import ACTIONS, cancer_probability, probabilities, risk_level
@@ -40,10 +41,12 @@ class Classifier:
             self.bundle.read(f"{precision}.xml"), self.bundle.read(f"{precision}.bin"), threads
         )
         size = self.manifest.preprocessing.size
-        if self.engine.input_shape != (1, size, size, 3):
+        shapes = (self.engine.input_shape, self.engine.logits_shape)
+        expected = ((1, size, size, 3), (1, len(self.manifest.classes)))
+        if shapes != expected:
             raise BundleError(
-                f"{self.bundle.folder / (precision + '.xml')}: takes {self.engine.input_shape}, the manifest "
-                f"says {size} pixels; pack the bundle anew"
+                f"{self.bundle.folder / (precision + '.xml')}: takes and gives {shapes}, the manifest says "
+                f"{expected}; pack the bundle anew"
             )
         self._variant = self.manifest.variants[precision]
         self.model = ModelInfo(
@@ -53,7 +56,7 @@ class Classifier:
     def assess(self, image: Source) -> Assessment:
         """Assess one photo: a path, encoded bytes, or uint8 RGB of shape (h, w, 3).
 
-        Raises PhotoError when it cannot be read.
+        Raises PhotoError when it cannot be read, EdgeskinError when the network gives no finite answer.
         """
         started = time.perf_counter()
         photo = load_photo(image, self.manifest.preprocessing.size)
@@ -63,13 +66,16 @@ class Classifier:
         outputs = self.engine.infer(prepared)
         inferred = time.perf_counter()
 
+        if not np.isfinite(outputs.logits).all():
+            raise EdgeskinError(f"the network {self.model.name} gave no finite answer; report the photo")
         classes = self.manifest.classes
         by_class = probabilities(outputs.logits, self._variant.temperature)
         p_cancer = float(cancer_probability(by_class, classes, self.manifest.cancer_classes))
         points = self._variant.operating_points
         risk = risk_level(p_cancer, points)
-        return self._assessment(
-            image,
+        return Assessment(
+            image=_name(image),
+            model=self.model,
             status="assessed",
             probabilities=dict(zip(classes, by_class.tolist(), strict=True)),
             cancer_probability=p_cancer,
@@ -92,15 +98,14 @@ class Classifier:
             try:
                 yield self.assess(image)
             except EdgeskinError as error:
-                yield self._assessment(
-                    image,
+                yield Assessment(
+                    image=_name(image),
+                    model=self.model,
                     status="error",
                     timing_ms={"total": 1e3 * (time.perf_counter() - started)},
                     error=Failure(type(error).__name__, str(error)),
                 )
 
-    def _assessment(self, image: Source, **known: Any) -> Assessment:
-        nothing = dict.fromkeys(Assessment.__dataclass_fields__)
-        name = os.fspath(image) if isinstance(image, str | os.PathLike) else f"<{type(image).__name__}>"
-        described = {"schema_version": assessment.SCHEMA_VERSION, "image": name, "model": self.model}
-        return Assessment(**nothing | described | known)  # type: ignore[arg-type]
+
+def _name(image: Source) -> str:
+    return os.fspath(image) if isinstance(image, str | os.PathLike) else f"<{type(image).__name__}>"

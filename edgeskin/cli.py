@@ -4,6 +4,9 @@ stdout carries results, stderr everything else. 0: all assessed; 1: some image f
 done; 2: usage; 3: bundle.
 """
 
+import contextlib
+import dataclasses
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -14,10 +17,14 @@ import typer
 
 from edgeskin import __version__
 from edgeskin.bundle import Precision
-from edgeskin.errors import BundleError, EdgeskinError, PhotoError
+from edgeskin.errors import BundleError, EdgeskinError, SettingError
 
 DISCLAIMER = "Research software, not a medical device: it cannot rule out cancer and replaces no examination."
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+# Pictures that cannot be read count too: in a folder they are refused by name, not passed over.
+SUFFIXES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"),
+    *(".heic", ".heif", ".avif", ".tif", ".tiff", ".gif", ".dcm", ".dng"),
+}
 USAGE_ERROR, BUNDLE_ERROR = 2, 3
 
 app = typer.Typer(
@@ -75,7 +82,7 @@ def info(bundle: BundleOption = None, as_json: JsonOption = False) -> None:
     opened.verify()
     manifest, preprocessing = opened.manifest, opened.manifest.preprocessing
     if as_json:
-        print((opened.folder / "manifest.json").read_text(encoding="utf-8").rstrip())
+        print(json.dumps(dataclasses.asdict(manifest)))
         return
     lines = [
         f"{manifest.name} {manifest.version}",
@@ -101,7 +108,9 @@ def bench(
     threads: ThreadsOption = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="Class folders, or a CSV with columns path and label, for recall and agreement."),
+        typer.Option(
+            help="Labelled images: class folders, or a CSV (index.csv of a folder) with path and label."
+        ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Only the CSV's rows of this split.")] = None,
     repeats: Annotated[int, typer.Option(min=10, help="Timed runs of the network a round.")] = 100,
@@ -116,7 +125,7 @@ def bench(
     from edgeskin import bench as benching
 
     result = benching.run(bundle, threads, repeats, rounds, data, split)
-    content = json.dumps(result.to_dict(), indent=None if as_json else 2)
+    content = json.dumps(result.to_dict(), indent=None if as_json else 2, allow_nan=False)
     print(content if as_json else benching.table(result))
     if out is not None:
         out.write_text(content + "\n", encoding="utf-8")
@@ -127,11 +136,11 @@ def bench(
 def _photos(paths: list[Path]) -> Iterator[Path]:
     """The files named, and the photos directly inside the folders named, in order."""
     for path in paths:
-        if not path.is_dir():
-            yield path
-            continue
-        inside = sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES)
-        # An empty folder goes on as itself, and is refused by name like any other bad path.
+        inside = []
+        # What cannot be listed, like an empty folder, goes on as itself and is refused by name.
+        with contextlib.suppress(OSError):
+            if path.is_dir():
+                inside = sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES)
         yield from inside or [path]
 
 
@@ -170,15 +179,18 @@ def _options(
 
 def main() -> None:
     """Entry point: an error of ours becomes one line on stderr and its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A file name that the terminal cannot show must not stop the images after it.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except EdgeskinError as error:
         print(f"error: {error}", file=sys.stderr)
-        code = (
+        sys.exit(
             BUNDLE_ERROR
             if isinstance(error, BundleError)
-            else 1
-            if isinstance(error, PhotoError)
             else USAGE_ERROR
+            if isinstance(error, SettingError)
+            else 1
         )
-        sys.exit(code)

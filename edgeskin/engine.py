@@ -16,10 +16,11 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino  # noqa: E402
 
-from edgeskin.errors import BundleError, SettingError  # noqa: E402
+from edgeskin.errors import BundleError, EdgeskinError, SettingError  # noqa: E402
 
 FloatArray = npt.NDArray[np.float32]
 CGROUP = Path("/sys/fs/cgroup")
+PROCESS_CGROUP = Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True)
@@ -61,52 +62,72 @@ class Engine:
             )
             names = [output.get_any_name() for output in self._compiled.outputs]
             self._order = [names.index(name) for name in ("logits", "features", "fmap")]
+            self.input_shape: tuple[int, ...] = tuple(self._compiled.input(0).shape)
+            self.logits_shape: tuple[int, ...] = tuple(self._compiled.outputs[self._order[0]].shape)
         except (RuntimeError, ValueError) as error:
             raise BundleError(f"OpenVINO cannot run this network: {str(error).strip()}") from error
-        self.input_shape: tuple[int, ...] = tuple(self._compiled.input(0).shape)
         self._local = threading.local()
 
     def infer(self, image: npt.NDArray[np.uint8]) -> Outputs:
-        """Run one image: uint8 RGB (s, s, 3), s as compiled."""
+        """Run one image: uint8 RGB (s, s, 3), s as compiled. Raises EdgeskinError when OpenVINO fails."""
         request = getattr(self._local, "request", None)
         if request is None:
             request = self._local.request = self._compiled.create_infer_request()
         # Results are copied: a view would be overwritten by the thread's next image.
-        results = request.infer([image[None]], share_inputs=True, share_outputs=False)
+        try:
+            results = request.infer([image[None]], share_inputs=True, share_outputs=False)
+        except RuntimeError as error:
+            raise EdgeskinError(f"OpenVINO failed on this image: {str(error).strip()}") from error
         logits, features, fmap = (results[position][0] for position in self._order)
         return Outputs(logits, features, fmap)
 
 
 def available_threads() -> int:
-    """Threads this process may use: its affinity mask, lowered to the cgroup's CPU quota (at least 1).
+    """Threads this process may use: its affinity mask, lowered to the cgroups' CPU quota (at least 1).
 
-    OpenVINO reads neither quota (openvino#37838) and would start a thread a core of the host.
+    OpenVINO does not read the quota (openvino#37838) and would start a thread a core of the host.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(allowed, _cgroup_quota())))
 
 
 def _cgroup_quota() -> float:
-    """CPUs' worth of time the cgroup allows (v2, then v1); infinity without a limit."""
+    """CPUs' worth of time the cgroups allow (v2, then v1); infinity without a limit."""
     try:
-        quota, period = (CGROUP / "cpu.max").read_text().split()
+        own = PROCESS_CGROUP.read_text().partition("0::/")[2].splitlines()
+    except OSError:
+        own = []
+    # The tightest of this process's own group and all above it counts.
+    group = CGROUP / (own[0] if own else "")
+    groups = [folder for folder in (group, *group.parents) if folder.is_relative_to(CGROUP)]
+    limits = [_quota(folder / "cpu.max") for folder in groups]
+    v1 = CGROUP / "cpu"
+    limits.append(_quota(v1 / "cpu.cfs_quota_us", v1 / "cpu.cfs_period_us"))
+    return min(limits)
+
+
+def _quota(*files: Path) -> float:
+    """Quota over period, which the files hold in this order; infinity when they hold anything else."""
+    try:
+        quota, period = (int(word) for file in files for word in file.read_text().split())
     except (OSError, ValueError):
-        try:
-            quota = (CGROUP / "cpu" / "cpu.cfs_quota_us").read_text().strip()
-            period = (CGROUP / "cpu" / "cpu.cfs_period_us").read_text().strip()
-        except OSError:
-            return math.inf
-    return math.inf if quota in ("max", "-1") else int(quota) / int(period)
+        return math.inf
+    return quota / period if quota > 0 and period > 0 else math.inf
+
+
+_INSTRUCTION_SETS = ("generic", "sse4_2", "avx2", "avx512", "avx512_vnni")
+_LIMITS = {"SSE41": 1, "AVX2": 2, "AVX2_VNNI": 2, "AVX512_CORE": 3, "AVX512_CORE_VNNI": 4}
 
 
 def instruction_set() -> str:
-    """The widest vector instructions that OpenVINO's kernels may use here, such as ``avx512_vnni``."""
-    limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
-    if limit:
-        return limit.lower()
+    """The vector instructions that decide OpenVINO's INT8 kernels here, such as ``avx512_vnni``.
+
+    Lower than the CPU's own where ONEDNN_MAX_CPU_ISA says so. AVX-VNNI of client CPUs counts as ``avx2``.
+    """
     # OpenCV's numbers of CPU features (opencv2/core/cvdef.h); its Python module names none of them.
-    features = {23: "avx512_vnni", 13: "avx512", 11: "avx2", 7: "sse4_2", 100: "neon"}
-    for number, name in features.items():
-        if cv2.checkHardwareSupport(number):
-            return name
-    return "generic"
+    if cv2.checkHardwareSupport(100):
+        return "neon"
+    features = {23: 4, 13: 3, 11: 2, 7: 1}
+    level = next((level for number, level in features.items() if cv2.checkHardwareSupport(number)), 0)
+    limit = _LIMITS.get(os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper(), level)
+    return _INSTRUCTION_SETS[min(level, limit)]

@@ -141,7 +141,10 @@ def _decode(header: Header, input_size: int) -> Image:
     # libjpeg goes on without data that are missing and paints the rest in the middle of the range.
     if header.format == "jpeg" and (image[-1] == 128).all():
         raise PhotoError(CUT_OFF)
-    return _to_rgb(image)
+    try:
+        return _to_rgb(image)
+    except cv2.error as error:
+        raise PhotoError(DAMAGED) from error
 
 
 def _to_rgb(image: cv2.typing.MatLike) -> Image:

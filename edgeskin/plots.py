@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 from matplotlib.figure import Figure
 
@@ -20,7 +21,7 @@ def draw_bench(result: Result, path: Path) -> None:
     for axis, (title, values) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
         for position, row in enumerate(sorted(result.rows, key=lambda row: row.precision)):
             points = values(row)
-            axis.bar(position, sorted(points)[len(points) // 2], width=0.6)
+            axis.bar(position, median(points), width=0.6)
             axis.plot([position] * len(points), points, "k.", markersize=4)
         axis.set_xticks(range(len(result.rows)), sorted(row.precision for row in result.rows))
         axis.set_title(title, fontsize=10)

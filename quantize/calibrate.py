@@ -54,7 +54,10 @@ def labels_of(samples: Sequence[Sample], classes: Sequence[str], cancer_classes:
 
 
 def fit_variant(logits: npt.NDArray[np.floating], labels: Labels) -> Variant:
-    """Temperature, then operating points by rising threshold on the P(cancer) that it gives. logits: (n, C)."""
+    """Temperature, then operating points on the P(cancer) that it gives, by rising threshold.
+
+    logits: (n, C). Raises SettingError as `fit_temperature` and `operating_point`.
+    """
     temperature = fit_temperature(logits, labels.targets)
     p_cancer = labels.p_cancer(logits, temperature)
     points = [

@@ -4,8 +4,9 @@ Each precision decides at its own screening threshold. Where a limit is set, ``v
 nan never does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,9 @@ from scipy.stats import binomtest
 from edgeskin.bundle import Variant
 from quantize.calibrate import Labels
 from train.metrics import (
+    Bools,
     Estimate,
+    Floats,
     accuracy,
     auroc,
     bootstrap_weights,
@@ -25,7 +28,6 @@ from train.metrics import (
 )
 
 Logits = npt.NDArray[np.floating]
-Bools = npt.NDArray[np.bool_]
 
 MAX_CANCER_RECALL_DROP = 0.005
 MAX_CLASS_RECALL_DROP = 0.02
@@ -113,34 +115,23 @@ def compare(
 
     fp32, int8: logits (n, C) and the calibration that goes with them. replicates, seed: of the bootstrap.
     """
-    logits = [np.asarray(outputs, dtype=np.float64) for outputs, _ in (fp32, int8)]
-    p_cancer = [labels.p_cancer(outputs, variant.temperature) for outputs, variant in (fp32, int8)]
-    found = [
-        p >= variant.operating_points[0].threshold
-        for p, (_, variant) in zip(p_cancer, (fp32, int8), strict=True)
-    ]
-    decided = [outputs.argmax(axis=1) for outputs in logits]
-    figures = [_figures(labels, *outputs) for outputs in zip(p_cancer, found, decided, strict=True)]
     cancer = labels.is_cancer
+    p_cancer = [labels.p_cancer(logits, variant.temperature) for logits, variant in (fp32, int8)]
+    thresholds = [variant.operating_points[0].threshold for _, variant in (fp32, int8)]
+    found = [p >= threshold for p, threshold in zip(p_cancer, thresholds, strict=True)]
+    decided = [logits.argmax(axis=1) for logits, _ in (fp32, int8)]
+    before, after = (_figures(labels, *outputs) for outputs in zip(p_cancer, found, decided, strict=True))
 
-    before, after = figures
     checks = [
         check("cancer recall drop", before.recall - after.recall, MAX_CANCER_RECALL_DROP),
         check("cancer AUROC drop", before.auroc - after.auroc, MAX_AUROC_DROP),
         check("share given another class", (decided[0] != decided[1]).mean(), MAX_OTHER_CLASS),
     ]
     for position, name in enumerate(labels.classes):
-        members = np.flatnonzero(labels.targets == position)
-        lesions = len({labels.lesions[member] for member in members})
         drop = before.class_recall[name] - after.class_recall[name]
-        limit = max(MAX_CLASS_RECALL_DROP, 1 / lesions) if lesions else MAX_CLASS_RECALL_DROP
+        lesions = len(np.unique(np.asarray(labels.lesions)[labels.targets == position]))
+        limit = max(MAX_CLASS_RECALL_DROP, 1 / max(1, lesions))
         checks.append(check(f"{name} recall drop", drop, limit))
-
-    def change(measure, *outputs):  # type: ignore[no-untyped-def]
-        def difference(one, other, weights=None):  # type: ignore[no-untyped-def]
-            return measure(cancer, other, weights) - measure(cancer, one, weights)
-
-        return estimate(difference, *outputs, weights=weights)
 
     weights = bootstrap_weights(labels.lesions, replicates, seed)
     shift = np.abs(p_cancer[1] - p_cancer[0])
@@ -151,21 +142,36 @@ def compare(
         int8=after,
         lost=_ids(labels, cancer & found[0] & ~found[1]),
         gained=_ids(labels, cancer & found[1] & ~found[0]),
-        shift=Shift(*(float(q) for q in np.quantile(shift, (0.5, 0.99, 0.999, 1)))),
-        logit_rmse=float(np.sqrt(np.mean((logits[1] - logits[0]) ** 2))),
+        shift=Shift(*np.quantile(shift, (0.5, 0.99, 0.999, 1)).tolist()),
+        logit_rmse=float(np.sqrt(np.mean((int8[0] - fp32[0]) ** 2))),
         mcnemar_recall=mcnemar(found[0][cancer], found[1][cancer]),
         mcnemar_specificity=mcnemar(found[0][~cancer], found[1][~cancer]),
-        recall_change=change(recall, *found),
-        specificity_change=change(specificity, *found),
-        auroc_change=change(auroc, *p_cancer),
+        recall_change=_change(recall, cancer, *found, weights),
+        specificity_change=_change(specificity, cancer, *found, weights),
+        auroc_change=_change(auroc, cancer, *p_cancer, weights),
     )
 
 
 def mcnemar(one: Bools, other: Bools) -> float:
-    """Exact two-sided p that two paired decisions (n,) differ by chance alone (McNemar 1947; binomial form)."""
+    """Exact two-sided p that two paired decisions (n,) differ by chance alone (McNemar 1947, binomial)."""
     only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
     discordant = only_one + only_other
     return float(binomtest(only_one, discordant).pvalue) if discordant else 1.0
+
+
+def _change(
+    measure: Callable[..., Floats],
+    truth: Bools,
+    before: npt.NDArray[Any],
+    after: npt.NDArray[Any],
+    weights: Floats,
+) -> Estimate:
+    """How a measure of (n,) outputs changes, with the interval of the paired change over the replicates."""
+
+    def change(weights: Floats | None = None) -> Floats:
+        return measure(truth, after, weights) - measure(truth, before, weights)
+
+    return estimate(change, weights=weights)
 
 
 def _figures(

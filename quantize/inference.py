@@ -35,19 +35,23 @@ def instruction_sets() -> tuple[str, ...]:
     return (NATIVE, *OLDER.get(instruction_set(), ()))
 
 
-def prepare(files: Sequence[Path], settings: Preprocessing, out: Path) -> Images:
-    """Photos through the serving preprocessing into the .npy file ``out``: uint8 (n, s, s, 3), memory-mapped.
+def prepare(files: Sequence[Path], settings: Preprocessing, out: Path) -> Path:
+    """Photos through the serving preprocessing into an .npy file: uint8 (n, s, s, 3). Returns its path.
 
     Raises PhotoError for a picture that cannot be read.
     """
     shape = (len(files), settings.size, settings.size, 3)
     images = np.lib.format.open_memmap(out, "w+", np.uint8, shape)
-    for position, file in enumerate(
-        track(files, f"preparing {out.stem} images", console=CONSOLE, transient=True)
-    ):
+    steps = track(files, f"preparing {out.stem} images", console=CONSOLE, transient=True)
+    for position, file in enumerate(steps):
         images[position] = preprocess(load_photo(file, settings.size).image, settings)
     images.flush()
-    return images
+    return out
+
+
+def load(images: Path) -> Images:
+    """Prepared images, uint8 (n, s, s, 3), memory-mapped."""
+    return np.load(images, mmap_mode="r", allow_pickle=False)
 
 
 def predict(xml: Path, images: Path, isa: str = NATIVE) -> Logits:
@@ -58,7 +62,7 @@ def predict(xml: Path, images: Path, isa: str = NATIVE) -> Logits:
     """
     if isa == NATIVE:
         return _run(xml, images)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=images.parent) as folder:
         out = Path(folder) / "logits.npy"
         command = [
             sys.executable,
@@ -80,7 +84,7 @@ def predict(xml: Path, images: Path, isa: str = NATIVE) -> Logits:
 
 def _run(xml: Path, images: Path) -> Logits:
     engine = Engine(xml.read_bytes(), xml.with_suffix(".bin").read_bytes())
-    pictures = np.load(images, mmap_mode="r", allow_pickle=False)
+    pictures = load(images)
     steps = track(pictures, f"running {xml.stem}", len(pictures), console=CONSOLE, transient=True)
     return np.stack([engine.infer(picture).logits for picture in steps])
 

@@ -1,11 +1,15 @@
 """Ways to INT8, cheapest first; the first that passes the gate is taken."""
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-import sys
 from pathlib import Path
 
+import nncf
+import numpy as np
+import numpy.typing as npt
 import openvino
 
 from edgeskin.bundle import Variant
@@ -13,7 +17,7 @@ from quantize import ptq, qat
 from quantize.calibrate import Labels, fit_variant
 from quantize.export import ServedNet
 from quantize.gate import Comparison, compare
-from quantize.inference import CONSOLE, NATIVE, Images, Logits, instruction_sets, predict
+from quantize.inference import CONSOLE, Images, Logits, instruction_sets, predict
 from train.config import TrainConfig
 from train.data import Sample
 
@@ -23,8 +27,8 @@ class Material:
     """What the rungs work with.
 
     served, fp32: the network in torch and in OpenVINO. calibration, cancers: training images, uint8
-    (n, s, s, 3), the second of cancers that do not calibrate. validation: .npy of the images that judge, in the
-    order of ``labels``; logits, variant: what FP32 says of them, and its calibration.
+    (n, s, s, 3), the second of cancers that do not calibrate. validation: .npy of the images that judge, in
+    the order of ``labels``. logits, variant: what FP32 says of them, and its calibration.
     """
 
     config: TrainConfig
@@ -42,9 +46,9 @@ class Material:
 
 @dataclass(frozen=True)
 class Rung:
-    """One way tried. bytes: of int8.xml and int8.bin. variant: calibration of its own outputs.
+    """One way tried. bytes: of int8.xml and int8.bin. variant: the calibration of its own outputs.
 
-    comparisons: by instruction set, native first; the others only where native passed.
+    comparisons: by instruction set, native first, up to the first that does not pass.
     """
 
     name: str
@@ -57,49 +61,78 @@ class Rung:
 
 
 def climb(material: Material, folder: Path) -> Iterator[Rung]:
-    """Quantize, judge and yield, rung by rung, until one passes; its IR is then ``int8.xml`` in the folder."""
+    """Quantize, judge and yield until a rung passes; the last one's network is ``int8.xml`` in the folder."""
+    # Its warnings are about choices made here on purpose, one a layer.
+    nncf.set_log_level(logging.ERROR)
     for name, make in RUNGS.items():
-        CONSOLE.print(f"[bold]{name}")
-        with redirect_stdout(sys.stderr):  # where NNCF's progress belongs
+        CONSOLE.print(f"trying {name}")
+        with redirect_stdout(sys.stderr):  # NNCF writes its progress to stdout
             model, settings = make(material)
-        xml = folder / "int8.xml"
-        openvino.save_model(model, xml)
-        rung = judge(name, settings, model, xml, material)
+        openvino.save_model(model, folder / "int8.xml")
+        rung = judge(name, settings, model, folder / "int8.xml", material)
         yield rung
         if rung.passed:
             return
 
 
 def judge(name: str, settings: str, model: openvino.Model, xml: Path, material: Material) -> Rung:
-    """Run the gate on a stored INT8 network, with each instruction set as long as it passes."""
-    variant, comparisons = None, []
-    for isa in instruction_sets():
-        logits = predict(xml, material.validation, isa)
-        # Older instructions round otherwise; the threshold that ships is the native one.
-        variant = variant or fit_variant(logits, material.labels)
-        fp32 = (material.logits, material.variant)
-        comparisons.append(compare(isa, material.labels, fp32, (logits, variant)))
-        if not comparisons[-1].passed:
-            break
+    """Run the gate on a stored INT8 network, with one instruction set after the other while it passes."""
+    native, *older = instruction_sets()
+    logits = predict(xml, material.validation, native)
+    # Older instructions round otherwise, but the calibration that ships is this one.
+    variant = fit_variant(logits, material.labels)
+    fp32 = (material.logits, material.variant)
+    comparisons = [compare(native, material.labels, fp32, (logits, variant))]
+    for isa in older:
+        if comparisons[-1].passed:
+            logits = predict(xml, material.validation, isa)
+            comparisons.append(compare(isa, material.labels, fp32, (logits, variant)))
     size = xml.stat().st_size + xml.with_suffix(".bin").stat().st_size
     passed = all(comparison.passed for comparison in comparisons)
     return Rung(name, settings, ptq.count_quantized(model), size, variant, tuple(comparisons), passed)
 
 
 def _histogram(material: Material) -> tuple[openvino.Model, str]:
-    ignored = ptq.first_convolutions(material.fp32)
-    model = ptq.quantize(material.fp32, material.calibration, ignored)
-    return ptq.store_weights_as_int8(model, ignored), f"first {len(ignored)} convolutions in FP32"
+    first = ptq.first_convolutions(material.fp32)
+    model = ptq.quantize(material.fp32, material.calibration, first)
+    return ptq.store_weights_as_int8(model, first), f"fast bias correction; {_in_fp32(first)}"
 
 
 def _sensitivity(material: Material) -> tuple[openvino.Model, str]:
     first = ptq.first_convolutions(material.fp32)
-    worst = ptq.sensitive_convolutions(material.fp32, material.calibration, first)
-    ignored = first + worst
-    model = ptq.quantize(material.fp32, material.calibration, ignored, fast=False)
-    return ptq.store_weights_as_int8(model, ignored), f"in FP32: {', '.join(ignored)}"
+    left = first + ptq.sensitive_convolutions(material.fp32, material.calibration, first)
+    model = ptq.quantize(material.fp32, material.calibration, left, fast=False)
+    return ptq.store_weights_as_int8(model, left), f"full bias correction; {_in_fp32(left)}"
 
 
 def _accuracy_control(material: Material) -> tuple[openvino.Model, str]:
-    ...
-NATIVE
+    def p_cancer(logits: Logits) -> npt.NDArray[np.float64]:
+        return material.labels.p_cancer(logits, material.variant.temperature)
+
+    first = ptq.first_convolutions(material.fp32)
+    model = ptq.quantize_with_accuracy_control(
+        material.fp32, material.calibration, first, material.cancers, p_cancer
+    )
+    settings = f"full bias correction; accuracy control on {len(material.cancers)} cancers; {_in_fp32(first)}"
+    return ptq.store_weights_as_int8(model, first), settings
+
+
+def _fine_tuning(material: Material) -> tuple[openvino.Model, str]:
+    options = qat.FineTuning()
+    model = qat.fine_tune(
+        material.served, material.calibration, material.train, material.config, material.seed, options
+    )
+    first = ptq.first_convolutions(model)
+    return ptq.store_weights_as_int8(model, first), f"{options}; {_in_fp32(first)}"
+
+
+def _in_fp32(names: Sequence[str]) -> str:
+    return f"convolutions left in FP32: {', '.join(names)}"
+
+
+RUNGS = {
+    "post-training, histogram ranges": _histogram,
+    "post-training, sensitive layers in FP32": _sensitivity,
+    "accuracy control on cancer recall": _accuracy_control,
+    "quantization-aware fine-tuning": _fine_tuning,
+}

@@ -32,8 +32,11 @@ MOST_REVERTED = 20
 
 @dataclass(frozen=True)
 class Counts:
-    """What was quantized. quantizers: FakeQuantize nodes. int8_convolutions: of all ``convolutions``, those with
-    INT8 activations and weights. The rest are squeeze-excite and what a rung leaves in FP32."""
+    """What was quantized.
+
+    quantizers: FakeQuantize nodes. int8_convolutions: of all ``convolutions``, those with INT8 inputs; the
+    others are in squeeze-excite, or left in FP32 on purpose.
+    """
 
     quantizers: int
     int8_convolutions: int
@@ -96,8 +99,8 @@ def quantize(
 ) -> Model:
     """Post-training quantization, mixed preset, histogram activation ranges; the model given stays as it is.
 
-    images: uint8 (n, s, s, 3). ignored: names of nodes that stay in FP32. fast: fast bias correction, else the full
-    one. measuring: no bias correction, and weights with quantizers that can be taken off again.
+    images: uint8 (n, s, s, 3). ignored: names of nodes that stay in FP32. fast: fast bias correction, else
+    full. measuring: no bias correction, and quantizers on the weights that can be taken off again.
     """
     chosen = settings(len(images))
     if measuring:
@@ -120,8 +123,8 @@ def store_weights_as_int8(model: Model, ignored: Sequence[str]) -> Model:
 def sensitive_convolutions(model: Model, images: Images, ignored: Sequence[str]) -> list[str]:
     """Measure each convolution's part in the error and name the worst, together SENSITIVE_SHARE of it.
 
-    Everything is quantized, then one convolution at a time goes back to FP32; its part is by how much the mean
-    squared logit error over ``images`` (n, s, s, 3) falls.
+    Everything is quantized, then one convolution at a time goes back to FP32; its part is by how much the
+    mean squared logit error over ``images`` (n, s, s, 3) falls.
     """
     reference = _logits(model, images)
     quantized = quantize(model, images, ignored, measuring=True)
@@ -142,8 +145,9 @@ def quantize_with_accuracy_control(
     """NNCF's accuracy control on soft cancer recall: layers go back to FP32 until it is kept.
 
     The measure is the mean of min(P(cancer) INT8, P(cancer) FP32) over pictures of cancers (n, s, s, 3): the
-    soft recall of FP32 (its mean P(cancer)) as far as INT8 keeps it, so that no gain on one lesion pays for a loss on
-    another. It is defined for each picture, which NNCF's ranking of layers needs. p_cancer: logits to P(cancer).
+    soft recall of FP32 (its mean P(cancer)) as far as INT8 keeps it, so that no gain on one lesion pays for a
+    loss on another. Each picture has a value of its own, which NNCF needs to rank the layers.
+    p_cancer: from logits (n, C) to (n,).
     """
     reference = p_cancer(_logits(model, cancers))
 

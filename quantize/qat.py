@@ -1,18 +1,20 @@
 """The ladder's last rung: quantization-aware fine-tuning with NNCF, distilled from FP32."""
 
+import itertools
 import os
 import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import nncf
 import openvino
 import torch
 from rich.progress import track
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
+from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from quantize.export import OUTPUTS, ServedNet, expect_interface
@@ -44,9 +46,9 @@ def fine_tune(
 ) -> openvino.Model:
     """Quantize in torch, then teach the INT8 network to say what the FP32 network says of training images.
 
-    The loss is KL(FP32 || INT8) of the class probabilities plus the mean squared difference of the logits; labels are not
-    used. BatchNorm keeps its statistics and dropout stays off, so that only the rounding is learnt around.
-    calibration: uint8 (n, s, s, 3). Returns the network as OpenVINO reads it, with quantizers and INT8 weights.
+    The loss is KL(FP32 || INT8) of the class probabilities plus the mean squared difference of the logits;
+    labels are not used. BatchNorm keeps its statistics and dropout stays off, so that only the rounding is
+    learnt around. calibration: uint8 (n, s, s, 3).
     """
     torch.manual_seed(seed)
     # NNCF compiles its CUDA quantizers; without the compiler it would stop.
@@ -66,13 +68,14 @@ def fine_tune(
         return _to_ir(student.cpu(), config.preprocessing.size)
 
 
-def _distil(teacher: nn.Module, student: nn.Module, loader: Sequence[tuple[Tensor, Tensor]], options: FineTuning) -> None:
+def _distil(teacher: nn.Module, student: nn.Module, loader: DataLoader[Any], options: FineTuning) -> None:
     device = next(student.parameters()).device
     steps = options.steps or options.epochs * len(loader)
     optimizer = torch.optim.Adam(student.parameters(), options.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    pictures = (images for _ in range(steps) for images, _ in loader)
-    for _, images in zip(track(range(steps), "fine-tuning INT8", console=CONSOLE, transient=True), pictures, strict=False):
+    epochs = itertools.chain.from_iterable(itertools.repeat(loader))
+    batches = itertools.islice(epochs, steps)
+    for images, _ in track(batches, "fine-tuning INT8", steps, console=CONSOLE, transient=True):
         image = images.to(device).permute(0, 2, 3, 1)
         with torch.no_grad():
             wanted = teacher(image)[0]
@@ -86,7 +89,7 @@ def _distil(teacher: nn.Module, student: nn.Module, loader: Sequence[tuple[Tenso
         schedule.step()
 
 
-def _loader(train: Sequence[Sample], config: TrainConfig, seed: int, options: FineTuning):
+def _loader(train: Sequence[Sample], config: TrainConfig, seed: int, options: FineTuning) -> DataLoader[Any]:
     flips = v2.Compose([v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()])
     images = LesionImages(train, config.classes, config.preprocessing, flips)
     is_cancer = [name in config.cancer for name in config.classes]
@@ -113,7 +116,8 @@ def _first_convolutions(served: nn.Module, size: int) -> list[str]:
 def _to_ir(student: nn.Module, size: int) -> openvino.Model:
     shape = [1, size, size, 3]
     with torch.no_grad():
-        model = openvino.convert_model(student, example_input=torch.zeros(shape, dtype=torch.uint8), input=shape)
+        image = torch.zeros(shape, dtype=torch.uint8)
+        model = openvino.convert_model(student, example_input=image, input=shape)
     for output, name in zip(model.outputs, OUTPUTS, strict=True):
         output.get_tensor().set_names({name})
     model.input(0).get_tensor().set_names({"image"})

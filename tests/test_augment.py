@@ -60,7 +60,9 @@ def test_two_draws_differ(picture: Tensor) -> None:
 
 
 def test_all_off_leaves_colours_alone() -> None:
-    assert torch.equal(augmentation(OFF, SIZE)(constant(93)), torch.full((3, SIZE, SIZE), 93, dtype=torch.uint8))
+    assert torch.equal(
+        augmentation(OFF, SIZE)(constant(93)), torch.full((3, SIZE, SIZE), 93, dtype=torch.uint8)
+    )
 
 
 def test_rotation_leaves_no_black_corners() -> None:

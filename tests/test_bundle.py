@@ -30,21 +30,21 @@ def test_one_changed_byte_is_refused(micro_bundle: Path) -> None:
 def test_a_shortened_file_is_refused(micro_bundle: Path, size: int) -> None:
     path = micro_bundle / "fp32.bin"
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(BundleError, match=r"fp32\.bin"):
-        open_bundle(micro_bundle).verify()
+    with pytest.raises(BundleError, match=r"fp32\.bin: not the file"):
+        open_bundle(micro_bundle)
 
 
 def test_a_lengthened_file_is_refused_before_it_is_read(micro_bundle: Path) -> None:
     with (micro_bundle / "head.npz").open("ab") as file:
         file.write(b"more")
-    with pytest.raises(BundleError, match="larger than"):
-        open_bundle(micro_bundle).verify()
+    with pytest.raises(BundleError, match=r"head\.npz: not the file"):
+        open_bundle(micro_bundle)
 
 
 def test_a_missing_file_is_named(micro_bundle: Path) -> None:
     (micro_bundle / "int8.xml").unlink()
     with pytest.raises(BundleError, match=r"int8\.xml: cannot be opened"):
-        open_bundle(micro_bundle).verify()
+        open_bundle(micro_bundle)
 
 
 def test_a_link_is_refused_even_to_the_right_bytes(micro_bundle: Path, tmp_path: Path) -> None:
@@ -78,6 +78,9 @@ def test_no_bundle_at_all_tells_how_to_get_one(tmp_path: Path) -> None:
         ({"variants": {}}, "variants"),
         ({"preprocessing": {"size": 5}}, "size 5"),
         ({"surprise": 1}, "surprise"),
+        ({"variants": []}, "not a usable manifest"),
+        ({"name": 5}, "must be text"),
+        ({"classes": "MELNV", "cancer_classes": "M"}, "not a list of classes"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(
@@ -95,10 +98,22 @@ def test_a_manifest_that_is_no_manifest_is_refused(micro_bundle: Path, content: 
         open_bundle(micro_bundle)
 
 
-def test_falling_thresholds_are_refused(micro_bundle: Path) -> None:
-    point = {"name": "p", "target_recall": 0.9, "recall": 0.9, "specificity": 0.5}
-    points = [point | {"threshold": 0.6}, point | {"threshold": 0.3}]
-    variant = {"temperature": 1.0, "operating_points": points}
+@pytest.mark.parametrize(
+    ("thresholds", "temperature", "first", "message"),
+    [
+        ([0.6, 0.3], 1.0, "screen", "rise"),
+        ([0.3, 1.2], 1.0, "screen", "outside 0 to 1"),
+        ([0.3, 0.6], 1e-300, "screen", "temperature"),
+        ([0.3, 0.6], 1.0, "balanced", "must be 'screen'"),
+        ([], 1.0, "screen", "rise"),
+    ],
+)
+def test_a_calibration_out_of_range_is_refused(
+    micro_bundle: Path, thresholds: list[float], temperature: float, first: str, message: str
+) -> None:
+    point = {"name": first, "target_recall": 0.9, "recall": 0.9, "specificity": 0.5}
+    points = [point | {"threshold": threshold} for threshold in thresholds]
+    variant = {"temperature": temperature, "operating_points": points}
     write_manifest(micro_bundle, variants={"fp32": variant, "int8": variant})
-    with pytest.raises(BundleError, match="rise"):
+    with pytest.raises(BundleError, match=message):
         open_bundle(micro_bundle)

@@ -79,6 +79,12 @@ def test_an_unknown_precision_is_refused(shared_micro_bundle: Path) -> None:
         Classifier(shared_micro_bundle, "int4")
 
 
+def test_a_network_of_other_classes_is_refused(micro_bundle: Path) -> None:
+    write_manifest(micro_bundle, classes=["MEL", "NV"], cancer_classes=["MEL"])
+    with pytest.raises(BundleError, match="pack the bundle anew"):
+        Classifier(micro_bundle)
+
+
 def test_a_network_of_another_size_than_the_manifest_is_refused(micro_bundle: Path) -> None:
     write_manifest(micro_bundle, preprocessing={"size": 96})
     with pytest.raises(BundleError, match="96"):

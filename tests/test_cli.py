@@ -1,6 +1,7 @@
 """The commands as a user types them: in processes of their own, judged by output and exit code."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def edgeskin(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def edgeskin(*arguments: str | Path | int, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "edgeskin", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=60)
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
 
 
 def test_a_readable_answer_on_stdout_and_the_disclaimer_once_on_stderr(
@@ -39,11 +48,26 @@ def test_json_is_one_object_a_line_and_bad_images_do_not_stop_it(
 def test_a_folder_stands_for_its_photos(shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path) -> None:
     (tmp_path / "b.jpg").write_bytes(lesion_jpg.read_bytes())
     (tmp_path / "a.JPG").write_bytes(b"")
+    (tmp_path / "c.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
     (tmp_path / "notes.txt").write_text("left alone")
     done = edgeskin("predict", tmp_path, "--json", "--bundle", shared_micro_bundle)
     results = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [Path(result["image"]).name for result in results] == ["a.JPG", "b.jpg"]
-    assert [result["status"] for result in results] == ["error", "assessed"]
+    assert [Path(result["image"]).name for result in results] == ["a.JPG", "b.jpg", "c.HEIC"]
+    assert [result["status"] for result in results] == ["error", "assessed", "error"]
+    assert done.returncode == 1
+
+
+def test_names_that_cannot_be_listed_or_shown_stop_nothing(
+    shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
+) -> None:
+    unusual = tmp_path / "皮膚.jpg"
+    unusual.write_bytes(lesion_jpg.read_bytes())
+    done = edgeskin(
+        "predict", "x" * 300, unusual, lesion_jpg, "--bundle", shared_micro_bundle, PYTHONIOENCODING="ascii"
+    )
+    assert done.returncode == 1
+    assert done.stdout.count("risk") == 2
+    assert "Traceback" not in done.stderr
 
 
 def test_an_empty_folder_is_an_error(shared_micro_bundle: Path, tmp_path: Path) -> None:
@@ -83,6 +107,7 @@ def test_info_refuses_an_altered_bundle(micro_bundle: Path) -> None:
     done = edgeskin("info", "--bundle", micro_bundle)
     assert done.returncode == 3
     assert "head.npz" in done.stderr
+    assert edgeskin("bench", "--bundle", micro_bundle).returncode == 3
 
 
 def test_the_default_bundle_answers_with_both_precisions(lesion_jpg: Path) -> None:

@@ -67,21 +67,44 @@ def test_impossible_threads_are_refused(shared_micro_bundle: Path, threads: int)
         Engine((shared_micro_bundle / "fp32.xml").read_bytes(), b"", threads)
 
 
+ALLOWED = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @pytest.mark.parametrize(
-    ("content", "quota"),
-    [("max 100000", math.inf), ("150000 100000", 2), ("50000 100000", 1), ("bad", math.inf)],
+    ("root", "own", "quota"),
+    [
+        ("max 100000", "max 100000", math.inf),
+        ("max 100000", "150000 100000", 2),
+        ("50000 100000", "max 100000", 1),
+        ("x 100000", "", math.inf),
+    ],
 )
-def test_threads_respect_the_cgroup(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, quota: float
+def test_threads_respect_the_tightest_cgroup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str, own: str, quota: float
 ) -> None:
-    (tmp_path / "cpu.max").write_text(content)
+    (tmp_path / "kiosk.service").mkdir()
+    (tmp_path / "cpu.max").write_text(root)
+    (tmp_path / "kiosk.service" / "cpu.max").write_text(own)
+    (tmp_path / "cgroup").write_text("0::/kiosk.service\n")
     monkeypatch.setattr("edgeskin.engine.CGROUP", tmp_path)
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    assert available_threads() == min(allowed, quota)
+    monkeypatch.setattr("edgeskin.engine.PROCESS_CGROUP", tmp_path / "cgroup")
+    assert available_threads() == min(ALLOWED, quota)
 
 
-def test_instruction_set_tells_of_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_respect_a_version_1_cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("100000\n")
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+    monkeypatch.setattr("edgeskin.engine.CGROUP", tmp_path)
+    assert available_threads() == 1
+
+
+def test_instruction_set_never_exceeds_the_cpu_or_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
-    assert instruction_set() in ("avx512_vnni", "avx512", "avx2", "sse4_2", "neon", "generic")
-    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    assert instruction_set() == "avx2"
+    order = ["generic", "sse4_2", "avx2", "avx512", "avx512_vnni"]
+    native = instruction_set()
+    if native == "neon":
+        pytest.skip("oneDNN's limits are those of x86")
+    for limit, most in (("AVX2", "avx2"), ("AVX512_CORE_VNNI", "avx512_vnni"), ("ALL", native)):
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+        assert order.index(instruction_set()) == min(order.index(native), order.index(most))

@@ -43,9 +43,10 @@ def interrupted(
         start(self)
 
     out = tmp_path_factory.mktemp("interrupted")
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LesionTraining, "on_train_epoch_start", crash)
-        fit(samples, out, micro_config, "none")
+        with pytest.raises(RuntimeError, match="power cut"):
+            fit(samples, out, micro_config, "none")
     return out
 
 
@@ -119,7 +120,9 @@ def test_every_epoch_can_be_resumed_even_without_a_new_best(
     samples: list[Sample], micro_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of three equally good epochs the first stays the best; the last one is what goes on."""
-    monkeypatch.setattr(LesionTraining, "on_validation_epoch_end", lambda self: self.log("val_composite", 0.5))
+    monkeypatch.setattr(
+        LesionTraining, "on_validation_epoch_end", lambda self: self.log("val_composite", 0.5)
+    )
     monkeypatch.setattr(fitting, "draw_curves", lambda *_: None)
     fit(samples, tmp_path, dataclasses.replace(micro_config, stages=(Stage(3, 32, unfrozen=0),)), "none")
     assert checkpoint(tmp_path, "best.ckpt")["epoch"] == 0
@@ -127,7 +130,8 @@ def test_every_epoch_can_be_resumed_even_without_a_new_best(
 
 
 def test_command_with_other_settings(lesion_folder: Path, micro_run: Path, tmp_path: Path) -> None:
-    """Cosine schedule, oversampling, early stopping, another selection, a worker, and weights from a file."""
+    """Cosine schedule, oversampling, early stopping, another selection, weights from a file, and a worker,
+    forked from a process whose OpenCV has run in threads (it drew the lesions)."""
     config = tmp_path / "config.yaml"
     config.write_text(
         """
@@ -149,11 +153,14 @@ def test_command_with_other_settings(lesion_folder: Path, micro_run: Path, tmp_p
         for name, value in load_file(micro_run / "weights.safetensors").items()
         if name.startswith("backbone.")
     }
-    save_file(backbone, tmp_path / "backbone.safetensors")
+    weights = tmp_path / "backbone.safetensors"
+    save_file(backbone, weights)
     arguments = ["fit", "--data", lesion_folder, "--out", tmp_path / "run", "--config", config]
-    result = CliRunner().invoke(app, [*map(str, arguments), "--weights", str(tmp_path / "backbone.safetensors")])
+    result = CliRunner().invoke(
+        app, [*map(str, arguments), "--weights", str(tmp_path / "backbone.safetensors")]
+    )
     assert result.exit_code == 0, result.output
-    net, settings = load_run(tmp_path / "run")
+    _, settings = load_run(tmp_path / "run")
     assert settings.preprocessing.color_constancy == "gray_world"
     assert "val_specificity_at_95" in json.loads((tmp_path / "run/run.json").read_text(encoding="utf-8"))
 

@@ -72,7 +72,9 @@ def reference(
         argmax = max(everything, key=lambda c: z[c].item())
         weight = raw_weights[y] / mean_weight
         if is_cancer and classes[argmax] not in cancer:
-            weight *= config.melanoma_miss_multiplier if classes[y] == "MEL" else config.cancer_miss_multiplier
+            weight *= (
+                config.melanoma_miss_multiplier if classes[y] == "MEL" else config.cancer_miss_multiplier
+            )
         if is_cancer and argmax != y:
             weight *= config.hard_weight
         total = total + weight * cross_entropy / len(targets)
@@ -166,7 +168,9 @@ def test_every_row_of_the_smoothed_targets_sums_to_one() -> None:
     table = MaxRecallLoss(LossConfig(), ISIC_2019, CANCER, "MEL", COUNTS).target_table
     torch.testing.assert_close(table.sum(dim=1), torch.ones(8, dtype=torch.float64))
     # A nevus: 0.85 at itself, 0.075 over four cancers, 0.075 over three other benign classes.
-    expected = torch.tensor([0.01875, 0.85, 0.01875, 0.01875, 0.025, 0.025, 0.025, 0.01875], dtype=torch.float64)
+    expected = torch.tensor(
+        [0.01875, 0.85, 0.01875, 0.01875, 0.025, 0.025, 0.025, 0.01875], dtype=torch.float64
+    )
     torch.testing.assert_close(table[1], expected)
 
 

@@ -146,9 +146,7 @@ def test_images_of_one_lesion_widen_the_interval() -> None:
     """Forty copies of ten images tell no more than the ten."""
     found = np.tile(np.arange(10) < 7, 40)
     lesions = [str(i % 10) for i in range(400)]
-    clustered = estimate(
-        metrics.recall, np.ones(400, bool), found, weights=bootstrap_weights(lesions)
-    )
+    clustered = estimate(metrics.recall, np.ones(400, bool), found, weights=bootstrap_weights(lesions))
     # Ten independent draws at 0.7: standard error sqrt(.7 * .3 / 10) = .145.
     assert clustered.high - clustered.low == pytest.approx(2 * 1.96 * 0.145, abs=0.06)
 

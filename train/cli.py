@@ -12,11 +12,6 @@ from edgeskin.errors import EdgeskinError
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train and evaluate lesion networks.")
 
 
-@app.callback()
-def _commands() -> None:
-    """Train and evaluate lesion networks."""
-
-
 @app.command()
 def fit(
     data: Annotated[Path, typer.Option(help="Folder with the images and their table.")],

@@ -1,6 +1,7 @@
 """Every setting of a training run, its default and what it may be; read from YAML, written beside the run."""
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -68,6 +69,14 @@ class AugmentConfig:
     noise: float = 0.1
     coarse_dropout: float = 0.2
 
+    def __post_init__(self) -> None:
+        smallest, largest = self.crop_scale
+        if not 0 < smallest <= largest <= 1:
+            raise SettingError(f"crop_scale {self.crop_scale}: choose two shares of the area, rising, to 1")
+        for name in ("jitter", "gamma", "illuminant", "clahe", "blur", "noise", "coarse_dropout"):
+            _within(self, name, 0, 1)
+        _within(self, "rotation", 0, 180)
+
 
 @dataclass(frozen=True)
 class SamplerConfig:
@@ -77,6 +86,10 @@ class SamplerConfig:
 
     cancer_oversampling: int = 1
     epoch_cap: int = 0
+
+    def __post_init__(self) -> None:
+        _within(self, "cancer_oversampling", 1, 100)
+        _within(self, "epoch_cap", 0, math.inf)
 
 
 @dataclass(frozen=True)
@@ -104,10 +117,21 @@ class OptimizerConfig:
     ema_decay: float = 0.99
     ema_every: int = 5
 
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "head_learning_rate"):
+            _within(self, name, 1e-9, 10)
+        for name in ("weight_decay", "warmup", "ema_decay"):
+            _within(self, name, 0, 1)
+        _within(self, "gradient_clip", 0, math.inf)
+        _within(self, "ema_every", 1, math.inf)
+
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A whole run. ``stack_rebalancers`` permits class weights and cancer oversampling together."""
+    """A whole run. ``stack_rebalancers`` permits class weights and cancer oversampling together.
+
+    The loss's own terms favour cancers further; each is switched in LossConfig.
+    """
 
     classes: tuple[str, ...] = ISIC_2019
     cancer: tuple[str, ...] = CANCER
@@ -141,8 +165,10 @@ class TrainConfig:
             raise SettingError("stages: give at least one, each of at least 1 epoch and 32 pixels")
         if self.batch_size < 2 or self.workers < 0:
             raise SettingError(
-                f"batch_size {self.batch_size}, workers {self.workers}: choose at least 2 (for BatchNorm) and 0"
+                f"batch_size {self.batch_size}, workers {self.workers}: at least 2 (for BatchNorm) and 0"
             )
+        _within(self, "selection_threshold", 0, 1)
+        _within(self, "patience", 0, math.inf)
         if self.selection not in get_args(Selection):
             raise SettingError(
                 f"selection {self.selection!r}: choose one of {', '.join(get_args(Selection))}"
@@ -159,6 +185,10 @@ class TrainConfig:
     @property
     def epochs(self) -> int:
         return sum(stage.epochs for stage in self.stages)
+
+    def seed_of(self, epoch: int, rank: int) -> int:
+        """The seed of an epoch's augmentation and dropout, another one in each process of a run."""
+        return self.seed + epoch + 1_000_003 * rank
 
     def stage_of(self, epoch: int) -> Stage:
         """The stage that holds an epoch (from 0); the last one for epochs past the end."""
@@ -187,6 +217,12 @@ def load_config(path: Path | None) -> TrainConfig:
 
 
 T = TypeVar("T")
+
+
+def _within(settings: Any, name: str, low: float, high: float) -> None:
+    value = getattr(settings, name)
+    if not low <= value <= high:
+        raise SettingError(f"{name} {value}: choose {low} to {high}")
 
 
 def from_dict(cls: type[T], values: Any, where: str = "") -> T:

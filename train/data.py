@@ -281,7 +281,7 @@ def require_every_class(samples: Sequence[Sample], classes: Sequence[str]) -> No
 
 
 def check_disjoint(samples: Iterable[Sample]) -> None:
-    """Raise DataError when a group or a lesion is in two of train, val and test.
+    """Raise DataError when a group, a lesion or a patient is in two of train, val and test.
 
     A full-size copy counts for the split of its lesion: ``original:test`` is on the side of ``test``.
     """
@@ -291,6 +291,8 @@ def check_disjoint(samples: Iterable[Sample]) -> None:
         if side in SPLITS:
             sides["group", sample.group].add(side)
             sides["lesion", sample.lesion_id].add(side)
+            if sample.patient_id:
+                sides["patient", sample.patient_id].add(side)
     crossing = [
         f"{kind} {name} ({', '.join(sorted(on))})" for (kind, name), on in sides.items() if len(on) > 1
     ]
@@ -376,6 +378,7 @@ def _checked(samples: list[Sample], table: Path, classes: Sequence[str]) -> list
     trainable = [s for s in samples if s.split in (None, *SPLITS)]
     outside = [f"{s.label!r} of {s.image_id}" for s in trainable if s.label not in classes]
     _refuse(f"{table}: labels outside the classes {', '.join(classes)}", outside, "correct them")
+    _refuse(f"{table}: unknown splits", sorted({str(s.split) for s in samples if not _is_split(s.split)}))
     _refuse(f"{table}: rows without an image id", [str(s.image) for s in samples if not s.image_id])
     copies = Counter((s.image_id, (s.split or "").startswith("original:")) for s in samples)
     repeated = [image_id for (image_id, _), count in copies.items() if count > 1]
@@ -384,6 +387,11 @@ def _checked(samples: list[Sample], table: Path, classes: Sequence[str]) -> list
     _refuse(f"{table}: image files missing", missing, "restore them or take their rows out")
     check_disjoint(samples)
     return samples
+
+
+def _is_split(split: str | None) -> bool:
+    apart = ("external", "unknown")
+    return split in (None, *SPLITS, *apart) or str(split).startswith(("ood_", "original:"))
 
 
 def _refuse(problem: str, offenders: Sequence[str], way_out: str = "correct the table") -> None:

@@ -1,6 +1,7 @@
 """The training run: Lightning drives it on one GPU, several or the CPU; this names what is ours."""
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import json
 import platform
@@ -82,7 +83,7 @@ class LesionTraining(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         # A resumed epoch has to draw the augmentation and dropout that it would have drawn.
-        torch.manual_seed(self.config.seed + self.current_epoch)
+        torch.manual_seed(self.config.seed_of(self.current_epoch, self.global_rank))
         self.net.unfreeze(self.config.stage_of(self.current_epoch).unfrozen)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
@@ -208,7 +209,9 @@ def fit(
     train, val = select(samples, "train"), select(samples, "val")
     require_every_class(train, config.classes)
     require_every_class(val, config.classes)
-    out.mkdir(parents=True, exist_ok=True)
+    record = _record(config, samples, weights)
+    if resume:
+        record = _same_run(out, record)
 
     pl.seed_everything(config.seed, workers=True)
     data = LesionData(train, val, config)
@@ -253,21 +256,18 @@ def fit(
     )
     if trainer.precision == "bf16-mixed" and not torch.cuda.is_available():
         keep_slow_convolutions_in_float32(net.backbone.modules())
+    if trainer.is_global_zero and not resume:
+        out.mkdir(parents=True, exist_ok=True)
+        _write(record, out)
     trainer.fit(module, data, ckpt_path=last if resume else None)
     if trainer.is_global_zero:
-        export(out, config, train, val, samples, float(selected.best_model_score or 0))
+        assert selected.best_model_score is not None
+        export(out, record | {monitor: float(selected.best_model_score)})
     return out
 
 
-def export(
-    out: Path,
-    config: TrainConfig,
-    train: list[Sample],
-    val: list[Sample],
-    samples: list[Sample],
-    score: float,
-) -> None:
-    """Write the selected network as safetensors, and beside it what it is and where it comes from."""
+def export(out: Path, record: dict[str, Any]) -> None:
+    """Write the selected network as safetensors, and complete the run's record with its epoch."""
     checkpoint = torch.load(out / SELECTED, map_location="cpu", weights_only=True)
     state = {
         name.removeprefix("net."): value.contiguous()
@@ -275,17 +275,46 @@ def export(
         if name.startswith("net.")
     }
     save_file(state, out / WEIGHTS)
-    record = {
-        "config": dataclasses.asdict(config),
-        "epoch": checkpoint["epoch"],
-        f"val_{config.selection}": score,
-        "images": {"train": len(train), "val": len(val)},
+    _write(record | {"epoch": checkpoint["epoch"]}, out)
+
+
+def _record(config: TrainConfig, samples: list[Sample], weights: str) -> dict[str, Any]:
+    """What a run is and where it comes from; ``weights`` by name and hash, so that no path is kept."""
+    initial: dict[str, str] = {"source": weights}
+    if weights not in ("hub", "none"):
+        content = Path(weights).read_bytes() if Path(weights).is_file() else b""
+        initial = {"source": Path(weights).name, "sha256": hashlib.sha256(content).hexdigest()}
+    return {
+        "config": json.loads(json.dumps(dataclasses.asdict(config))),
         "split_sha256": split_sha256(samples),
+        "images": {split: sum(sample.split == split for sample in samples) for split in ("train", "val")},
+        "initial_weights": initial,
         "machine": {"python": platform.python_version(), "processor": platform.machine()},
         "versions": {
             name: importlib.metadata.version(name) for name in ("torch", "torchvision", "timm", "lightning")
         },
     }
+
+
+def _same_run(out: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """The record that the run was started with, if it had these settings and this split."""
+    started = json.loads((out / RECORD).read_text(encoding="utf-8"))
+    differing = [
+        name
+        for name in sorted({*started["config"], *record["config"]})
+        if started["config"].get(name) != record["config"].get(name)
+    ]
+    if started["split_sha256"] != record["split_sha256"]:
+        differing.append("the images or their split")
+    if differing:
+        raise SettingError(
+            f"{out}: started with other settings ({', '.join(differing)}); resume with the same --config and "
+            "--data, or start another run"
+        )
+    return dict(started)
+
+
+def _write(record: dict[str, Any], out: Path) -> None:
     (out / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 

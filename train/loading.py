@@ -75,8 +75,7 @@ def _one_thread(worker: int) -> None:
 
 
 class LesionData(pl.LightningDataModule):
-    """Training batches at the size of the epoch's stage; validation at the size that is served,
-    or, while the pictures are still small, one margin above the stage's."""
+    """Training batches at the size of the epoch's stage, validation always as it is served."""
 
     def __init__(self, train: Sequence[Sample], val: Sequence[Sample], config: TrainConfig) -> None:
         super().__init__()
@@ -89,24 +88,20 @@ class LesionData(pl.LightningDataModule):
             config.seed,
         )
 
-    def _epoch(self) -> int:
+    def _trainer(self) -> pl.Trainer:
         assert self.trainer is not None
-        return self.trainer.current_epoch
-
-    def _stage_size(self) -> int:
-        return self._config.stage_of(self._epoch()).image_size
+        return self.trainer
 
     def train_dataloader(self) -> DataLoader[Any]:
-        size = self._stage_size()
+        epoch = self._trainer().current_epoch
+        size = self._config.stage_of(epoch).image_size
         prepared = dataclasses.replace(self._config.preprocessing, size=round(size * MARGIN))
         images = LesionImages(
             self._train, self._config.classes, prepared, augmentation(self._config.augment, size)
         )
-        seed = self._config.seed + self._epoch()
+        seed = self._config.seed_of(epoch, self._trainer().global_rank)
         return batches(images, self._config.batch_size, self._config.workers, self.sampler, seed)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        served = self._config.preprocessing
-        size = min(served.size, round(self._stage_size() * MARGIN))
-        images = LesionImages(self._val, self._config.classes, dataclasses.replace(served, size=size))
+        images = LesionImages(self._val, self._config.classes, self._config.preprocessing)
         return batches(images, self._config.batch_size, self._config.workers)

@@ -90,7 +90,7 @@ class MaxRecallLoss(nn.Module):
 
 
 def _target_table(is_cancer: Tensor, config: LossConfig) -> Tensor:
-    """(C, C) float64: row y is the smoothed target of class y; every row sums to 1."""
+    """(C, C) float32: row y is the smoothed target of class y; every row sums to 1."""
     count = len(is_cancer)
     cancers = is_cancer.double()
     others = 1 - torch.eye(count, dtype=torch.float64)
@@ -103,4 +103,4 @@ def _target_table(is_cancer: Tensor, config: LossConfig) -> Tensor:
         config.cancer_smoothing * others / (count - 1),
         config.benign_smoothing * benign_spread,
     )
-    return spread + torch.diag(1 - spread.sum(dim=1))
+    return (spread + torch.diag(1 - spread.sum(dim=1))).float()

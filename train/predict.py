@@ -109,7 +109,7 @@ def _open_bundle(folder: Path, precision: str) -> Network:
         preprocessing=manifest.preprocessing,
         temperature=variant.temperature,
         threshold=thresholds[SCREENING_POINT],
-        seed=int(manifest.training.get("seed", TrainConfig.seed)),
+        seed=manifest.training.get("seed", TrainConfig.seed),
         split_sha256=manifest.training.get("split_sha256"),
         versions=_versions("openvino") | {"instructions": instruction_set()},
         infer=lambda samples: _engine_logits(engine, manifest.preprocessing, samples),

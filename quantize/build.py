@@ -1,0 +1,186 @@
+"""The whole way from a run to a bundle."""
+
+import importlib.metadata
+import json
+import platform
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+import edgeskin
+from edgeskin.bundle import HEAD, Bundle, Manifest, Variant
+from edgeskin.errors import EdgeskinError, SettingError
+from quantize import pack, ptq
+from quantize.calibrate import fit_variant, labels_of
+from quantize.export import ServedNet, check_parity, export
+from quantize.inference import CONSOLE, Logits, instruction_sets, load, predict, prepare
+from quantize.ladder import Material, climb
+from quantize.report import Report, markdown, table
+from train.config import TrainConfig
+from train.data import SPLITS, Sample, read_table, require_every_class, select
+from train.evaluate import measure
+from train.fit import RECORD, load_run
+from train.split import assign_splits, split_sha256
+
+PARITY_IMAGES = 64
+RANKING_IMAGES = 300
+
+
+class GateError(EdgeskinError):
+    """A network whose INT8 form does not find what FP32 finds; it is not packed."""
+
+
+def build(
+    run: Path,
+    data: Path,
+    out: Path,
+    name: str,
+    version: str,
+    calibration_images: int = 300,
+    seed: int | None = None,
+    replace: bool = False,
+) -> Bundle:
+    """Export, quantize, judge, calibrate and pack.
+
+    Works in a folder beside ``out``, which is removed in the end. Raises GateError when no rung of the ladder
+    passes, after writing OUT.gate.md and OUT.gate.json; ExportError when the conversion changes the network;
+    SettingError when the data are not those of the run or too few; BundleError when ``out`` is taken.
+    """
+    pack.require_free(out, replace)
+    net, config = load_run(run)
+    record = json.loads((run / RECORD).read_text(encoding="utf-8"))
+    seed = config.seed if seed is None else seed
+    samples = assign_splits(read_table(data, config.classes), seed=config.seed)
+    split = split_sha256(samples)
+    if record.get("split_sha256") not in (None, split):
+        raise SettingError(
+            f"{data}: not the images and split that {run} was trained with, so its validation split may hold "
+            "training images; give the same folder"
+        )
+    train, val = select(samples, "train"), select(samples, "val")
+    require_every_class(val, config.classes)
+    ptq.require_images(len(train), calibration_images)
+    ordered = ptq.stratified(train, seed)
+    # Those that calibrate come last, so that they rank layers only where there are few others.
+    others = ordered[calibration_images:] + ordered[:calibration_images]
+    cancers = [sample for sample in others if sample.label in config.cancer][:RANKING_IMAGES]
+    labels = labels_of(val, config.classes, config.cancer)
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.work.") as folder:
+        work = Path(folder)
+
+        def images(kind: str, chosen: Sequence[Sample]) -> Path:
+            return prepare([sample.image for sample in chosen], config.preprocessing, work / f"{kind}.npy")
+
+        CONSOLE.print("exporting")
+        served = ServedNet(net).eval()
+        fp32 = export(served, config.preprocessing.size, work)
+        pack.write_head(net, work / HEAD)
+        parity = check_parity(served, work, images("parity", ptq.stratified(val, seed)[:PARITY_IMAGES]))
+        validation = images("validation", val)
+        logits = predict(work / "fp32.xml", validation)
+        material = Material(
+            config=config,
+            seed=seed,
+            served=served,
+            fp32=fp32,
+            train=train,
+            calibration=load(images("calibration", ordered[:calibration_images])),
+            cancers=load(images("cancers", cancers)),
+            validation=validation,
+            labels=labels,
+            logits=logits,
+            variant=fit_variant(logits, labels),
+        )
+        rungs = []
+        for rung in climb(material, work):
+            rungs.append(rung)
+            CONSOLE.print(table(rung))
+        report = Report(
+            passed=rungs[-1].passed,
+            images=len(val),
+            groups=len(set(labels.lesions)),
+            calibration_images=calibration_images,
+            instruction_sets=instruction_sets(),
+            parity=parity,
+            fp32=material.variant,
+            rungs=tuple(rungs),
+        )
+        gate_md, gate_json = (out.with_name(f"{out.name}.gate.{kind}") for kind in ("md", "json"))
+        if not report.passed:
+            gate_md.write_text(markdown(report), encoding="utf-8")
+            gate_json.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+            failed = [check.name for c in rungs[-1].comparisons for check in c.checks if not check.passed]
+            raise GateError(
+                f"{run}: INT8 does not pass the gate ({', '.join(failed)}), so nothing is packed; "
+                f"{gate_md} tells of every way tried; train further, or with another backbone"
+            )
+        manifest = Manifest(
+            name=name,
+            version=version,
+            classes=config.classes,
+            cancer_classes=config.cancer,
+            preprocessing=config.preprocessing,
+            variants={"fp32": material.variant, "int8": rungs[-1].variant},
+            ood=None,
+            validation={
+                "fp32": _validation(val, logits, config, material.variant),
+                "int8": _validation(val, predict(work / "int8.xml", validation), config, rungs[-1].variant),
+            },
+            training={
+                "seed": config.seed,
+                "split_sha256": split,
+                "images": _counts(samples),
+                "run": record,
+            },
+            gate=asdict(report),
+            versions=_versions(),
+            files={},
+        )
+        bundle = pack.pack(work, out, manifest, markdown(report), replace)
+    # A report of an earlier failure would contradict the bundle.
+    gate_md.unlink(missing_ok=True)
+    gate_json.unlink(missing_ok=True)
+    return bundle
+
+
+def _validation(
+    val: Sequence[Sample], logits: Logits, config: TrainConfig, variant: Variant
+) -> dict[str, Any]:
+    """What people want to know first, with 95 % lesion-bootstrap intervals."""
+    threshold = variant.operating_points[0].threshold
+    measures = measure(val, logits, config.classes, config.cancer, threshold, variant.temperature)
+    return {
+        "images": measures.images,
+        "lesions": measures.lesions,
+        "cancer_auroc": asdict(measures.cancer_auroc),
+        "cancer_recall": asdict(measures.screening.recall),
+        "cancer_specificity": asdict(measures.screening.specificity),
+        "balanced_accuracy": asdict(measures.balanced_accuracy),
+        "class_recall": {name: asdict(one.recall) for name, one in measures.classes.items()},
+    }
+
+
+def _counts(samples: Sequence[Sample]) -> dict[str, dict[str, dict[str, int]]]:
+    """Images by split, class and source."""
+    counts = Counter((s.split, s.label, s.source) for s in samples if s.split in SPLITS)
+    nested: dict[str, dict[str, dict[str, int]]] = {}
+    for (split, label, source), count in sorted(counts.items()):
+        nested.setdefault(split, {}).setdefault(label, {})[source] = count
+    return nested
+
+
+def _versions() -> dict[str, str]:
+    packages = ("torch", "timm", "onnx", "onnxruntime", "openvino", "nncf", "numpy")
+    return {
+        "edgeskin": edgeskin.__version__,
+        "python": platform.python_version(),
+        "opencv": cv2.__version__,
+        **{name: importlib.metadata.version(name) for name in packages},
+    }

@@ -1,0 +1,130 @@
+"""A micro-network through ONNX to OpenVINO: what goes in, what comes out, and that it is the same network."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import openvino
+import pytest
+import torch
+from torchvision.transforms.v2 import functional
+
+from edgeskin.engine import Engine
+from quantize.export import ExportError, ServedNet, check_parity, expect_interface, export
+from quantize.inference import InferenceError, instruction_sets, load, predict, prepare
+from tests.conftest import MICRO_SIZE
+from train.config import TrainConfig
+from train.data import read_table, select
+from train.fit import load_run
+from train.model import IMAGENET_MEAN, IMAGENET_STD
+
+
+@pytest.fixture(scope="module")
+def served(micro_run: Path) -> ServedNet:
+    return ServedNet(load_run(micro_run)[0]).eval()
+
+
+@pytest.fixture(scope="module")
+def exported(served: ServedNet, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, openvino.Model]:
+    folder = tmp_path_factory.mktemp("export")
+    return folder, export(served, MICRO_SIZE, folder)
+
+
+@pytest.fixture(scope="module")
+def images(lesion_folder: Path, micro_config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    files = [sample.image for sample in select(read_table(lesion_folder), "val")]
+    return prepare(files, micro_config.preprocessing, tmp_path_factory.mktemp("images") / "val.npy")
+
+
+def test_normalisation_is_inside(served: ServedNet) -> None:
+    image = torch.randint(0, 256, (2, MICRO_SIZE, MICRO_SIZE, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        outside = served.net.outputs(
+            functional.normalize(image.permute(0, 3, 1, 2) / 255, IMAGENET_MEAN, IMAGENET_STD)
+        )
+        for inside, wanted in zip(served(image), outside, strict=True):
+            torch.testing.assert_close(inside, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_interface(exported: tuple[Path, openvino.Model], served: ServedNet) -> None:
+    folder, model = exported
+    features = served.net.backbone.num_features
+    assert (folder / "network.onnx").is_file()
+    image = model.input("image")
+    assert image.get_element_type() == openvino.Type.u8
+    assert tuple(image.shape) == (1, MICRO_SIZE, MICRO_SIZE, 3)
+    shapes = {output.get_any_name(): tuple(output.shape) for output in model.outputs}
+    assert shapes == {"logits": (1, 8), "features": (1, features), "fmap": (1, features, 2, 2)}
+    assert {output.get_element_type() for output in model.outputs} == {openvino.Type.f32}
+
+
+def test_the_runtime_runs_it(exported: tuple[Path, openvino.Model], served: ServedNet) -> None:
+    folder, _ = exported
+    engine = Engine((folder / "fp32.xml").read_bytes(), (folder / "fp32.bin").read_bytes(), threads=1)
+    image = np.random.default_rng(0).integers(0, 256, (MICRO_SIZE, MICRO_SIZE, 3), dtype=np.uint8)
+    outputs = engine.infer(image)
+    with torch.no_grad():
+        logits, features, fmap = served(torch.tensor(image[None]))
+    for said, wanted in ((outputs.logits, logits), (outputs.features, features), (outputs.fmap, fmap)):
+        np.testing.assert_allclose(said, wanted[0], atol=0.02)
+
+
+def test_weights_are_stored_as_fp16(exported: tuple[Path, openvino.Model]) -> None:
+    folder, _ = exported
+    assert (folder / "fp32.bin").stat().st_size < 0.6 * (folder / "exact.bin").stat().st_size
+
+
+def test_parity(exported: tuple[Path, openvino.Model], served: ServedNet, images: Path) -> None:
+    parity = check_parity(served, exported[0], images)
+    assert parity.images == 16
+    assert max(parity.onnx, parity.fp32_ir) < 1e-4
+    assert parity.fp32_ir < parity.fp16_storage < 0.1
+    assert parity.other_class == 0
+
+
+def test_another_network_is_noticed(
+    exported: tuple[Path, openvino.Model], micro_run: Path, images: Path
+) -> None:
+    other = ServedNet(load_run(micro_run)[0]).eval()
+    with torch.no_grad():
+        other.net.head[5].bias[0] += 0.002
+    with pytest.raises(ExportError, match=r"16 images the largest logit difference is 0\.002"):
+        check_parity(other, exported[0], images)
+
+
+def test_another_interface_is_refused(exported: tuple[Path, openvino.Model]) -> None:
+    model = exported[1].clone()
+    model.reshape([-1, MICRO_SIZE, MICRO_SIZE, 3])
+    with pytest.raises(ExportError, match="static"):
+        expect_interface(model)
+
+
+def test_onnx_is_valid_and_alone(exported: tuple[Path, openvino.Model]) -> None:
+    model = onnx.load(exported[0] / "network.onnx", load_external_data=False)
+    onnx.checker.check_model(model, full_check=True)
+    assert not any(tensor.external_data for tensor in model.graph.initializer)
+
+
+def test_older_instructions_say_the_same(exported: tuple[Path, openvino.Model], images: Path) -> None:
+    xml = exported[0] / "fp32.xml"
+    native = predict(xml, images)
+    assert native.shape == (16, 8)
+    assert native.dtype == np.float32
+    for isa in instruction_sets()[1:]:
+        np.testing.assert_allclose(predict(xml, images, isa), native, atol=1e-4)
+
+
+def test_a_failing_process_is_reported(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(InferenceError, match=r"absent\.xml with ONEDNN_MAX_CPU_ISA=AVX2 failed"):
+        predict(tmp_path / "absent.xml", images, "AVX2")
+
+
+def test_prepared_images_are_what_the_runtime_sees(
+    images: Path, lesion_folder: Path, micro_config: TrainConfig
+) -> None:
+    from edgeskin.photo import load_photo
+    from edgeskin.preprocess import preprocess
+
+    file = select(read_table(lesion_folder), "val")[3].image
+    photo = load_photo(file, MICRO_SIZE)
+    np.testing.assert_array_equal(load(images)[3], preprocess(photo.image, micro_config.preprocessing))

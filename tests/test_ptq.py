@@ -1,0 +1,182 @@
+"""Which images calibrate, and what of a micro-network each way leaves in FP32."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import openvino
+import pytest
+import torch
+
+from edgeskin.errors import SettingError
+from quantize import ptq, qat
+from quantize.export import OUTPUTS, ServedNet, export
+from quantize.inference import Images, load, predict, prepare
+from tests.conftest import MICRO_SIZE
+from train.config import TrainConfig
+from train.data import Sample, read_table, select
+from train.fit import load_run
+
+
+def sample(number: int, label: str, source: str) -> Sample:
+    name = f"{label}{source}{number}"
+    return Sample(Path(name), name, label, name, None, name, None, None, None, None, "train", source)
+
+
+TABLE = [
+    *(sample(i, "NV", "ham") for i in range(50)),
+    *(sample(i, "NV", "archive") for i in range(20)),
+    *(sample(i, "MEL", "ham") for i in range(9)),
+    *(sample(i, "MEL", "archive") for i in range(2)),
+    *(sample(i, "DF", "ham") for i in range(4)),
+]
+
+
+def test_calibration_is_even_over_classes_and_sources() -> None:
+    chosen = Counter((s.label, s.source) for s in ptq.stratified(TABLE, seed=1)[:24])
+    # Four dermatofibromas are all there are; the other twenty are shared, and so within each class.
+    assert chosen == {
+        ("DF", "ham"): 4,
+        ("MEL", "ham"): 8,
+        ("MEL", "archive"): 2,
+        ("NV", "ham"): 5,
+        ("NV", "archive"): 5,
+    }
+
+
+def test_calibration_depends_on_the_seed_alone() -> None:
+    order = ptq.stratified(TABLE, seed=1)
+    assert ptq.stratified(TABLE[::-1], seed=1) == order
+    assert ptq.stratified(TABLE, seed=2)[:24] != order[:24]
+    assert sorted(order, key=lambda s: s.image_id) == sorted(TABLE, key=lambda s: s.image_id)
+
+
+@pytest.mark.parametrize("asked", [0, 86])
+def test_too_few_images(asked: int) -> None:
+    with pytest.raises(SettingError, match=f"{asked} calibration images asked for, 85 training images"):
+        ptq.require_images(len(TABLE), asked)
+    ptq.require_images(len(TABLE), 85)
+
+
+@pytest.fixture(scope="module")
+def served(micro_run: Path) -> ServedNet:
+    return ServedNet(load_run(micro_run)[0]).eval()
+
+
+@pytest.fixture(scope="module")
+def fp32(served: ServedNet, tmp_path_factory: pytest.TempPathFactory) -> openvino.Model:
+    return export(served, MICRO_SIZE, tmp_path_factory.mktemp("ptq"))
+
+
+@pytest.fixture(scope="module")
+def train(lesion_folder: Path) -> list[Sample]:
+    return select(read_table(lesion_folder), "train")
+
+
+@pytest.fixture(scope="module")
+def images(
+    train: list[Sample], micro_config: TrainConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Images:
+    files = [s.image for s in ptq.stratified(train, 0)]
+    return load(prepare(files, micro_config.preprocessing, tmp_path_factory.mktemp("images") / "train.npy"))
+
+
+def logits(model: openvino.Model, images: Images) -> np.ndarray:
+    compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return np.concatenate([compiled(image[None])["logits"] for image in images])
+
+
+def squeeze_excite(served: ServedNet) -> int:
+    """Convolutions in squeeze-excite blocks, two each."""
+    return 2 * sum(type(module).__name__ == "SqueezeExcite" for module in served.modules())
+
+
+def test_quantization_leaves_what_it_is_told(fp32: openvino.Model, served: ServedNet, images: Images) -> None:
+    assert ptq.count_quantized(fp32).quantizers == ptq.count_quantized(fp32).int8_convolutions == 0
+    first = ptq.first_convolutions(fp32)
+    assert len(first) == ptq.FIRST_IN_FP32
+    model = ptq.quantize(fp32, images, first)
+    counts = ptq.count_quantized(model)
+    assert counts.convolutions == sum(isinstance(m, torch.nn.Conv2d) for m in served.modules())
+    plain = [n.get_friendly_name() for n in ptq.convolutions(model) if not _int8(n)]
+    assert set(first) <= set(plain)
+    assert counts.int8_convolutions == counts.convolutions - len(plain)
+    # Nothing but squeeze-excite and the first convolutions escapes.
+    assert len(plain) <= len(first) + squeeze_excite(served)
+    difference = np.abs(logits(model, images) - logits(fp32, images))
+    assert 0 < difference.max() < np.abs(logits(fp32, images)).max()
+
+
+def test_weights_left_over_are_stored_as_int8(fp32: openvino.Model, images: Images, tmp_path: Path) -> None:
+    first = ptq.first_convolutions(fp32)
+    model = ptq.quantize(fp32, images, first)
+    small = ptq.store_weights_as_int8(model.clone(), first)
+    assert ptq.count_quantized(small) == ptq.count_quantized(model)
+    for name, stored in (("model", model), ("small", small)):
+        openvino.save_model(stored, tmp_path / f"{name}.xml")
+    assert (tmp_path / "small.bin").stat().st_size <= (tmp_path / "model.bin").stat().st_size
+    np.testing.assert_allclose(logits(small, images), logits(model, images), atol=0.1)
+
+
+def test_sensitive_convolutions(fp32: openvino.Model, images: Images) -> None:
+    first = ptq.first_convolutions(fp32)
+    worst = ptq.sensitive_convolutions(fp32, images, first)
+    names = [node.get_friendly_name() for node in ptq.convolutions(fp32)]
+    assert worst
+    assert set(worst) < set(names) - set(first)
+    reference = logits(fp32, images)
+
+    def error(ignored: list[str]) -> float:
+        model = ptq.quantize(fp32, images, ignored, measuring=True)
+        return float(np.mean((logits(model, images) - reference) ** 2))
+
+    assert error(first + worst) < error(first)
+
+
+def test_accuracy_control(fp32: openvino.Model, images: Images) -> None:
+    def p_cancer(rows: np.ndarray) -> np.ndarray:
+        p = np.exp(rows.astype(np.float64))
+        return p[:, :4].sum(axis=1) / p.sum(axis=1)
+
+    model = ptq.quantize_with_accuracy_control(
+        fp32, images, ptq.first_convolutions(fp32), images[:8], p_cancer
+    )
+    kept = np.minimum(p_cancer(logits(model, images[:8])), reference := p_cancer(logits(fp32, images[:8])))
+    assert reference.mean() - kept.mean() <= 0.005
+    assert ptq.count_quantized(model).quantizers > 0
+
+
+def test_fine_tuning_comes_closer(
+    served: ServedNet,
+    fp32: openvino.Model,
+    images: Images,
+    train: list[Sample],
+    micro_config: TrainConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # NNCF's own quantizers in plain torch: compiling the faster ones would take longer than all the tests.
+    from nncf.torch.quantization.extensions import QuantizedFunctionsCPU
+    from nncf.torch.quantization.reference import ReferenceQuantizedFunctions
+
+    monkeypatch.setattr(QuantizedFunctionsCPU, "_loaded_namespace", ReferenceQuantizedFunctions)
+    reference, errors, states = logits(fp32, images), [], served.state_dict()
+    before = {name: value.clone() for name, value in states.items()}
+    for steps in (1, 12):
+        options = qat.FineTuning(batch_size=8, learning_rate=1e-3, steps=steps)
+        model = qat.fine_tune(served, images, train, micro_config, 0, options)
+        errors.append(np.mean((logits(model, images) - reference) ** 2))
+    assert errors[1] < errors[0]
+    assert [output.get_any_name() for output in model.outputs] == list(OUTPUTS)
+    assert ptq.count_quantized(model).int8_convolutions > 0
+    assert not any(_int8(node) for node in ptq.convolutions(model)[: ptq.FIRST_IN_FP32])
+    # The FP32 network that teaches stays as it was.
+    assert all(torch.equal(before[name], value) for name, value in served.state_dict().items())
+    xml = tmp_path / "int8.xml"
+    openvino.save_model(ptq.store_weights_as_int8(model, ptq.first_convolutions(model)), xml)
+    np.save(tmp_path / "images.npy", images)
+    assert predict(xml, tmp_path / "images.npy").shape == (len(images), 8)
+
+
+def _int8(node: openvino.Node) -> bool:
+    return node.input_value(0).get_node().get_type_name() == "FakeQuantize"
