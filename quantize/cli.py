@@ -1,12 +1,11 @@
 """python -m quantize RUN --data DIR --out BUNDLE"""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from edgeskin.errors import EdgeskinError
+from train.cli import run
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -33,9 +32,5 @@ def quantize(
 
 
 def main() -> None:
-    """Run the command; an error of ours is one line on stderr and exit code 1."""
-    try:
-        app()
-    except EdgeskinError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    """Entry point."""
+    run(app)

@@ -124,7 +124,7 @@ def test_a_run(micro_run: Path, lesion_folder: Path) -> None:
         picture = torch.from_numpy(preprocess(load_photo(sample.image, 64).image, config.preprocessing))
         image = ((picture / 255 - mean) / std).permute(2, 0, 1)[None]
         with torch.inference_mode():
-            np.testing.assert_allclose(net(image)[0].numpy(), logits, atol=1e-4)
+            np.testing.assert_allclose(net(image)[0].numpy(), logits, atol=1e-3)
 
     measures = evaluation.measures
     truth = [ISIC_2019.index(sample.label) for sample in predictions.samples]

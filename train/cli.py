@@ -45,7 +45,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Split to evaluate: val, test, external, ...")],
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the report; RUN/evaluation-SPLIT, or here for a bundle."),
+        typer.Option(help="For the report; RUN/evaluation-SPLIT, for a bundle evaluation-SPLIT-PRECISION."),
     ] = None,
     precision: Annotated[str | None, typer.Option(help="Of a bundle: int8 (default) or fp32.")] = None,
     threshold: Annotated[
@@ -59,19 +59,28 @@ def evaluate(
     from train import report
     from train.fit import RECORD
 
-    command = shlex.join(["python", "-m", "train", *sys.argv[1:]])
+    # Reports are published; where the data lie on this machine is nobody's business.
+    told = ["DIR" if argument == str(data) else argument for argument in sys.argv[1:]]
+    command = shlex.join(["python", "-m", "train", *told])
     evaluation, predictions = evaluating.evaluate(network, data, split, precision, threshold, command)
     if out is None:
-        out = (network if (network / RECORD).is_file() else Path()) / f"evaluation-{split.replace(':', '-')}"
+        name = f"evaluation-{split.replace(':', '-')}"
+        is_run = (network / RECORD).is_file()
+        out = network / name if is_run else Path(f"{name}-{precision or 'int8'}")
     report.write(evaluation, predictions, out)
     Console().print(report.summary(evaluation))
     print(f"report: {out}", file=sys.stderr)
 
 
 def main() -> None:
-    """Run the command; an error of ours is one line on stderr and exit code 1."""
+    """Entry point."""
+    run(app)
+
+
+def run(commands: typer.Typer) -> None:
+    """Run a command line; an error of ours is one line on stderr and exit code 1."""
     try:
-        app()
+        commands()
     except EdgeskinError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -34,7 +34,9 @@ def write(evaluation: Evaluation, predictions: Predictions, out: Path) -> None:
 
 def summary(evaluation: Evaluation) -> Table:
     """The main measures, for a terminal."""
-    table = Table("measure", "value", "95 % interval", title=f"{evaluation.network} on {evaluation.split}")
+    warning = "not the split it was trained with" if evaluation.same_split is False else None
+    title = f"{evaluation.network} on {evaluation.split}"
+    table = Table("measure", "value", "95 % interval", title=title, caption=warning)
     for name, estimate in _main(evaluation.measures):
         table.add_row(name, *_cells(estimate))
     return table
