@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import nncf
@@ -92,8 +93,8 @@ def judge(name: str, settings: str, model: openvino.Model, xml: Path, material: 
     return Rung(name, settings, ptq.count_quantized(model), size, variant, tuple(comparisons), passed)
 
 
-def _histogram(material: Material) -> tuple[openvino.Model, str]:
-    first = ptq.first_convolutions(material.fp32)
+def _histogram(material: Material, first_in_fp32: int = ptq.FIRST_IN_FP32) -> tuple[openvino.Model, str]:
+    first = ptq.first_convolutions(material.fp32, first_in_fp32)
     model = ptq.quantize(material.fp32, material.calibration, first)
     return ptq.store_weights_as_int8(model, first), f"fast bias correction; {_in_fp32(first)}"
 
@@ -132,6 +133,7 @@ def _in_fp32(names: Sequence[str]) -> str:
 
 RUNGS = {
     "post-training, histogram ranges": _histogram,
+    "post-training, more convolutions in FP32": partial(_histogram, first_in_fp32=ptq.FIRST_IN_FP32_WIDER),
     "post-training, sensitive layers in FP32": _sensitivity,
     "accuracy control on cancer recall": _accuracy_control,
     "quantization-aware fine-tuning": _fine_tuning,

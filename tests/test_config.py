@@ -93,6 +93,11 @@ def test_json_and_back() -> None:
         ("optimizer: {schedule: steps}", "schedule 'steps': choose one of one_cycle, cosine"),
         ("preprocessing: {color_constancy: max}", "color_constancy 'max'"),
         ("batch_size: 1", "batch_size 1"),
+        ("augment: {crop_scale: [0.9, 0.7]}", "crop_scale"),
+        ("augment: {rotation: 270}", "rotation 270"),
+        ("sampler: {cancer_oversampling: 0}", "cancer_oversampling 0"),
+        ("optimizer: {ema_decay: 1.5}", "ema_decay 1.5"),
+        ("selection_threshold: 2", "selection_threshold 2"),
         ("a: [", "cannot be read as YAML"),
     ],
 )

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from edgeskin.bundle import open_bundle
 from edgeskin.engine import Engine
-from edgeskin.errors import EdgeskinError, SettingError
+from edgeskin.errors import SettingError
 from edgeskin.photo import load_photo
 from edgeskin.preprocess import preprocess
 from edgeskin.taxonomy import CANCER, ISIC_2019
@@ -267,14 +267,6 @@ def test_what_does_not_fit(
             evaluate(shared_micro_bundle, lesion_folder, "test", threshold=threshold)
 
 
-def test_a_bundle_without_a_screening_point(micro_bundle: Path, lesion_folder: Path) -> None:
-    points = [{"name": "other", "threshold": 0.5, "target_recall": 0.9, "recall": 0.9, "specificity": 0.5}]
-    variant = {"temperature": 1.0, "operating_points": points}
-    write_manifest(micro_bundle, variants={"int8": variant, "fp32": variant})
-    with pytest.raises(EdgeskinError, match="no operating point 'screen', only other"):
-        evaluate(micro_bundle, lesion_folder, "test")
-
-
 def test_command_on_a_run(micro_run: Path, lesion_folder: Path, tmp_path: Path) -> None:
     run = shutil.copytree(micro_run, tmp_path / "run")
     result = CliRunner().invoke(app, ["evaluate", str(run), "--data", str(lesion_folder), "--split", "test"])
@@ -285,7 +277,7 @@ def test_command_on_a_run(micro_run: Path, lesion_folder: Path, tmp_path: Path) 
     out = run / "evaluation-test"
     evaluation = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
     assert evaluation["split"] == "test"
-    assert evaluation["command"].startswith("python -m train ")
+    assert evaluation["command"] == "python -m train evaluate run --data=DIR --split=test"
     assert set(evaluation["measures"]["cancer_auroc"]) == {"value", "low", "high", "undefined"}
     text = (out / "evaluation.md").read_text(encoding="utf-8")
     assert evaluation["sha256"] in text
@@ -311,7 +303,7 @@ def test_command_on_a_bundle_writes_here(
     result = CliRunner().invoke(app, [*arguments, "--precision", "fp32", "--threshold", "1"])
     assert result.exit_code == 0, result.output
     assert "undefined" in result.stdout  # at threshold 1 nothing is found, so there is no precision
-    content = (tmp_path / "evaluation-val" / "evaluation.json").read_text(encoding="utf-8")
+    content = (tmp_path / "evaluation-val-fp32" / "evaluation.json").read_text(encoding="utf-8")
     measures = json.loads(content, parse_constant=pytest.fail)["measures"]
     assert measures["screening"]["recall"]["value"] == 0
     assert measures["screening"]["precision"]["value"] is None

@@ -155,10 +155,8 @@ def test_command_with_other_settings(lesion_folder: Path, micro_run: Path, tmp_p
     }
     weights = tmp_path / "backbone.safetensors"
     save_file(backbone, weights)
-    arguments = ["fit", "--data", lesion_folder, "--out", tmp_path / "run", "--config", config]
-    result = CliRunner().invoke(
-        app, [*map(str, arguments), "--weights", str(tmp_path / "backbone.safetensors")]
-    )
+    options = {"data": lesion_folder, "out": tmp_path / "run", "config": config, "weights": weights}
+    result = CliRunner().invoke(app, ["fit", *(f"--{name}={path}" for name, path in options.items())])
     assert result.exit_code == 0, result.output
     _, settings = load_run(tmp_path / "run")
     assert settings.preprocessing.color_constancy == "gray_world"
@@ -168,6 +166,15 @@ def test_command_with_other_settings(lesion_folder: Path, micro_run: Path, tmp_p
 def test_a_run_is_not_overwritten(micro_run: Path, micro_config: TrainConfig, samples: list[Sample]) -> None:
     with pytest.raises(SettingError, match="holds a run already; add --resume"):
         fit(samples, micro_run, micro_config, "none")
+
+
+def test_a_run_goes_on_only_as_it_began(
+    micro_run: Path, micro_config: TrainConfig, samples: list[Sample]
+) -> None:
+    with pytest.raises(SettingError, match=r"started with other settings \(seed\)"):
+        fit(samples, micro_run, dataclasses.replace(micro_config, seed=1), "none", resume=True)
+    with pytest.raises(SettingError, match="the images or their split"):
+        fit(samples[:-1], micro_run, micro_config, "none", resume=True)
 
 
 def test_nothing_to_resume(tmp_path: Path, micro_config: TrainConfig, samples: list[Sample]) -> None:

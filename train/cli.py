@@ -59,9 +59,10 @@ def evaluate(
     from train import report
     from train.fit import RECORD
 
-    # Reports are published; where the data lie on this machine is nobody's business.
-    told = ["DIR" if argument == str(data) else argument for argument in sys.argv[1:]]
-    command = shlex.join(["python", "-m", "train", *told])
+    # Reports are published; where folders lie on this machine is nobody's business.
+    options = {"data": "DIR", "split": split, "precision": precision, "threshold": threshold}
+    told = [f"--{name}={value}" for name, value in options.items() if value is not None]
+    command = shlex.join(["python", "-m", "train", "evaluate", network.resolve().name, *told])
     evaluation, predictions = evaluating.evaluate(network, data, split, precision, threshold, command)
     if out is None:
         name = f"evaluation-{split.replace(':', '-')}"

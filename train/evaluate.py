@@ -25,7 +25,7 @@ from train.metrics import (
     screening_threshold,
     specificity,
 )
-from train.predict import SCREENING_POINT, Logits, open_network, predict
+from train.predict import Logits, open_network, predict
 from train.split import assign_splits, split_sha256
 
 TARGET_RECALL = 0.95
@@ -152,7 +152,7 @@ def evaluate(
     if threshold is not None:
         threshold_from = "given"
     elif network.threshold is not None:
-        threshold, threshold_from = network.threshold, f"the bundle's operating point {SCREENING_POINT!r}"
+        threshold, threshold_from = network.threshold, "the bundle's screening point"
     else:
         fitted_on = logits if split == "val" else predict(network, validation)
         p_cancer = cancer_probability(

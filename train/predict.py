@@ -30,8 +30,6 @@ from train.model import IMAGENET_MEAN, IMAGENET_STD, LesionNet
 
 Logits = npt.NDArray[np.float32]
 
-SCREENING_POINT = "screen"
-
 _CONSOLE = Console(stderr=True)
 
 
@@ -97,9 +95,6 @@ def _open_bundle(folder: Path, precision: str) -> Network:
     bundle = open_bundle(folder)
     manifest = bundle.manifest
     variant = manifest.variants[precision]
-    thresholds = {point.name: point.threshold for point in variant.operating_points}
-    if SCREENING_POINT not in thresholds:
-        raise SettingError(f"{folder}: no operating point {SCREENING_POINT!r}, only {', '.join(thresholds)}")
     engine = Engine(bundle.read(f"{precision}.xml"), bundle.read(f"{precision}.bin"))
     return Network(
         name=f"bundle {manifest.name} {manifest.version} {precision}",
@@ -108,7 +103,7 @@ def _open_bundle(folder: Path, precision: str) -> Network:
         cancer=manifest.cancer_classes,
         preprocessing=manifest.preprocessing,
         temperature=variant.temperature,
-        threshold=thresholds[SCREENING_POINT],
+        threshold=variant.operating_points[0].threshold,
         seed=manifest.training.get("seed", TrainConfig.seed),
         split_sha256=manifest.training.get("split_sha256"),
         versions=_versions("openvino") | {"instructions": instruction_set()},

@@ -57,7 +57,7 @@ def markdown(evaluation: Evaluation) -> str:
         f"{measures.images} images of {measures.lesions} lesions; left out for their labels: {left_out}. "
         f"Temperature {evaluation.temperature:.4g}; threshold on P(cancer) "
         f"{measures.screening.threshold:.6g}, {evaluation.threshold_from}. Intervals: 95 %, "
-        f"{REPLICATES} bootstrap replicates over {measures.groups} lesions, or patients where known.",
+        f"{REPLICATES} bootstrap replicates over {measures.groups} lesions (patients, where known).",
         _table(
             ("measure", "value", "95 % interval"),
             ((name, *_cells(estimate)) for name, estimate in _main(measures)),
