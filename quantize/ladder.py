@@ -22,6 +22,8 @@ from quantize.inference import CONSOLE, Images, Logits, instruction_sets, predic
 from train.config import TrainConfig
 from train.data import Sample
 
+SENSITIVITY_IMAGES = 64
+
 
 @dataclass(frozen=True)
 class Material:
@@ -94,14 +96,15 @@ def judge(name: str, settings: str, model: openvino.Model, xml: Path, material: 
 
 
 def _histogram(material: Material, first_in_fp32: int = ptq.FIRST_IN_FP32) -> tuple[openvino.Model, str]:
-    first = ptq.first_convolutions(material.fp32, first_in_fp32)
-    model = ptq.quantize(material.fp32, material.calibration, first)
-    return ptq.store_weights_as_int8(model, first), f"fast bias correction; {_in_fp32(first)}"
+    left = ptq.left_in_fp32(material.fp32, first_in_fp32)
+    model = ptq.quantize(material.fp32, material.calibration, left)
+    return ptq.store_weights_as_int8(model, left), f"fast bias correction; {_in_fp32(left)}"
 
 
 def _sensitivity(material: Material) -> tuple[openvino.Model, str]:
-    first = ptq.first_convolutions(material.fp32)
-    left = first + ptq.sensitive_convolutions(material.fp32, material.calibration, first)
+    left = ptq.left_in_fp32(material.fp32)
+    some = material.calibration[:SENSITIVITY_IMAGES]
+    left = left + ptq.sensitive_convolutions(material.fp32, some, left)
     model = ptq.quantize(material.fp32, material.calibration, left, fast=False)
     return ptq.store_weights_as_int8(model, left), f"full bias correction; {_in_fp32(left)}"
 
@@ -110,12 +113,12 @@ def _accuracy_control(material: Material) -> tuple[openvino.Model, str]:
     def p_cancer(logits: Logits) -> npt.NDArray[np.float64]:
         return material.labels.p_cancer(logits, material.variant.temperature)
 
-    first = ptq.first_convolutions(material.fp32)
+    left = ptq.left_in_fp32(material.fp32)
     model = ptq.quantize_with_accuracy_control(
-        material.fp32, material.calibration, first, material.cancers, p_cancer
+        material.fp32, material.calibration, left, material.cancers, p_cancer
     )
-    settings = f"full bias correction; accuracy control on {len(material.cancers)} cancers; {_in_fp32(first)}"
-    return ptq.store_weights_as_int8(model, first), settings
+    settings = f"full bias correction; accuracy control on {len(material.cancers)} cancers; {_in_fp32(left)}"
+    return ptq.store_weights_as_int8(model, left), settings
 
 
 def _fine_tuning(material: Material) -> tuple[openvino.Model, str]:
@@ -123,12 +126,12 @@ def _fine_tuning(material: Material) -> tuple[openvino.Model, str]:
     model = qat.fine_tune(
         material.served, material.calibration, material.train, material.config, material.seed, options
     )
-    first = ptq.first_convolutions(model)
-    return ptq.store_weights_as_int8(model, first), f"{options}; {_in_fp32(first)}"
+    left = ptq.left_in_fp32(model)
+    return ptq.store_weights_as_int8(model, left), f"{options}; {_in_fp32(left)}"
 
 
 def _in_fp32(names: Sequence[str]) -> str:
-    return f"convolutions left in FP32: {', '.join(names)}"
+    return f"left in FP32: {', '.join(names)}"
 
 
 RUNGS = {

@@ -93,13 +93,15 @@ def squeeze_excite(served: ServedNet) -> int:
 
 def test_quantization_leaves_what_it_is_told(fp32: openvino.Model, served: ServedNet, images: Images) -> None:
     assert ptq.count_quantized(fp32).quantizers == ptq.count_quantized(fp32).int8_convolutions == 0
-    first = ptq.first_convolutions(fp32)
+    left = ptq.left_in_fp32(fp32)
+    names = {node.get_friendly_name() for node in ptq.convolutions(fp32)}
+    first = names & set(left)
     assert len(first) == ptq.FIRST_IN_FP32
-    model = ptq.quantize(fp32, images, first)
+    model = ptq.quantize(fp32, images, left)
     counts = ptq.count_quantized(model)
     assert counts.convolutions == sum(isinstance(m, torch.nn.Conv2d) for m in served.modules())
     plain = [n.get_friendly_name() for n in ptq.convolutions(model) if not _int8(n)]
-    assert set(first) <= set(plain)
+    assert first <= set(plain)
     assert counts.int8_convolutions == counts.convolutions - len(plain)
     # Nothing but squeeze-excite and the first convolutions escapes.
     assert len(plain) <= len(first) + squeeze_excite(served)
@@ -108,7 +110,7 @@ def test_quantization_leaves_what_it_is_told(fp32: openvino.Model, served: Serve
 
 
 def test_weights_left_over_are_stored_as_int8(fp32: openvino.Model, images: Images, tmp_path: Path) -> None:
-    first = ptq.first_convolutions(fp32)
+    first = ptq.left_in_fp32(fp32)
     model = ptq.quantize(fp32, images, first)
     small = ptq.store_weights_as_int8(model.clone(), first)
     assert ptq.count_quantized(small) == ptq.count_quantized(model)
@@ -119,7 +121,7 @@ def test_weights_left_over_are_stored_as_int8(fp32: openvino.Model, images: Imag
 
 
 def test_sensitive_convolutions(fp32: openvino.Model, images: Images) -> None:
-    first = ptq.first_convolutions(fp32)
+    first = ptq.left_in_fp32(fp32)
     worst = ptq.sensitive_convolutions(fp32, images, first)
     names = [node.get_friendly_name() for node in ptq.convolutions(fp32)]
     assert worst
@@ -138,9 +140,7 @@ def test_accuracy_control(fp32: openvino.Model, images: Images) -> None:
         p = np.exp(rows.astype(np.float64))
         return p[:, :4].sum(axis=1) / p.sum(axis=1)
 
-    model = ptq.quantize_with_accuracy_control(
-        fp32, images, ptq.first_convolutions(fp32), images[:8], p_cancer
-    )
+    model = ptq.quantize_with_accuracy_control(fp32, images, ptq.left_in_fp32(fp32), images[:8], p_cancer)
     kept = np.minimum(p_cancer(logits(model, images[:8])), reference := p_cancer(logits(fp32, images[:8])))
     assert reference.mean() - kept.mean() <= 0.005
     assert ptq.count_quantized(model).quantizers > 0
@@ -173,7 +173,7 @@ def test_fine_tuning_comes_closer(
     # The FP32 network that teaches stays as it was.
     assert all(torch.equal(before[name], value) for name, value in served.state_dict().items())
     xml = tmp_path / "int8.xml"
-    openvino.save_model(ptq.store_weights_as_int8(model, ptq.first_convolutions(model)), xml)
+    openvino.save_model(ptq.store_weights_as_int8(model, ptq.left_in_fp32(model)), xml)
     np.save(tmp_path / "images.npy", images)
     assert predict(xml, tmp_path / "images.npy").shape == (len(images), 8)
 
