@@ -111,9 +111,9 @@ class _Float32Conv(nn.Conv2d):
 def keep_slow_convolutions_in_float32(modules: Iterable[nn.Module]) -> None:
     """Leave depthwise convolutions of 5x5 or of stride 2 out of bf16 autocast on a CPU.
 
-    oneDNN's bf16 backward pass is 4 to 5 times slower than float32 on just these (measured: 5x5 weight
-    gradient 74 against 15 ms, stride-2 input gradient 125 against 30 ms, AMX CPU, torch 2.15), and they
-    were half of a training step. Changes the class in place, so that the weights' names stay.
+    oneDNN's bf16 backward pass is slower than float32 on just these: without it a training step of
+    EfficientNet-B3 is 1.2 to 1.3 times as fast (``python -m benchmarks.training_step``, AMX CPU, torch
+    2.15). Changes the class in place, so that the weights' names stay.
     """
     for module in modules:
         slow = isinstance(module, nn.Conv2d) and (module.kernel_size[0] >= 5 or module.stride[0] > 1)
