@@ -11,8 +11,9 @@ from typing import Any
 import nncf
 import openvino
 import torch
+from nncf.torch.function_hook.nncf_graph.nncf_graph_builder import build_nncf_graph
 from rich.progress import track
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
@@ -54,14 +55,18 @@ def fine_tune(
     # NNCF compiles its CUDA quantizers; without the compiler it would stop.
     device = "cuda" if torch.cuda.is_available() and shutil.which("nvcc") else "cpu"
     teacher = served.to(device).eval()
+
+    def image(picture: Images) -> Tensor:
+        return torch.tensor(picture[None], device=device)
+
     with tempfile.TemporaryDirectory() as folder:
         # NNCF compiles its quantizers at first use: not into the home folder, and however long it takes.
         os.environ["TORCH_EXTENSIONS_DIR"] = folder
         os.environ["NNCF_EXTENSION_LOAD_TIMEOUT"] = "0"
         student = nncf.quantize(
             teacher,
-            nncf.Dataset(calibration, lambda image: torch.tensor(image[None], device=device)),
-            ignored_scope=nncf.IgnoredScope(names=_first_convolutions(teacher, config.preprocessing.size)),
+            nncf.Dataset(calibration, image),
+            ignored_scope=nncf.IgnoredScope(names=_left_in_fp32(teacher, image(calibration[0]))),
             **settings(len(calibration)),
         ).eval()
         _distil(teacher, student, _loader(train, config, seed, options), options)
@@ -97,20 +102,18 @@ def _loader(train: Sequence[Sample], config: TrainConfig, seed: int, options: Fi
     return batches(images, min(options.batch_size, len(sampler)), config.workers, sampler)
 
 
-def _first_convolutions(served: nn.Module, size: int) -> list[str]:
-    """NNCF's names of the convolutions that run first."""
-    order: list[str] = []
-    hooks = [
-        module.register_forward_pre_hook(lambda _, __, name=name: order.append(name))
-        for name, module in served.named_modules()
-        if isinstance(module, nn.Conv2d)
-    ]
-    device = next(served.parameters()).device
+def _left_in_fp32(served: nn.Module, image: Tensor) -> list[str]:
+    """NNCF's names of the operations that stay in FP32: the same as `quantize.ptq.left_in_fp32`."""
     with torch.no_grad():
-        served(torch.zeros(1, size, size, 3, dtype=torch.uint8, device=device))
-    for hook in hooks:
-        hook.remove()
-    return [f"{name.replace('.', '/')}/conv2d/0" for name in order[:FIRST_IN_FP32]]
+        graph = build_nncf_graph(served, image)
+    nodes = graph.topological_sort()
+    spatial = [
+        node
+        for node in nodes
+        if node.node_type == "conv2d" and graph.get_output_edges(node)[0].tensor_shape[2] > 1
+    ]
+    scalings = [node for node in nodes if node.node_type in ("mul", "mean", "adaptive_avg_pool2d")]
+    return [node.node_name for node in (*spatial[:FIRST_IN_FP32], *scalings)]
 
 
 def _to_ir(student: nn.Module, size: int) -> openvino.Model:
