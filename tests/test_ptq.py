@@ -173,7 +173,9 @@ def test_fine_tuning_comes_closer(
     assert errors[1] < errors[0]
     assert [output.get_any_name() for output in model.outputs] == list(OUTPUTS)
     assert ptq.count_quantized(model).int8_convolutions > 0
-    assert not set(ptq.left_in_fp32(model)) & {n.get_friendly_name() for n in ptq.convolutions(model) if _int8(n)}
+    assert not set(ptq.left_in_fp32(model)) & {
+        n.get_friendly_name() for n in ptq.convolutions(model) if _int8(n)
+    }
     # The FP32 network that teaches stays as it was.
     assert all(torch.equal(before[name], value) for name, value in served.state_dict().items())
     xml = tmp_path / "int8.xml"
