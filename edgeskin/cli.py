@@ -124,6 +124,9 @@ def bench(
     """Compare FP32 with INT8 on this machine: size, latency, memory and, with --data, recall."""
     from edgeskin import bench as benching
 
+    for path in (out, png):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise SettingError(f"{path}: its folder does not exist; make it first")
     result = benching.run(bundle, threads, repeats, rounds, data, split)
     content = json.dumps(result.to_dict(), indent=None if as_json else 2, allow_nan=False)
     print(content if as_json else benching.table(result))
@@ -137,7 +140,7 @@ def _photos(paths: list[Path]) -> Iterator[Path]:
     """The files named, and the photos directly inside the folders named, in order."""
     for path in paths:
         inside = []
-        # What cannot be listed, like an empty folder, goes on as itself and is refused by name.
+        # What cannot be listed, like a folder without pictures, goes on as itself and is refused by name.
         with contextlib.suppress(OSError):
             if path.is_dir():
                 inside = sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES)

@@ -92,7 +92,9 @@ def _read_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
         try:
             status = path.stat()
             if stat.S_ISDIR(status.st_mode):
-                raise PhotoError("this is a folder: name the pictures in it")
+                raise PhotoError(
+                    "this is a folder: name the pictures in it, or a folder that holds some itself"
+                )
             # Opening a FIFO waits for ever, and a device has no end.
             if not stat.S_ISREG(status.st_mode):
                 raise PhotoError("this is not a regular file: copy the picture to a file first")

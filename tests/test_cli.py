@@ -85,6 +85,7 @@ def test_an_empty_folder_is_an_error(shared_micro_bundle: Path, tmp_path: Path) 
         (["predict", "x.jpg", "--threads", "0"], 2),
         (["info", "--bundle", "nowhere"], 3),
         (["bench", "--bundle", "nowhere"], 3),
+        (["bench", "--out", "nowhere/bench.json"], 2),
     ],
 )
 def test_exit_codes(arguments: list[str], code: int) -> None:
