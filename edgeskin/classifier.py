@@ -37,10 +37,14 @@ class Classifier:
             raise SettingError(f"precision {precision!r}: choose one of {', '.join(get_args(Precision))}")
         self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
         self.manifest = self.bundle.manifest
+        preprocessing = self.manifest.preprocessing
         self.engine = Engine(
-            self.bundle.read(f"{precision}.xml"), self.bundle.read(f"{precision}.bin"), threads
+            self.bundle.read(f"{precision}.xml"),
+            self.bundle.read(f"{precision}.bin"),
+            threads,
+            preprocessing.views,
         )
-        size = self.manifest.preprocessing.size
+        size = preprocessing.size
         shapes = (self.engine.input_shape, self.engine.logits_shape)
         expected = ((1, size, size, 3), (1, len(self.manifest.classes)))
         if shapes != expected:

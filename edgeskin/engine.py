@@ -17,6 +17,7 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 import openvino  # noqa: E402
 
 from edgeskin.errors import BundleError, EdgeskinError, SettingError  # noqa: E402
+from edgeskin.preprocess import turned, turned_back  # noqa: E402
 
 FloatArray = npt.NDArray[np.float32]
 CGROUP = Path("/sys/fs/cgroup")
@@ -25,7 +26,8 @@ PROCESS_CGROUP = Path("/proc/self/cgroup")
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the network says of one image: logits (C,), features (F,), fmap (F, h, w); copies."""
+    """What the network says of one image: logits (C,) and fmap (F, h, w), averaged over its views (each fmap
+    turned back first), and each view's features (views, F); copies."""
 
     logits: FloatArray
     features: FloatArray
@@ -36,10 +38,12 @@ class Engine:
     """A compiled network of one static shape; safe to share, each thread has its own infer request.
 
     xml, weights: the IR's bytes. threads: CPU threads, all that the quota and affinity allow when None.
+    views: 1, or 8 dihedral ones to average over, then the camera's turn changes nothing.
     Raises BundleError when the bytes are no network of the expected form.
     """
 
-    def __init__(self, xml: bytes, weights: bytes, threads: int | None = None) -> None:
+    def __init__(self, xml: bytes, weights: bytes, threads: int | None = None, views: int = 1) -> None:
+        self._views = range(views)
         allowed = available_threads()
         if threads is not None and not 1 <= threads <= 1024:
             raise SettingError(
@@ -69,17 +73,26 @@ class Engine:
         self._local = threading.local()
 
     def infer(self, image: npt.NDArray[np.uint8]) -> Outputs:
-        """Run one image: uint8 RGB (s, s, 3), s as compiled. Raises EdgeskinError when OpenVINO fails."""
+        """Run one image in all its views: uint8 RGB (s, s, 3), s as compiled.
+
+        Raises EdgeskinError when OpenVINO fails.
+        """
         request = getattr(self._local, "request", None)
         if request is None:
             request = self._local.request = self._compiled.create_infer_request()
-        # Results are copied: a view would be overwritten by the thread's next image.
         try:
-            results = request.infer([image[None]], share_inputs=True, share_outputs=False)
+            # Results are copied: a view would be overwritten by the thread's next image.
+            runs = [
+                request.infer(
+                    [np.ascontiguousarray(turned(image, view))[None]], share_inputs=True, share_outputs=False
+                )
+                for view in self._views
+            ]
         except RuntimeError as error:
             raise EdgeskinError(f"OpenVINO failed on this image: {str(error).strip()}") from error
-        logits, features, fmap = (results[position][0] for position in self._order)
-        return Outputs(logits, features, fmap)
+        logits, features, fmap = (np.stack([run[position][0] for run in runs]) for position in self._order)
+        upright = [turned_back(one, view, (1, 2)) for one, view in zip(fmap, self._views, strict=True)]
+        return Outputs(logits.mean(axis=0), features, np.mean(upright, axis=0))
 
 
 def available_threads() -> int:

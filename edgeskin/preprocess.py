@@ -5,7 +5,7 @@ scaling to floats and the ImageNet mean and deviation are inside the network's g
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -15,6 +15,8 @@ from edgeskin.errors import SettingError
 
 Image = npt.NDArray[np.uint8]
 ColorConstancy = Literal["shades_of_gray", "gray_world", "none"]
+DIHEDRAL = 8
+"""Ways to lay a square on itself: four quarter turns of it, and of its mirror image."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Preprocessing:
     color_constancy: illuminant estimate that is divided out; ``none`` leaves the colours.
     minkowski_p: norm of the shades-of-gray estimate (6 in Finlayson & Trezzi 2004).
     hair_removal: DullRazor before resizing; off unless the network was trained with it.
+    views: 1, or 8: the network sees the picture turned and mirrored in all ways, its answers are averaged.
 
     Raises SettingError when a value is out of range.
     """
@@ -33,6 +36,7 @@ class Preprocessing:
     color_constancy: ColorConstancy = "shades_of_gray"
     minkowski_p: float = 6.0
     hair_removal: bool = False
+    views: int = 1
 
     def __post_init__(self) -> None:
         if not 32 <= self.size <= 1024:
@@ -42,6 +46,8 @@ class Preprocessing:
             raise SettingError(f"color_constancy {self.color_constancy!r}: choose one of {known}")
         if not 1 <= self.minkowski_p <= 32:
             raise SettingError(f"minkowski_p {self.minkowski_p}: choose 1 to 32")
+        if self.views not in (1, DIHEDRAL):
+            raise SettingError(f"views {self.views}: choose 1 or {DIHEDRAL}")
 
 
 def preprocess(image: Image, settings: Preprocessing) -> Image:
@@ -59,6 +65,20 @@ def preprocess(image: Image, settings: Preprocessing) -> Image:
     if settings.color_constancy == "gray_world":
         return balance_illuminant(resized, 1.0)
     return resized
+
+
+def turned(array: npt.NDArray[Any], view: int, axes: tuple[int, int] = (0, 1)) -> npt.NDArray[Any]:
+    """View 0 to 7 of a square: mirrored along the second axis from view 4 on, then turned view % 4 quarters.
+
+    array: any shape, square over ``axes``. View 0 is the array itself.
+    """
+    return np.rot90(np.flip(array, axes[1]) if view >= DIHEDRAL // 2 else array, view % 4, axes)
+
+
+def turned_back(array: npt.NDArray[Any], view: int, axes: tuple[int, int] = (0, 1)) -> npt.NDArray[Any]:
+    """The inverse of `turned`."""
+    upright = np.rot90(array, -(view % 4), axes)
+    return np.flip(upright, axes[1]) if view >= DIHEDRAL // 2 else upright
 
 
 def center_square(image: Image) -> Image:

@@ -84,7 +84,7 @@ def build(
         pack.write_head(net, work / HEAD)
         parity = check_parity(served, work, images("parity", ptq.stratified(val, seed)[:PARITY_IMAGES]))
         validation = images("validation", val)
-        logits = predict(work / "fp32.xml", validation)
+        logits = predict(work / "fp32.xml", validation, views=config.preprocessing.views)
         material = Material(
             config=config,
             seed=seed,
@@ -98,9 +98,10 @@ def build(
             logits=logits,
             variant=fit_variant(logits, labels),
         )
-        rungs = []
-        for rung in climb(material, work):
+        rungs, int8_logits = [], []
+        for rung, said in climb(material, work):
             rungs.append(rung)
+            int8_logits.append(said)
             CONSOLE.print(table(rung))
         report = Report(
             passed=rungs[-1].passed,
@@ -131,7 +132,7 @@ def build(
             ood=None,
             validation={
                 "fp32": _validation(val, logits, config, material.variant),
-                "int8": _validation(val, predict(work / "int8.xml", validation), config, rungs[-1].variant),
+                "int8": _validation(val, int8_logits[-1], config, rungs[-1].variant),
             },
             training={
                 "seed": config.seed,

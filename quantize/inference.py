@@ -54,14 +54,14 @@ def load(images: Path) -> Images:
     return np.load(images, mmap_mode="r", allow_pickle=False)
 
 
-def predict(xml: Path, images: Path, isa: str = NATIVE) -> Logits:
+def predict(xml: Path, images: Path, isa: str = NATIVE, views: int = 1) -> Logits:
     """Run an IR as the runtime does, image by image. Returns logits, float32 (n, C).
 
     images: an .npy file of uint8 (n, s, s, 3). isa: ``native``, or a value of ONEDNN_MAX_CPU_ISA, which
-    needs a process of its own. Raises InferenceError when that process fails.
+    needs a process of its own. views: as the Engine's. Raises InferenceError when that process fails.
     """
     if isa == NATIVE:
-        return _run(xml, images)
+        return _run(xml, images, views)
     with tempfile.TemporaryDirectory(dir=images.parent) as folder:
         out = Path(folder) / "logits.npy"
         command = [
@@ -69,6 +69,7 @@ def predict(xml: Path, images: Path, isa: str = NATIVE) -> Logits:
             "-m",
             "quantize.inference",
             *(str(p.resolve()) for p in (xml, images, out)),
+            str(views),
         ]
         done = subprocess.run(
             command,
@@ -82,12 +83,12 @@ def predict(xml: Path, images: Path, isa: str = NATIVE) -> Logits:
         return np.load(out, allow_pickle=False)
 
 
-def _run(xml: Path, images: Path) -> Logits:
-    engine = Engine(xml.read_bytes(), xml.with_suffix(".bin").read_bytes())
+def _run(xml: Path, images: Path, views: int) -> Logits:
+    engine = Engine(xml.read_bytes(), xml.with_suffix(".bin").read_bytes(), views=views)
     pictures = load(images)
     steps = track(pictures, f"running {xml.stem}", len(pictures), console=CONSOLE, transient=True)
     return np.stack([engine.infer(picture).logits for picture in steps])
 
 
 if __name__ == "__main__":
-    np.save(sys.argv[3], _run(Path(sys.argv[1]), Path(sys.argv[2])))
+    np.save(sys.argv[3], _run(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[4])))

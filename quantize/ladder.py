@@ -63,8 +63,11 @@ class Rung:
     passed: bool
 
 
-def climb(material: Material, folder: Path) -> Iterator[Rung]:
-    """Quantize, judge and yield until a rung passes; the last one's network is ``int8.xml`` in the folder."""
+def climb(material: Material, folder: Path) -> Iterator[tuple[Rung, Logits]]:
+    """Quantize, judge and yield until a rung passes; the last one's network is ``int8.xml`` in the folder.
+
+    With each rung come its logits on validation, by the native instructions.
+    """
     # Its warnings are about choices made here on purpose, one a layer.
     nncf.set_log_level(logging.ERROR)
     for name, make in RUNGS.items():
@@ -72,27 +75,31 @@ def climb(material: Material, folder: Path) -> Iterator[Rung]:
         with redirect_stdout(sys.stderr):  # NNCF writes its progress to stdout
             model, settings = make(material)
         openvino.save_model(model, folder / "int8.xml")
-        rung = judge(name, settings, model, folder / "int8.xml", material)
-        yield rung
+        rung, logits = judge(name, settings, model, folder / "int8.xml", material)
+        yield rung, logits
         if rung.passed:
             return
 
 
-def judge(name: str, settings: str, model: openvino.Model, xml: Path, material: Material) -> Rung:
+def judge(
+    name: str, settings: str, model: openvino.Model, xml: Path, material: Material
+) -> tuple[Rung, Logits]:
     """Run the gate on a stored INT8 network, with one instruction set after the other while it passes."""
     native, *older = instruction_sets()
-    logits = predict(xml, material.validation, native)
+    views = material.config.preprocessing.views
+    logits = predict(xml, material.validation, native, views)
     # Older instructions round otherwise, but the calibration that ships is this one.
     variant = fit_variant(logits, material.labels)
     fp32 = (material.logits, material.variant)
     comparisons = [compare(native, material.labels, fp32, (logits, variant))]
     for isa in older:
         if comparisons[-1].passed:
-            logits = predict(xml, material.validation, isa)
-            comparisons.append(compare(isa, material.labels, fp32, (logits, variant)))
+            others = predict(xml, material.validation, isa, views)
+            comparisons.append(compare(isa, material.labels, fp32, (others, variant)))
     size = xml.stat().st_size + xml.with_suffix(".bin").stat().st_size
     passed = all(comparison.passed for comparison in comparisons)
-    return Rung(name, settings, ptq.count_quantized(model), size, variant, tuple(comparisons), passed)
+    counts = ptq.count_quantized(model)
+    return Rung(name, settings, counts, size, variant, tuple(comparisons), passed), logits
 
 
 def _histogram(material: Material, first_in_fp32: int = ptq.FIRST_IN_FP32) -> tuple[openvino.Model, str]:

@@ -128,7 +128,7 @@ def micro_config() -> "TrainConfig":
     from train.config import ModelConfig, OptimizerConfig, Stage, TrainConfig
 
     return TrainConfig(
-        preprocessing=Preprocessing(size=MICRO_SIZE),
+        preprocessing=Preprocessing(size=MICRO_SIZE, views=8),
         model=ModelConfig(backbone="test_efficientnet", hidden=16),
         optimizer=OptimizerConfig(ema_every=1, ema_decay=0.5),
         stages=(Stage(1, 48, unfrozen=0), Stage(1, MICRO_SIZE)),

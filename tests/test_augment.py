@@ -8,17 +8,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from train.augment import MARGIN, Clahe, LightShift, SensorNoise, augmentation
+from train.augment import MARGIN, Clahe, Downscale, Jpeg, LightShift, SensorNoise, augmentation, mixed
 from train.config import AugmentConfig
 
 SIZE = 64
 SOURCE = round(SIZE * MARGIN)
 OFF = AugmentConfig(
     crop_scale=(1.0, 1.0), rotation=0.0, flips=False, jitter=0.0, gamma=0.0, illuminant=0.0,
-    clahe=0.0, blur=0.0, noise=0.0, coarse_dropout=0.0,
+    clahe=0.0, blur=0.0, noise=0.0, downscale=0.0, jpeg=0.0, coarse_dropout=0.0,
 )  # fmt: skip
-ALWAYS = {"clahe": 1.0, "blur": 1.0, "noise": 1.0, "coarse_dropout": 1.0}
-PARTS = [field.name for field in fields(AugmentConfig)]
+ALWAYS = dict.fromkeys(("clahe", "blur", "noise", "downscale", "jpeg", "coarse_dropout"), 1.0)
+# mixup is of batches, not of pictures.
+PARTS = [field.name for field in fields(AugmentConfig) if field.name != "mixup"]
 
 
 @pytest.fixture
@@ -143,3 +144,39 @@ def test_noise_does_not_wrap_around() -> None:
     torch.manual_seed(0)
     assert SensorNoise()(constant(255)).min() > 200
     assert SensorNoise()(constant(0)).max() < 55
+
+
+def test_downscale_keeps_the_size_and_loses_detail() -> None:
+    rng = np.random.default_rng(0)
+    noise = torch.from_numpy(rng.integers(0, 256, (3, SOURCE, SOURCE), dtype=np.uint8))
+    smaller = Downscale()
+    assert smaller.transform(noise, {"share": 0.5}).shape == noise.shape
+    half, same = (smaller.transform(noise, {"share": share}).float() for share in (0.5, 1.0))
+    assert half.std() < 0.6 * same.std()
+    assert torch.equal(same, noise.float())
+    assert torch.equal(smaller.transform(constant(90), {"share": 0.7}), constant(90))
+
+
+def test_mixup_blends_a_batch_with_its_reverse() -> None:
+    torch.manual_seed(3)
+    images = torch.tensor([[0, 100], [200, 40]], dtype=torch.uint8)
+    blended, partners, share = mixed(images, torch.tensor([5, 7]), 0.4)
+    assert 0 <= share <= 1
+    assert partners.tolist() == [7, 5]
+    expected = [[200 * (1 - share), 100 * share + 40 * (1 - share)]]
+    expected += [[200 * share, 40 * share + 100 * (1 - share)]]
+    torch.testing.assert_close(blended, torch.tensor(expected), rtol=1e-5, atol=1e-4)
+    # Beta(1, 1) is uniform: its mean share is 1/2 and its variance 1/12.
+    shares = torch.tensor([mixed(images, torch.tensor([0, 1]), 1.0)[2] for _ in range(4000)])
+    assert shares.mean() == pytest.approx(1 / 2, abs=0.02)
+    assert shares.var() == pytest.approx(1 / 12, abs=0.005)
+
+
+def test_jpeg_is_that_of_an_rgb_picture(picture: Tensor) -> None:
+    stored = {quality: Jpeg().transform(picture, {"quality": quality}).float() for quality in (30, 95)}
+    difference = {quality: (image - picture).abs().mean() for quality, image in stored.items()}
+    assert 0 < difference[95] < difference[30] < 6
+    # Red and blue are not exchanged on the way.
+    red = torch.zeros(3, 32, 32, dtype=torch.uint8)
+    red[0] = 200
+    assert (Jpeg().transform(red, {"quality": 95}).float() - red).abs().max() <= 3

@@ -34,10 +34,27 @@ def by_hand(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_outputs_are_those_computed_by_hand(engine: Engine) -> None:
     image = pictures(1)[0]
     outputs = engine.infer(image)
+    logits, features, fmap = by_hand(image)
     for computed, expected in zip(
-        (outputs.logits, outputs.features, outputs.fmap), by_hand(image), strict=True
+        (outputs.logits, outputs.features, outputs.fmap), (logits, features[None], fmap), strict=True
     ):
         np.testing.assert_allclose(computed, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_views_are_averaged_and_make_the_answer_the_same_for_every_turn(shared_micro_bundle: Path) -> None:
+    parts = (shared_micro_bundle / f"fp32.{part}" for part in ("xml", "bin"))
+    engine = Engine(*(part.read_bytes() for part in parts), views=8)
+    image = pictures(1)[0]
+    outputs = engine.infer(image)
+    views = [np.rot90(side, quarters) for side in (image, image[:, ::-1]) for quarters in range(4)]
+    logits, features, fmaps = zip(*map(by_hand, views), strict=True)
+    upright = [np.rot90(fmap, -quarters, (1, 2)) for quarters, fmap in enumerate(fmaps[:4])]
+    upright += [np.rot90(fmap, -quarters, (1, 2))[..., ::-1] for quarters, fmap in enumerate(fmaps[4:])]
+    np.testing.assert_allclose(outputs.logits, np.mean(logits, axis=0), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(outputs.features, features, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(outputs.fmap, np.mean(upright, axis=0), rtol=1e-4, atol=1e-4)
+    for view in views[1:]:
+        np.testing.assert_allclose(engine.infer(view).logits, outputs.logits, atol=1e-5)
 
 
 def test_results_survive_the_next_image(engine: Engine) -> None:

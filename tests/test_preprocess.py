@@ -15,6 +15,8 @@ from edgeskin.preprocess import (
     preprocess,
     remove_hair,
     resize,
+    turned,
+    turned_back,
 )
 
 SKIN = (205, 160, 140)
@@ -158,3 +160,24 @@ def test_hair_is_removed_and_the_lesion_kept() -> None:
 def test_settings_out_of_range(setting: dict[str, object], says: str) -> None:
     with pytest.raises(SettingError, match=says):
         Preprocessing(**setting)  # type: ignore[arg-type]
+
+
+def test_the_views_are_the_eight_of_a_square() -> None:
+    square = np.array([[1, 2], [3, 4]])
+    views = [
+        [[1, 2], [3, 4]], [[2, 4], [1, 3]], [[4, 3], [2, 1]], [[3, 1], [4, 2]],
+        [[2, 1], [4, 3]], [[1, 3], [2, 4]], [[3, 4], [1, 2]], [[4, 2], [3, 1]],
+    ]  # fmt: skip
+    for view, expected in enumerate(views):
+        assert turned(square, view).tolist() == expected
+        assert turned_back(turned(square, view), view).tolist() == square.tolist()
+        # The same over other axes: what turns a feature map.
+        channels = np.stack([square, 10 * square])
+        assert turned(channels, view, (1, 2))[1].tolist() == (10 * np.array(expected)).tolist()
+        assert turned_back(turned(channels, view, (1, 2)), view, (1, 2)).tolist() == channels.tolist()
+
+
+@pytest.mark.parametrize("views", [0, 2, 9])
+def test_other_numbers_of_views_are_refused(views: int) -> None:
+    with pytest.raises(SettingError, match="views"):
+        Preprocessing(views=views)

@@ -1,4 +1,4 @@
-"""Training augmentation: torchvision v2, and the three things it lacks for skin."""
+"""Training augmentation: torchvision v2, and what it lacks for skin."""
 
 from typing import Any
 
@@ -39,6 +39,10 @@ def augmentation(config: AugmentConfig, size: int) -> v2.Transform:
         parts.append(v2.RandomApply([v2.GaussianBlur(5, (0.3, 1.5))], config.blur))
     if config.noise:
         parts.append(v2.RandomApply([SensorNoise()], config.noise))
+    if config.downscale:
+        parts.append(v2.RandomApply([Downscale()], config.downscale))
+    if config.jpeg:
+        parts.append(v2.RandomApply([Jpeg()], config.jpeg))
     if config.coarse_dropout:
         parts += [v2.RandomErasing(config.coarse_dropout, (0.01, 0.05), value=127) for _ in range(3)]
     return v2.Compose(parts)
@@ -83,3 +87,39 @@ class SensorNoise(v2.Transform):
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
         noise = torch.randn(inpt.shape) * params["sigma"]
         return (inpt + noise).round().clamp(0, 255).to(torch.uint8)
+
+
+class Jpeg(v2.Transform):
+    """Stored as JPEG of quality 30 to 95 (OpenCV: torchvision's own codec is deprecated)."""
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        return {"quality": int(torch.randint(30, 96, (1,)))}
+
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        # The codec takes the channels as they come: they have to be in its order for its luminance.
+        pixels = np.ascontiguousarray(inpt.permute(1, 2, 0).numpy()[..., ::-1])
+        _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, params["quality"]])
+        decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1]
+        return torch.from_numpy(np.ascontiguousarray(decoded)).permute(2, 0, 1)
+
+
+class Downscale(v2.Transform):
+    """A photo of fewer pixels: reduced to 0.5-1 of its side, and back."""
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        return {"share": 0.5 + 0.5 * float(torch.rand(1))}
+
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        height, width = inpt.shape[-2:]
+        small = [max(1, round(side * params["share"])) for side in (height, width)]
+        return v2.functional.resize(v2.functional.resize(inpt, small), [height, width])
+
+
+def mixed(images: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Tensor, float]:
+    """mixup: images (n, ...) blended with those of the reversed batch, whose targets come second.
+
+    Returns float images, the partners' targets and the first ones' share, from Beta(alpha, alpha).
+    """
+    share = float(torch.distributions.Beta(alpha, alpha).sample())
+    blended = images.float().lerp(images.flip(0).float(), 1 - share)
+    return blended, targets.flip(0), share

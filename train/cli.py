@@ -20,7 +20,8 @@ def fit(
         Path | None, typer.Option(help="YAML with settings that differ from the defaults.")
     ] = None,
     weights: Annotated[
-        str, typer.Option(help="Backbone weights: a safetensors file, 'hub' or 'none'.")
+        str,
+        typer.Option(help="To start from: a safetensors file for the backbone, a bundle, 'hub' or 'none'."),
     ] = "hub",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     devices: Annotated[

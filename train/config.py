@@ -56,7 +56,10 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Strengths and probabilities of the training augmentation; 0 turns a part off."""
+    """Strengths and probabilities of the training augmentation; 0 turns a part off.
+
+    mixup: of each batch with itself, shares from Beta(mixup, mixup) (Zhang et al., "mixup", 2018).
+    """
 
     crop_scale: tuple[float, float] = (0.7, 1.0)
     rotation: float = 180.0
@@ -67,15 +70,20 @@ class AugmentConfig:
     clahe: float = 0.1
     blur: float = 0.1
     noise: float = 0.1
+    downscale: float = 0.0
+    jpeg: float = 0.0
     coarse_dropout: float = 0.2
+    mixup: float = 0.0
 
     def __post_init__(self) -> None:
         smallest, largest = self.crop_scale
         if not 0 < smallest <= largest <= 1:
             raise SettingError(f"crop_scale {self.crop_scale}: choose two shares of the area, rising, to 1")
-        for name in ("jitter", "gamma", "illuminant", "clahe", "blur", "noise", "coarse_dropout"):
+        shares = ("jitter", "gamma", "illuminant", "clahe", "blur", "noise", "downscale", "jpeg")
+        for name in (*shares, "coarse_dropout"):
             _within(self, name, 0, 1)
         _within(self, "rotation", 0, 180)
+        _within(self, "mixup", 0, 10)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,9 @@ from torchmetrics.classification import (
     MulticlassRecall,
 )
 
+from edgeskin.bundle import open_bundle
 from edgeskin.errors import SettingError
+from train.augment import mixed
 from train.config import TrainConfig, from_dict
 from train.data import Sample, require_every_class, select
 from train.loading import LesionData
@@ -42,11 +44,14 @@ from train.model import (
     load_strictly,
 )
 from train.split import split_sha256
+from train.warm_start import load_bundle
 
 WEIGHTS = "weights.safetensors"
 RECORD = "run.json"
 SELECTED = "checkpoints/best.ckpt"
 LATEST = "checkpoints/last.ckpt"
+STATISTICS_IMAGES = 256
+"""Training images on which a bundle's BatchNorm statistics are measured again."""
 
 
 class LesionTraining(pl.LightningModule):
@@ -76,7 +81,7 @@ class LesionTraining(pl.LightningModule):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """images: uint8 (n, 3, s, s). Returns logits (n, C)."""
+        """images: (n, 3, s, s), 0 to 255. Returns logits (n, C)."""
         images = ((images - self.mean) / self.std).to(memory_format=torch.channels_last)
         logits: Tensor = self.net(images)
         return logits.float()
@@ -88,7 +93,13 @@ class LesionTraining(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         images, targets = batch
-        loss: Tensor = self.loss(self(images), targets)
+        loss: Tensor
+        if self.config.augment.mixup:
+            images, partners, share = mixed(images, targets, self.config.augment.mixup)
+            logits = self(images)
+            loss = share * self.loss(logits, targets) + (1 - share) * self.loss(logits, partners)
+        else:
+            loss = self.loss(self(images), targets)
         if not torch.isfinite(loss):
             raise SettingError(
                 f"the loss is {loss.item()} at step {self.global_step}; lower the learning rate, or resume "
@@ -194,7 +205,8 @@ def fit(
 ) -> Path:
     """Train on the split ``train``, select on ``val``, and write the run into ``out``.
 
-    weights: a safetensors file for the backbone, ``hub`` for timm's own, or ``none``.
+    weights: a safetensors file for the backbone, a bundle whose network to go on from, ``hub`` for timm's
+    own, or ``none``.
     Returns ``out``, which then holds ``weights.safetensors`` (the selected, averaged network),
     ``run.json``, ``curves.png``, ``log/`` and ``checkpoints/`` (full state, for ``resume``).
     Raises SettingError when there is a run already, or nothing to resume.
@@ -222,7 +234,10 @@ def fit(
         )
     net = LesionNet(config.model, len(config.classes), pretrained=weights == "hub" and not resume)
     if weights not in ("hub", "none") and not resume:
-        net.load_backbone(Path(weights))
+        if Path(weights).is_dir():
+            load_bundle(net, open_bundle(weights), data.normalized_training_images(STATISTICS_IMAGES))
+        else:
+            net.load_backbone(Path(weights))
     module = LesionTraining(config, data.sampler.counts(), net.to(memory_format=torch.channels_last))
     monitor = f"val_{config.selection}"
     selected, latest = (
@@ -282,8 +297,13 @@ def _record(config: TrainConfig, samples: list[Sample], weights: str) -> dict[st
     """What a run is and where it comes from; ``weights`` by name and hash, so that no path is kept."""
     initial: dict[str, str] = {"source": weights}
     if weights not in ("hub", "none"):
-        content = Path(weights).read_bytes() if Path(weights).is_file() else b""
-        initial = {"source": Path(weights).name, "sha256": hashlib.sha256(content).hexdigest()}
+        if Path(weights).is_dir():
+            bundle = open_bundle(weights)
+            name = f"{bundle.manifest.name} {bundle.manifest.version}"
+            initial = {"source": name, "sha256": bundle.sha256}
+        else:
+            content = Path(weights).read_bytes() if Path(weights).is_file() else b""
+            initial = {"source": Path(weights).name, "sha256": hashlib.sha256(content).hexdigest()}
     return {
         "config": json.loads(json.dumps(dataclasses.asdict(config))),
         "split_sha256": split_sha256(samples),

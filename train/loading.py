@@ -16,6 +16,7 @@ from edgeskin.preprocess import Preprocessing, preprocess
 from train.augment import MARGIN, augmentation
 from train.config import TrainConfig
 from train.data import Sample
+from train.model import IMAGENET_MEAN, IMAGENET_STD
 from train.sampler import EpochSampler
 
 
@@ -91,6 +92,13 @@ class LesionData(pl.LightningDataModule):
     def _trainer(self) -> pl.Trainer:
         assert self.trainer is not None
         return self.trainer
+
+    def normalized_training_images(self, count: int) -> Tensor:
+        """float32 (n, 3, s, s), ImageNet-normalised: up to ``count``, evenly from the table, as served."""
+        evenly = self._train[:: max(1, len(self._train) // count)][:count]
+        images = LesionImages(evenly, self._config.classes, self._config.preprocessing)
+        stacked = torch.stack([images[position][0] for position in range(len(images))])
+        return v2.functional.normalize(stacked.float() / 255, IMAGENET_MEAN, IMAGENET_STD)
 
     def train_dataloader(self) -> DataLoader[Any]:
         epoch = self._trainer().current_epoch

@@ -15,13 +15,14 @@ import numpy.typing as npt
 import torch
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from edgeskin.bundle import MANIFEST, Precision, open_bundle
 from edgeskin.engine import Engine, instruction_set
 from edgeskin.errors import PhotoError, SettingError
 from edgeskin.photo import load_photo
-from edgeskin.preprocess import Preprocessing, preprocess
+from edgeskin.preprocess import DIHEDRAL, Preprocessing, preprocess
 from train.config import TrainConfig
 from train.data import DataError, Sample
 from train.fit import RECORD, WEIGHTS, load_run
@@ -95,7 +96,11 @@ def _open_bundle(folder: Path, precision: str) -> Network:
     bundle = open_bundle(folder)
     manifest = bundle.manifest
     variant = manifest.variants[precision]
-    engine = Engine(bundle.read(f"{precision}.xml"), bundle.read(f"{precision}.bin"))
+    engine = Engine(
+        bundle.read(f"{precision}.xml"),
+        bundle.read(f"{precision}.bin"),
+        views=manifest.preprocessing.views,
+    )
     return Network(
         name=f"bundle {manifest.name} {manifest.version} {precision}",
         sha256=bundle.sha256,
@@ -152,8 +157,17 @@ def _torch_logits(net: LesionNet, config: TrainConfig, samples: Sequence[Sample]
     parts = []
     for batch, _ in track(loader, "predicting", console=_CONSOLE, transient=True):
         normalised = functional.normalize(batch.to(device) / 255, IMAGENET_MEAN, IMAGENET_STD)
-        parts.append(net(normalised.to(memory_format=torch.channels_last)).cpu().numpy())
+        views = [
+            net(_turned(normalised, view).to(memory_format=torch.channels_last))
+            for view in range(config.preprocessing.views)
+        ]
+        parts.append(torch.stack(views).mean(dim=0).cpu().numpy())
     return np.concatenate(parts)
+
+
+def _turned(images: Tensor, view: int) -> Tensor:
+    """As edgeskin.preprocess.turned, for (n, c, s, s)."""
+    return torch.rot90(images.flip(-1) if view >= DIHEDRAL // 2 else images, view % 4, (-2, -1))
 
 
 def _unreadable(samples: Sequence[Sample], input_size: int) -> list[str]:

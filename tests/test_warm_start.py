@@ -1,0 +1,98 @@
+"""A network read back from a bundle computes what the bundle's IR computes, and can be trained on."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import openvino
+import pytest
+import torch
+from torch import nn
+
+from edgeskin.bundle import Bundle, open_bundle
+from edgeskin.errors import SettingError
+from quantize.export import ServedNet, export
+from quantize.pack import write_head
+from tests.conftest import MICRO_SIZE, write_manifest
+from train.config import ModelConfig, Stage, TrainConfig
+from train.data import read_table
+from train.fit import fit, load_run
+from train.model import IMAGENET_MEAN, IMAGENET_STD, LesionNet
+from train.warm_start import load_bundle
+
+
+def normalized(pictures: np.ndarray) -> torch.Tensor:
+    """uint8 (n, s, s, 3) -> float32 (n, 3, s, s)."""
+    mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255 - mean) / std
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    shape = (24, MICRO_SIZE, MICRO_SIZE, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def bundle(micro_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The micro run's network as `quantize` exports it; its INT8 is only a name."""
+    folder = tmp_path_factory.mktemp("exported")
+    net, _ = load_run(micro_run)
+    export(ServedNet(net).eval(), MICRO_SIZE, folder)
+    write_head(net, folder / "head.npz")
+    for part in ("xml", "bin"):
+        (folder / f"int8.{part}").write_bytes((folder / f"fp32.{part}").read_bytes())
+    write_manifest(folder)
+    return open_bundle(folder)
+
+
+def test_the_network_computes_what_the_bundle_computes(
+    bundle: Bundle, micro_config: TrainConfig, pictures: np.ndarray
+) -> None:
+    net = LesionNet(micro_config.model, 8)
+    images = normalized(pictures)
+    load_bundle(net, bundle, images)
+    compiled = openvino.compile_model(bundle.folder / "fp32.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    expected = np.concatenate([compiled(picture[None])["logits"] for picture in pictures])
+    with torch.no_grad():
+        np.testing.assert_allclose(net.eval()(images), expected, atol=2e-3)
+        # With statistics of these very images, training mode sees the backbone as evaluation does.
+        alike = net.backbone(images)
+        torch.testing.assert_close(net.backbone.train()(images), alike, rtol=0.02, atol=0.02)
+    assert all(parameter.requires_grad for parameter in net.parameters())
+
+
+def test_a_run_goes_on_from_a_bundle(
+    bundle: Bundle, micro_config: TrainConfig, lesion_folder: Path, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(
+        micro_config,
+        stages=(Stage(1, MICRO_SIZE),),
+        augment=dataclasses.replace(micro_config.augment, mixup=0.2, jpeg=0.5, downscale=0.5),
+    )
+    run = fit(read_table(lesion_folder), tmp_path, config, str(bundle.folder))
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    assert record["initial_weights"] == {"source": "micro 0", "sha256": bundle.sha256}
+
+
+@pytest.mark.parametrize(
+    ("model", "classes", "said"),
+    [
+        (ModelConfig("test_resnet", 16), 8, "convolution|backbone"),
+        (ModelConfig("test_efficientnet", 8), 8, "model.hidden"),
+        (ModelConfig("test_efficientnet", 16), 7, "set classes"),
+    ],
+)
+def test_another_network_is_refused(
+    bundle: Bundle, model: ModelConfig, classes: int, said: str, pictures: np.ndarray
+) -> None:
+    with pytest.raises(SettingError, match=said):
+        load_bundle(LesionNet(model, classes), bundle, normalized(pictures[:2]))
+
+
+def test_batch_norms_learn_again(bundle: Bundle, micro_config: TrainConfig, pictures: np.ndarray) -> None:
+    net = LesionNet(micro_config.model, 8)
+    load_bundle(net, bundle, normalized(pictures))
+    norms = [module for module in net.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert all((norm.running_var > 0).any() and not (norm.weight == 1).all() for norm in norms)

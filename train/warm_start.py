@@ -1,0 +1,138 @@
+"""A bundle's network as the start of another training run: where no checkpoint is kept, its IR has all.
+
+Export folds each BatchNorm into the convolution before it, and the normalisation of the image into the
+first one; this undoes both. What a folded BatchNorm's statistics were is not in the IR, so they are measured
+anew on training images, which changes the network's parameters but not the function that it computes.
+"""
+
+import io
+
+import numpy as np
+import openvino
+import torch
+from openvino import Node
+from torch import Tensor, nn
+
+from edgeskin.bundle import HEAD, Bundle
+from edgeskin.errors import SettingError
+from train.model import IMAGENET_STD, LesionNet
+
+
+def load_bundle(net: LesionNet, bundle: Bundle, images: Tensor) -> None:
+    """Give a network the weights of a bundle's FP32 IR (stored as FP16) and of its head.
+
+    images: (n, 3, s, s), ImageNet-normalised training images, some hundreds, to measure BatchNorm statistics.
+    Raises SettingError when the bundle holds another architecture or other classes.
+    """
+    model = openvino.Core().read_model(bundle.read("fp32.xml"), bundle.read("fp32.bin"))
+    stored = [node for node in model.get_ordered_ops() if node.get_type_name().endswith("Convolution")]
+    layers = _convolutions(net.backbone, images[:1])
+    if len(stored) != len(layers):
+        raise SettingError(
+            f"{bundle.folder}: {len(stored)} convolutions, this backbone has {len(layers)}; set "
+            "model.backbone to what the bundle was trained with"
+        )
+    with torch.no_grad():
+        for position, ((convolution, norm), node) in enumerate(zip(layers, stored, strict=True)):
+            weight = _constant(node.input_value(1).get_node())
+            assert weight is not None
+            if weight.numel() != convolution.weight.numel():
+                raise SettingError(
+                    f"{bundle.folder}: convolution {position} holds {tuple(weight.shape)} weights, "
+                    f"this backbone {tuple(convolution.weight.shape)}; set model.backbone to what the bundle "
+                    "was trained with"
+                )
+            weight = weight.reshape(convolution.weight.shape)
+            if position == 0:
+                weight *= 255 * torch.tensor(IMAGENET_STD)[:, None, None]
+            convolution.weight.copy_(weight)
+            if norm is not None:
+                norm.running_mean.zero_()
+                norm.running_var.fill_(1 - norm.eps)
+                norm.weight.fill_(1)
+            (convolution if norm is None else norm).bias.copy_(_bias(node))
+    _load_head(net, bundle)
+    _measure_statistics(net, [norm for _, norm in layers if norm is not None], images)
+
+
+def _convolutions(backbone: nn.Module, image: Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d | None]]:
+    """The convolutions as they run, each with the BatchNorm that reads it, if one does."""
+    ran: list[nn.Module] = []
+    kinds = (nn.Conv2d, nn.BatchNorm2d)
+    hooks = [
+        module.register_forward_pre_hook(lambda module, _: ran.append(module))
+        for module in backbone.modules()
+        if isinstance(module, kinds)
+    ]
+    with torch.no_grad():
+        backbone.eval()(image)
+    for hook in hooks:
+        hook.remove()
+    return [
+        (module, follower if isinstance(follower, nn.BatchNorm2d) else None)
+        for module, follower in zip(ran, [*ran[1:], None], strict=True)
+        if isinstance(module, nn.Conv2d)
+    ]
+
+
+def _constant(node: Node) -> Tensor | None:
+    """The values of a constant, through the conversion that undoes its FP16 storage; None of another node."""
+    while node.get_type_name() == "Convert":
+        node = node.input_value(0).get_node()
+    is_constant = node.get_type_name() == "Constant"
+    return torch.from_numpy(np.array(node.data, dtype=np.float32)) if is_constant else None
+
+
+def _bias(convolution: Node) -> Tensor:
+    """What is added to each channel (c,): the constant in the addition after it; zero where there is none."""
+    follower = next(iter(convolution.output(0).get_target_inputs())).get_node()
+    added = _constant(follower.input_value(1).get_node()) if follower.get_type_name() == "Add" else None
+    return torch.zeros(convolution.get_output_shape(0)[1]) if added is None else added.flatten()
+
+
+def _load_head(net: LesionNet, bundle: Bundle) -> None:
+    with np.load(io.BytesIO(bundle.read(HEAD)), allow_pickle=False) as stored:
+        values = {name: torch.from_numpy(stored[name]) for name in stored.files}
+    names = {
+        "1.weight": "linear1_weight",
+        "1.bias": "linear1_bias",
+        "3.weight": "norm_weight",
+        "3.bias": "norm_bias",
+        "3.running_mean": "norm_mean",
+        "3.running_var": "norm_var",
+        "5.weight": "linear2_weight",
+        "5.bias": "linear2_bias",
+    }
+    state = {ours: values[theirs] for ours, theirs in names.items()}
+    try:
+        net.head.load_state_dict(state | {"3.num_batches_tracked": torch.tensor(0)})
+    except RuntimeError as error:
+        raise SettingError(
+            f"{bundle.folder}: its head does not fit; set classes and model.hidden to the bundle's: {error}"
+        ) from error
+
+
+def _measure_statistics(net: LesionNet, norms: list[nn.BatchNorm2d], images: Tensor) -> None:
+    """Give each BatchNorm the mean and variance of what it reads, its affine part making up for them."""
+    sums = {norm: torch.zeros(2, norm.num_features, dtype=torch.float64) for norm in norms}
+    count = dict.fromkeys(norms, 0)
+
+    def measure(norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
+        values = inputs[0].double()
+        sums[norm] += torch.stack([values.sum((0, 2, 3)), values.square().sum((0, 2, 3))])
+        count[norm] += values.numel() // values.shape[1]
+
+    hooks = [norm.register_forward_pre_hook(measure) for norm in norms]
+    net.eval()
+    with torch.no_grad():
+        for part in images.split(32):
+            net(part)
+        for norm in norms:
+            mean, square = sums[norm] / count[norm]
+            norm.running_mean.copy_(mean)
+            norm.running_var.copy_((square - mean.square()).clamp(min=0))
+            norm.weight.copy_((norm.running_var + norm.eps).sqrt())
+            norm.bias.add_(norm.running_mean)
+    for hook in hooks:
+        hook.remove()
+    net.train()
