@@ -12,7 +12,7 @@ Status = Literal["assessed", "retake", "out_of_scope", "error"]
 
 @dataclass(frozen=True)
 class AppliedPoint:
-    """The screening point: below its threshold on P(cancer), 0 to 1, the risk is LOW."""
+    """A named threshold on P(cancer), 0 to 1."""
 
     name: str
     threshold: float
@@ -42,7 +42,9 @@ class Assessment:
     """One image's result. Only status ``assessed`` carries a risk: what could not be read is never low.
 
     probabilities: calibrated, by class, summing to 1. cancer_probability: their sum over the cancer
-    classes. timing_ms: milliseconds by step. Parts that this version does not compute are None.
+    classes. operating_point: the screening point, below which the risk is LOW. operating_points: all, by
+    rising threshold; from the last one on the risk is HIGH. timing_ms: milliseconds by step. Parts that this
+    version does not compute are None.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -52,6 +54,7 @@ class Assessment:
     cancer_probability: float | None = None
     predicted_class: str | None = None
     operating_point: AppliedPoint | None = None
+    operating_points: tuple[AppliedPoint, ...] | None = None
     risk: Risk | None = None
     action: str | None = None
     label_set: tuple[str, ...] | None = None

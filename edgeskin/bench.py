@@ -4,6 +4,7 @@ image and peak memory are those of a cold start and no round warms up the next."
 import csv
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -33,9 +34,9 @@ WARM_UP = 10
 class Round:
     """One process's measurements, milliseconds and MB (10^6 bytes).
 
-    compile_ms: bundle read, verified and compiled. first_ms, p50_ms, p95_ms: the network alone, first run
-    and steady. photos_per_second: decode, preprocessing and network, one after another. peak_mb: the
-    process's highest resident memory, None where the system does not tell (Linux does).
+    compile_ms: bundle read, verified and compiled. first_ms, p50_ms, p95_ms: the network alone, one picture
+    in all its views, first run and steady. photos_per_second: decode, preprocessing and network, one after
+    another. peak_mb: the process's highest resident memory, None where the system does not tell (Linux does).
     """
 
     compile_ms: float
@@ -122,6 +123,7 @@ def run(
         {
             "processor": processor(),
             "isa": instruction_set(),
+            "isa_limit": os.environ.get("ONEDNN_MAX_CPU_ISA"),
             "system": platform.platform(terse=True),
             "python": platform.python_version(),
             "edgeskin": __version__,
@@ -214,10 +216,13 @@ def read_labels(data: Path, split: str | None, classes: tuple[str, ...]) -> list
     if table.is_file():
         try:
             with table.open(encoding="utf-8", newline="") as file:
+                rows = csv.DictReader(file)
+                if split is not None and "split" not in (rows.fieldnames or ()):
+                    raise SettingError(f"{table}: has no column split; leave --split off or add the column")
                 pairs = [
                     (table.parent / row["path"], row["label"])
-                    for row in csv.DictReader(file)
-                    if row["label"] in classes and split in (None, row.get("split"))
+                    for row in rows
+                    if row["label"] in classes and (split is None or row["split"] == split)
                 ]
         except (OSError, KeyError, UnicodeDecodeError) as error:
             raise SettingError(f"{table}: no CSV with columns path and label ({error})") from error

@@ -76,6 +76,7 @@ class Classifier:
         by_class = probabilities(outputs.logits, self._variant.temperature)
         p_cancer = float(cancer_probability(by_class, classes, self.manifest.cancer_classes))
         points = self._variant.operating_points
+        applied = tuple(AppliedPoint(point.name, point.threshold) for point in points)
         risk = risk_level(p_cancer, points)
         return Assessment(
             image=_name(image),
@@ -84,7 +85,8 @@ class Classifier:
             probabilities=dict(zip(classes, by_class.tolist(), strict=True)),
             cancer_probability=p_cancer,
             predicted_class=classes[int(by_class.argmax())],
-            operating_point=AppliedPoint(points[0].name, points[0].threshold),
+            operating_point=applied[0],
+            operating_points=applied,
             risk=risk,
             action=ACTIONS[risk],
             timing_ms={

@@ -89,7 +89,8 @@ def info(bundle: BundleOption = None, as_json: JsonOption = False) -> None:
         f"  bundle     {opened.folder}",
         f"  SHA-256    {opened.sha256} (every file verified)",
         f"  classes    {', '.join(manifest.classes)} (cancer: {', '.join(manifest.cancer_classes)})",
-        f"  input      {preprocessing.size} px, colour constancy {preprocessing.color_constancy}",
+        f"  input      {preprocessing.size} px, colour constancy {preprocessing.color_constancy}, "
+        f"{preprocessing.views} views",
     ]
     for precision, variant in manifest.variants.items():
         lines.append(f"  {precision:<10} temperature {variant.temperature:.3f}")

@@ -78,6 +78,12 @@ def test_no_labelled_images_is_an_error(labelled: Path, split: str) -> None:
         bench.read_labels(labelled, split, ("MEL", "NV"))
 
 
+def test_a_split_of_a_csv_without_splits_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("path,label\na.jpg,MEL\n")
+    with pytest.raises(SettingError, match="no column split"):
+        bench.read_labels(tmp_path / "t.csv", "val", ("MEL",))
+
+
 def test_a_csv_without_the_columns_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
     with pytest.raises(SettingError, match="columns path and label"):

@@ -32,6 +32,9 @@ def test_an_assessment_is_the_network_temperature_and_threshold_put_together(
         "LOW" if result.cancer_probability < 0.3 else "MEDIUM" if result.cancer_probability < 0.6 else "HIGH"
     )
     assert result.operating_point.threshold == 0.3
+    assert [(point.name, point.threshold) for point in result.operating_points] == [
+        ("screen", 0.3), ("balanced", 0.6)
+    ]  # fmt: skip
 
 
 def test_path_bytes_and_array_agree(classifier: Classifier, tmp_path: Path) -> None:
@@ -61,7 +64,7 @@ def test_the_json_is_the_contract(classifier: Classifier, lesion_jpg: Path) -> N
     values = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert list(values) == [
         "schema_version", "image", "status", "probabilities", "cancer_probability", "predicted_class",
-        "operating_point", "risk", "action", "label_set", "certainty", "uncertainty", "ood", "quality",
+        "operating_point", "operating_points", "risk", "action", "label_set", "certainty", "uncertainty", "ood", "quality",
         "model", "timing_ms", "error",
     ]  # fmt: skip
     assert values["schema_version"] == 1
