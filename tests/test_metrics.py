@@ -21,7 +21,15 @@ SCORES = np.round(0.4 * TRUTH + 0.6 * RNG.random(N), 1)  # full of ties
 FOUND = SCORES >= 0.5
 WEIGHTS = bootstrap_weights([f"L{i // 3}" for i in range(N)], replicates=20, seed=3)
 
+P = RNG.dirichlet(np.ones(CLASSES), N)
+
 Measure = Callable[..., Any]
+
+
+def curve(weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    return sk.roc_curve(TRUTH, SCORES, sample_weight=weights, drop_intermediate=False)[:2]
+
+
 MEASURES: dict[str, tuple[Measure, Measure]] = {
     "recall": (
         lambda w=None: metrics.recall(TRUTH, FOUND, w),
@@ -42,6 +50,30 @@ MEASURES: dict[str, tuple[Measure, Measure]] = {
     "auroc": (
         lambda w=None: metrics.auroc(TRUTH, SCORES, w),
         lambda w=None: sk.roc_auc_score(TRUTH, SCORES, sample_weight=w),
+    ),
+    "negative_log_likelihood": (
+        lambda w=None: metrics.negative_log_likelihood(TARGETS, P, w),
+        lambda w=None: sk.log_loss(TARGETS, P, sample_weight=w),
+    ),
+    "brier": (
+        lambda w=None: metrics.brier(TRUTH, SCORES, w),
+        lambda w=None: sk.brier_score_loss(TRUTH, SCORES, sample_weight=w),
+    ),
+    "sensitivity_at_specificity": (
+        lambda w=None: metrics.sensitivity_at_specificity(TRUTH, SCORES, 0.7, w),
+        lambda w=None: max(t for f, t in zip(*curve(w), strict=True) if 1 - f >= 0.7 - 1e-9),
+    ),
+    "specificity_at_sensitivity": (
+        lambda w=None: metrics.specificity_at_sensitivity(TRUTH, SCORES, 0.9, w),
+        lambda w=None: max(1 - f for f, t in zip(*curve(w), strict=True) if t >= 0.9 - 1e-9),
+    ),
+    "partial_auroc": (
+        lambda w=None: metrics.partial_auroc(TRUTH, SCORES, w),
+        # As the host of ISIC 2024 has it: classes exchanged, scikit-learn's McClish correction undone.
+        lambda w=None: (
+            0.2**2 / 2
+            + (0.2 - 0.2**2 / 2) * (2 * sk.roc_auc_score(~TRUTH, -SCORES, max_fpr=0.2, sample_weight=w) - 1)
+        ),
     ),
     "accuracy": (
         lambda w=None: metrics.accuracy(TARGETS, PREDICTED, w),
@@ -177,3 +209,43 @@ def test_threshold_refuses_what_cannot_be() -> None:
     for target in (0.0, 1.01, math.nan):
         with pytest.raises(SettingError, match="target recall"):
             screening_threshold(np.ones(3, bool), np.ones(3), target)
+
+
+def test_calibration_error_by_hand() -> None:
+    """Fifteen bins of two: in each, p is 0.1 too high on average but for the last, 0.4 too low."""
+    truth = np.tile([False, True], 15)
+    p = np.linspace(0.4, 0.6, 30)
+    gaps = [abs(p[i] + p[i + 1] - 1) / 2 for i in range(0, 30, 2)]
+    assert metrics.calibration_error(truth, p) == pytest.approx(np.mean(gaps))
+    # An image that counts twice is two images of the same bin.
+    weights = np.ones(30)
+    weights[0] = 2
+    gaps[0] = abs(2 * p[0] + p[1] - 1)
+    expected = (2 * sum(gaps[1:]) + gaps[0]) / 31
+    assert metrics.calibration_error(truth, p, weights) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("hits", "total"), [(0, 20), (20, 20), (7, 240), (220, 240)])
+def test_small_counts_have_exact_intervals(hits: int, total: int) -> None:
+    from scipy.stats import binomtest
+
+    of, found = np.arange(N) < total, np.arange(N) < hits
+    expected = binomtest(hits, total).proportion_ci(method="exact")
+    share = metrics.estimate_share(of, found, WEIGHTS)
+    assert share.exact
+    assert (share.value, share.low, share.high) == pytest.approx((hits / total, expected.low, expected.high))
+
+
+def test_other_shares_are_bootstrapped() -> None:
+    of, found = np.ones(N, dtype=bool), np.arange(N) < N // 2
+    assert metrics.estimate_share(of, found, WEIGHTS) == estimate(metrics.recall, of, found, weights=WEIGHTS)
+    nothing = metrics.estimate_share(~of, found, WEIGHTS)
+    assert math.isnan(nothing.value)
+
+
+@pytest.mark.parametrize("least", [0.2, 0.8])
+def test_without_positives_the_curve_is_undefined(least: float) -> None:
+    none = np.zeros(N, dtype=bool)
+    assert math.isnan(metrics.sensitivity_at_specificity(none, SCORES, least))
+    assert math.isnan(metrics.specificity_at_sensitivity(none, SCORES, least))
+    assert math.isnan(metrics.partial_auroc(none, SCORES))

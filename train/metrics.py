@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import beta
 
 from edgeskin.errors import SettingError
 
@@ -18,18 +19,24 @@ Bools = npt.NDArray[np.bool_]
 Classes = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.float64]
 
+SMALL_COUNT = 30
+"""Below it, of what is counted or of the rest, a share's interval is exact."""
+CALIBRATION_BINS = 15
+
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measure with its 95 % percentile interval; nan where undefined.
+    """A measure with its 95 % interval; nan where undefined.
 
     undefined: how many bootstrap replicates gave no value; the interval is that of the others.
+    exact: whether the interval is that of Clopper and Pearson and not of the bootstrap.
     """
 
     value: float
     low: float
     high: float
     undefined: int = 0
+    exact: bool = False
 
 
 def bootstrap_weights(groups: Sequence[str], replicates: int = 2000, seed: int = 0) -> Floats:
@@ -49,6 +56,20 @@ def estimate(measure: Callable[..., Floats], *data: Any, weights: Floats) -> Est
     values = measure(*data, weights=weights)
     low, high = interval(values)
     return Estimate(float(measure(*data)), low, high, int(np.isnan(values).sum()))
+
+
+def estimate_share(of: Bools, found: Bools, weights: Floats) -> Estimate:
+    """The share of ``of`` (n,) that is ``found`` (n,): a recall. weights: (R, n).
+
+    Where fewer than SMALL_COUNT are found, or are not, the bootstrap's interval is too narrow (none, at 0 and
+    1), and the exact one is given (Clopper & Pearson, Biometrika 26, 1934).
+    """
+    total, hits = int(of.sum()), int((of & found).sum())
+    if not total or min(hits, total - hits) >= SMALL_COUNT:
+        return estimate(recall, of, found, weights=weights)
+    low = beta.ppf(0.025, hits, total - hits + 1) if hits else 0.0
+    high = beta.ppf(0.975, hits + 1, total - hits) if hits < total else 1.0
+    return Estimate(hits / total, float(low), float(high), exact=True)
 
 
 def interval(values: Floats) -> tuple[float, float]:
@@ -93,6 +114,75 @@ def auroc(truth: Bools, scores: Floats, weights: Floats | None = None) -> Floats
     negative = np.add.reduceat(weighted * ~truth[order], starts, axis=-1)
     below = negative.cumsum(axis=-1) - negative / 2
     return _ratio((positive * below).sum(axis=-1), positive.sum(axis=-1) * negative.sum(axis=-1))
+
+
+def roc(truth: Bools, scores: Floats, weights: Floats | None = None) -> tuple[Floats, Floats]:
+    """False and true positive rate at each distinct score, from the highest on, after (0, 0): (..., k + 1).
+
+    truth, scores: (n,). nan where there is no negative, or no positive.
+    """
+    order = np.argsort(-scores, kind="stable")
+    weighted = _weights(len(order), weights)[..., order]
+    starts = np.flatnonzero(np.diff(scores[order], prepend=np.nan))
+    rates = []
+    for members in (~truth[order], truth[order]):
+        counts = np.add.reduceat(weighted * members, starts, axis=-1).cumsum(axis=-1)
+        counts = np.concatenate([np.zeros_like(counts[..., :1]), counts], axis=-1)
+        rates.append(_ratio(counts, np.broadcast_to(counts[..., -1:], counts.shape)))
+    return rates[0], rates[1]
+
+
+def partial_auroc(truth: Bools, scores: Floats, weights: Floats | None = None, above: float = 0.8) -> Floats:
+    """Area between the ROC curve and the line of true positive rate ``above``: 0 to 1 - above.
+
+    The measure of the ISIC 2024 challenge. truth, scores: (n,).
+    """
+    fpr, tpr = roc(truth, scores, weights)
+    over = np.clip(tpr - above, 0, None)
+    rise, run = np.diff(tpr, axis=-1), np.diff(fpr, axis=-1)
+    # The mean height over a straight piece, which may cross the line on its way.
+    crossing = np.divide(np.diff(over**2, axis=-1), 2 * rise, out=over[..., 1:].copy(), where=rise > 0)
+    return np.asarray((run * crossing).sum(axis=-1))
+
+
+def sensitivity_at_specificity(
+    truth: Bools, scores: Floats, least: float, weights: Floats | None = None
+) -> Floats:
+    """The highest sensitivity of a threshold with specificity >= ``least``. truth, scores: (n,)."""
+    fpr, tpr = roc(truth, scores, weights)
+    undefined = np.isnan(fpr[..., -1] + tpr[..., -1])
+    # A billionth is left for the rounding of differences.
+    best = np.where(1 - fpr >= least - 1e-9, tpr, 0).max(axis=-1)
+    return np.where(undefined, np.nan, best)
+
+
+def specificity_at_sensitivity(
+    truth: Bools, scores: Floats, least: float, weights: Floats | None = None
+) -> Floats:
+    """The highest specificity of a threshold with sensitivity >= ``least``. truth, scores: (n,)."""
+    return sensitivity_at_specificity(~truth, -scores, least, weights)
+
+
+def negative_log_likelihood(targets: Classes, p: Floats, weights: Floats | None = None) -> Floats:
+    """Mean of -log of the true class's probability. targets: (n,), p: (n, C)."""
+    own = p[np.arange(len(targets)), targets]
+    return _mean(-np.log(np.clip(own, np.finfo(np.float64).tiny, None)), weights)
+
+
+def brier(truth: Bools, p: Floats, weights: Floats | None = None) -> Floats:
+    """Mean squared difference of a probability and what came true, 0 to 1. truth, p: (n,)."""
+    return _mean((p - truth) ** 2, weights)
+
+
+def calibration_error(truth: Bools, p: Floats, weights: Floats | None = None) -> Floats:
+    """Expected calibration error: mean |mean p - share of truth| over CALIBRATION_BINS bins of equally many
+    images by rank of p, each by its weight (Naeini et al., AAAI 2015; equal-mass bins). truth, p: (n,).
+    """
+    rank = np.empty(len(p), dtype=np.int64)
+    rank[np.argsort(p, kind="stable")] = np.arange(len(p))
+    bins = np.eye(CALIBRATION_BINS)[rank * CALIBRATION_BINS // len(p)]  # (n, bins)
+    gaps = np.abs(_total(bins * (p - truth)[:, None], weights))
+    return _ratio(gaps.sum(axis=-1), _total(np.ones(len(p)), weights))
 
 
 def confusion(targets: Classes, predicted: Classes, n_classes: int, weights: Floats | None = None) -> Floats:
@@ -152,6 +242,10 @@ def _weights(n: int, weights: Floats | None) -> Floats:
 def _total(values: npt.NDArray[Any], weights: Floats | None) -> Floats:
     """Weighted sum over the images. values: (n,) or (n, k)."""
     return np.asarray(_weights(len(values), weights) @ values.astype(np.float64))
+
+
+def _mean(values: Floats, weights: Floats | None) -> Floats:
+    return _ratio(_total(values, weights), _total(np.ones(len(values)), weights))
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:
