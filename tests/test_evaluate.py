@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from typer.testing import CliRunner
 
 from edgeskin.bundle import open_bundle
+from edgeskin.decision import probabilities
 from edgeskin.engine import Engine
 from edgeskin.errors import SettingError
 from edgeskin.photo import load_photo
@@ -25,9 +27,9 @@ from tests.conftest import write_manifest
 from train import report
 from train.cli import app
 from train.data import DataError, Sample, read_table, select
-from train.evaluate import Measures, Predictions, evaluate, measure
+from train.evaluate import Measures, Predictions, evaluate, measure, of_lesions
 from train.fit import load_run
-from train.metrics import Estimate, bootstrap_weights
+from train.metrics import Estimate, bootstrap_weights, partial_auroc, roc
 from train.predict import open_network, predict
 from train.split import split_sha256
 
@@ -43,14 +45,24 @@ ROWS = [
 ]
 
 
+AGES = {"a": 39.0, "b": 40.0, "c": 59.0, "d": 60.0}
+
+
+def drawn() -> tuple[list[Sample], np.ndarray]:
+    """The rows as samples and logits; the first three are of women, the first nevus is proven."""
+    samples = [
+        Sample(
+            Path(image), image, label, lesion, None, lesion, AGES.get(image),
+            "female" if image < "d" else None, None, "histo" if image == "d" else "follow_up", "test", source,
+        )
+        for image, lesion, label, source, _ in ROWS
+    ]  # fmt: skip
+    return samples, np.log(np.array([p for *_, p in ROWS], np.float32))
+
+
 @pytest.fixture(scope="module")
 def by_hand() -> Measures:
-    samples = [
-        Sample(Path(image), image, label, lesion, None, lesion, None, None, None, None, "test", source)
-        for image, lesion, label, source, _ in ROWS
-    ]
-    logits = np.log(np.array([p for *_, p in ROWS], np.float32))
-    return measure(samples, logits, SMALL, ("MEL",), threshold=0.25)
+    return measure(*drawn(), SMALL, ("MEL",), threshold=0.25)
 
 
 def values(*estimates: Estimate) -> tuple[float, ...]:
@@ -85,12 +97,53 @@ def test_thresholds_by_hand(by_hand: Measures) -> None:
     assert values(at.recall, at.precision, at.f1, at.specificity) == pytest.approx((1 / 3, 1 / 2, 0.4, 2 / 3))
 
 
-def test_sources_by_hand(by_hand: Measures) -> None:
-    """In X five of six pairs are in order; Y has no benign lesion, so no area."""
-    assert values(by_hand.sources["X"].cancer_auroc) == pytest.approx((5 / 6,))
-    assert (by_hand.sources["Y"].images, by_hand.sources["Y"].cancers) == (1, 1)
-    assert math.isnan(by_hand.sources["Y"].cancer_auroc.value)
-    assert by_hand.sources["Y"].cancer_auroc.undefined == 2000
+def test_subgroups_by_hand(by_hand: Measures) -> None:
+    """In X five of six pairs are in order, both cancers found, e is a false alarm; Y has no benign lesion."""
+    sources = by_hand.subgroups["source"]
+    x = sources["X"]
+    assert values(x.cancer_auroc, x.recall, x.specificity) == pytest.approx((5 / 6, 1, 2 / 3))
+    assert (sources["Y"].images, sources["Y"].cancers) == (1, 1)
+    assert math.isnan(sources["Y"].cancer_auroc.value)
+    assert sources["Y"].cancer_auroc.undefined == 2000
+    assert math.isnan(sources["Y"].specificity.value)
+    assert {name: one.images for name, one in by_hand.subgroups["age"].items()} == {
+        "under 40": 1, "40 to 59": 2, "60 and over": 1, "not known": 2
+    }  # fmt: skip
+    assert {name: one.images for name, one in by_hand.subgroups["sex"].items()} == {
+        "female": 3,
+        "not known": 3,
+    }
+    assert {name: one.images for name, one in by_hand.subgroups["nevus"].items()} == {
+        "histology-proven": 1, "others": 1
+    }  # fmt: skip
+
+
+def test_lesions_by_hand() -> None:
+    """L1's two images are one lesion of mean probabilities 0.5, 0.4, 0.1: its class and P(cancer) by hand."""
+    samples, logits = drawn()
+    lesions, log_p = of_lesions(samples, logits, 1.0)
+    assert [lesion.image_id for lesion in lesions] == ["a", "c", "d", "e", "f"]
+    np.testing.assert_allclose(np.exp(log_p[0]), (0.5, 0.4, 0.1), rtol=1e-6)
+    measures = measure(lesions, log_p, SMALL, ("MEL",), threshold=0.25)
+    assert measures.confusion == ((1, 1, 0), (1, 1, 0), (0, 0, 1))
+    assert measures.screening.recall == Estimate(
+        0.5, pytest.approx(0.0126, abs=1e-4), pytest.approx(0.9874, abs=1e-4), exact=True
+    )
+    contrary = [replace(samples[0], label="NV"), *samples[1:]]
+    with pytest.raises(DataError, match="different labels: L1"):
+        of_lesions(contrary, logits, 1.0)
+
+
+def test_stored_predictions_are_read_back(tmp_path: Path, micro_run: Path, lesion_folder: Path) -> None:
+    evaluation, predictions = evaluate(micro_run, lesion_folder, "test")
+    ages = [
+        replace(sample, age=50.0 if position % 2 else None)
+        for position, sample in enumerate(predictions.samples)
+    ]
+    report.write(evaluation, replace(predictions, samples=ages), tmp_path)
+    again = report.read_predictions(tmp_path / "logits.npz", "test")
+    assert again.samples == [replace(sample, image=Path(sample.image_id)) for sample in ages]
+    np.testing.assert_array_equal(again.logits, predictions.logits)
 
 
 def test_intervals_draw_lesions(by_hand: Measures) -> None:
@@ -122,11 +175,15 @@ def test_a_run(micro_run: Path, lesion_folder: Path) -> None:
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     for sample, logits in list(zip(predictions.samples, predictions.logits, strict=True))[::5]:
         picture = torch.from_numpy(preprocess(load_photo(sample.image, 64).image, config.preprocessing))
-        image = ((picture / 255 - mean) / std).permute(2, 0, 1)[None]
+        image = ((picture / 255 - mean) / std).permute(2, 0, 1)
+        views = [
+            torch.rot90(side, quarters, (1, 2)) for side in (image, image.flip(2)) for quarters in range(4)
+        ]
         with torch.inference_mode():
-            np.testing.assert_allclose(net(image)[0].numpy(), logits, atol=1e-3)
+            expected = net(torch.stack(views)).mean(dim=0).numpy()
+        np.testing.assert_allclose(expected, logits, atol=1e-3)
 
-    measures = evaluation.measures
+    measures = evaluation.images
     truth = [ISIC_2019.index(sample.label) for sample in predictions.samples]
     decided = predictions.logits.argmax(axis=1)
     assert (measures.images, measures.lesions) == (24, 24)
@@ -152,13 +209,13 @@ def cancers(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
 def test_the_threshold_of_a_run_comes_from_validation(micro_run: Path, lesion_folder: Path) -> None:
     on_val, predictions = evaluate(micro_run, lesion_folder, "val")
     on_test, _ = evaluate(micro_run, lesion_folder, "test")
-    threshold = on_val.measures.screening.threshold
-    assert on_test.measures.screening.threshold == threshold
+    threshold = on_val.images.screening.threshold
+    assert on_test.images.screening.threshold == threshold
     assert "on val" in on_test.threshold_from
     is_cancer, p_cancer = cancers(predictions)
     # Of eight cancers 0.95 leaves none out, so it is the lowest P(cancer) among them.
     assert threshold == pytest.approx(p_cancer[is_cancer].min(), abs=1e-12)
-    assert on_val.measures.screening.recall.value == 1
+    assert on_val.images.screening.recall.value == 1
 
 
 def test_a_given_threshold_needs_no_validation(micro_run: Path, lesion_folder: Path, tmp_path: Path) -> None:
@@ -166,7 +223,7 @@ def test_a_given_threshold_needs_no_validation(micro_run: Path, lesion_folder: P
     with pytest.raises(SettingError, match="no split 'val' to fit the threshold on; give --threshold"):
         evaluate(micro_run, tested, "test")
     evaluation, _ = evaluate(micro_run, tested, "test", threshold=0.4)
-    assert (evaluation.measures.screening.threshold, evaluation.threshold_from) == (0.4, "given")
+    assert (evaluation.images.screening.threshold, evaluation.threshold_from) == (0.4, "given")
     assert evaluation.same_split is False
     assert "not the one the network was trained with" in report.markdown(evaluation)
 
@@ -183,7 +240,7 @@ def test_a_bundle(shared_micro_bundle: Path, lesion_folder: Path, precision: str
     assert evaluation.network == f"bundle micro 0 {name}"
     assert evaluation.sha256 == bundle.sha256
     assert evaluation.temperature == 1.5
-    assert evaluation.measures.screening.threshold == 0.3
+    assert evaluation.images.screening.threshold == 0.3
     assert "screen" in evaluation.threshold_from
     assert evaluation.same_split is None  # this manifest does not tell
     assert {"openvino", "instructions"} <= set(evaluation.versions)
@@ -191,8 +248,8 @@ def test_a_bundle(shared_micro_bundle: Path, lesion_folder: Path, precision: str
     p_cancer = p[:, [c in CANCER for c in ISIC_2019]].sum(dim=1).numpy()
     is_cancer = [sample.label in CANCER for sample in predictions.samples]
     recall = sk.recall_score(is_cancer, p_cancer >= 0.3)
-    assert evaluation.measures.screening.recall.value == pytest.approx(recall)
-    assert evaluation.measures.cancer_auroc.value == pytest.approx(sk.roc_auc_score(is_cancer, p_cancer))
+    assert evaluation.images.screening.recall.value == pytest.approx(recall)
+    assert evaluation.images.cancer_auroc.value == pytest.approx(sk.roc_auc_score(is_cancer, p_cancer))
 
 
 def test_a_bundle_knows_the_split_it_was_trained_with(micro_bundle: Path, lesion_folder: Path) -> None:
@@ -278,21 +335,21 @@ def test_command_on_a_run(micro_run: Path, lesion_folder: Path, tmp_path: Path) 
     evaluation = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
     assert evaluation["split"] == "test"
     assert evaluation["command"] == "python -m train evaluate run --data=DIR --split=test"
-    assert set(evaluation["measures"]["cancer_auroc"]) == {"value", "low", "high", "undefined"}
+    assert set(evaluation["images"]["cancer_auroc"]) == {"value", "low", "high", "undefined", "exact"}
     text = (out / "evaluation.md").read_text(encoding="utf-8")
     assert evaluation["sha256"] in text
     assert evaluation["split_sha256"] in text
-    assert f"{evaluation['measures']['cancer_auroc']['value']:.3f}" in text
+    assert f"{evaluation['images']['cancer_auroc']['value']:.3f}" in text
     figure = cv2.imread(str(out / "confusion.png"))
     assert figure is not None
     assert min(figure.shape[:2]) > 400
     with np.load(out / "logits.npz", allow_pickle=False) as saved:
         assert saved["logits"].shape == (24, 8)
         assert saved["logits"].dtype == np.float32
-        right = saved["logits"].argmax(axis=1) == [ISIC_2019.index(label) for label in saved["labels"]]
-        assert right.mean() == pytest.approx(evaluation["measures"]["accuracy"]["value"])
+        right = saved["logits"].argmax(axis=1) == [ISIC_2019.index(label) for label in saved["label"]]
+        assert right.mean() == pytest.approx(evaluation["images"]["accuracy"]["value"])
         expected = [sample.image_id for sample in select(read_table(lesion_folder), "test")]
-        assert saved["image_ids"].tolist() == expected
+        assert saved["image_id"].tolist() == expected
 
 
 def test_command_on_a_bundle_writes_here(
@@ -304,9 +361,41 @@ def test_command_on_a_bundle_writes_here(
     assert result.exit_code == 0, result.output
     assert "undefined" in result.stdout  # at threshold 1 nothing is found, so there is no precision
     content = (tmp_path / "evaluation-val-fp32" / "evaluation.json").read_text(encoding="utf-8")
-    measures = json.loads(content, parse_constant=pytest.fail)["measures"]
+    measures = json.loads(content, parse_constant=pytest.fail)["images"]
     assert measures["screening"]["recall"]["value"] == 0
     assert measures["screening"]["precision"]["value"] is None
     elsewhere = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "there")])
     assert elsewhere.exit_code == 0, elsewhere.output
     assert (tmp_path / "there" / "confusion.png").is_file()
+
+
+def test_the_official_isic_scorer_says_the_same(
+    shared_micro_bundle: Path, lesion_folder: Path, tmp_path: Path
+) -> None:
+    from isic_challenge_scoring.classification import ClassificationMetric, ClassificationScore
+
+    arguments = ["evaluate", str(shared_micro_bundle), "--data", str(lesion_folder), "--split", "test"]
+    result = CliRunner().invoke(app, [*arguments, "--isic-csv", "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of pandas, about the scorer
+        score = ClassificationScore.from_file(
+            tmp_path / "isic_truth.csv",
+            tmp_path / "isic_submission.csv",
+            ClassificationMetric.BALANCED_ACCURACY,
+        )
+    images = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))["images"]
+    assert score.overall == pytest.approx(images["balanced_accuracy"]["value"], abs=1e-6)
+    for name, row in score.per_category.iterrows():
+        assert row["auc"] == pytest.approx(images["classes"][name]["auroc"]["value"], abs=1e-6)
+    # Its area above 80 % sensitivity goes down to the axis; ours, as ISIC 2024's, to the line at 0.8.
+    predictions = report.read_predictions(tmp_path / "logits.npz", "test")
+    p = probabilities(predictions.logits, 1.5)
+    for position, name in enumerate(ISIC_2019):
+        truth = np.array([sample.label == name for sample in predictions.samples])
+        fpr, tpr = roc(truth, p[:, position])
+        last = np.flatnonzero(tpr >= 0.8)[0]
+        left = np.interp(0.8, tpr[last - 1 : last + 1], fpr[last - 1 : last + 1])
+        below = 0.8 * (1 - left)
+        ours = partial_auroc(truth, p[:, position])
+        assert score.per_category.loc[name, "auc_sens_80"] == pytest.approx(ours + below, abs=1e-6)

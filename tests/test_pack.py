@@ -167,10 +167,10 @@ def test_from_run_to_bundle(
     evaluation, _ = evaluate(out, lesion_folder, "val", "int8")
     point = manifest.variants["int8"].operating_points[0]
     assert evaluation.same_split
-    assert evaluation.measures.screening.recall.value == point.recall >= 0.95
+    assert evaluation.images.screening.recall.value == point.recall >= 0.95
     told = manifest.gate["rungs"][0]["comparisons"][0]["int8"]
-    assert evaluation.measures.cancer_auroc.value == told["auroc"]
-    assert evaluation.measures.accuracy.value == told["accuracy"]
+    assert evaluation.images.cancer_auroc.value == told["auroc"]
+    assert evaluation.images.accuracy.value == told["accuracy"]
 
 
 def test_refusals_before_any_work(

@@ -52,6 +52,9 @@ def evaluate(
     threshold: Annotated[
         float | None, typer.Option(help="On P(cancer); the bundle's, or fitted on val for a run.")
     ] = None,
+    isic_csv: Annotated[
+        bool, typer.Option("--isic-csv", help="Write the ISIC challenge's submission and truth too.")
+    ] = False,
 ) -> None:
     """Measure a run or a bundle on a split, with 95 % intervals; write and print the report."""
     from rich.console import Console
@@ -70,6 +73,8 @@ def evaluate(
         is_run = (network / RECORD).is_file()
         out = network / name if is_run else Path(f"{name}-{precision or 'int8'}")
     report.write(evaluation, predictions, out)
+    if isic_csv:
+        report.write_isic(evaluation, predictions, out)
     Console().print(report.summary(evaluation))
     print(f"report: {out}", file=sys.stderr)
 

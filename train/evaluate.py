@@ -1,29 +1,37 @@
 """How good a trained network is on one split, with lesion-clustered 95 % intervals."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from edgeskin.decision import cancer_probability, probabilities
 from edgeskin.errors import SettingError
 from train.data import DataError, Sample, known, read_table, select, targets
 from train.metrics import (
+    Bools,
     Estimate,
+    Floats,
     accuracy,
     auroc,
     balanced_accuracy,
     bootstrap_weights,
+    brier,
+    calibration_error,
     confusion,
     estimate,
+    estimate_share,
     f1,
     macro_f1,
-    precision,
+    negative_log_likelihood,
+    partial_auroc,
     recall,
     screening_threshold,
-    specificity,
+    sensitivity_at_specificity,
+    specificity_at_sensitivity,
 )
 from train.predict import Logits, open_network, predict
 from train.split import assign_splits, split_sha256
@@ -46,30 +54,42 @@ class Screening:
 
 @dataclass(frozen=True)
 class OneClass:
-    """images: of this class. recall, precision: by argmax. referred: share with P(cancer) >= threshold."""
+    """images: of this class. recall, precision: of the class decided for. auroc: of its probability, against
+    all others. referred: share with P(cancer) >= threshold.
+    """
 
     images: int
     recall: Estimate
     precision: Estimate
+    auroc: Estimate
     referred: Estimate
 
 
 @dataclass(frozen=True)
-class OneSource:
-    """cancer_auroc within one archive, where no difference between archives can help."""
+class Subgroup:
+    """Cancer found at the threshold among some of the images; nan where there is no cancer, or nothing else.
+
+    Within one archive (``source``) no difference between archives can help cancer_auroc.
+    """
 
     images: int
     cancers: int
     cancer_auroc: Estimate
+    recall: Estimate
+    specificity: Estimate
 
 
 @dataclass(frozen=True)
 class Measures:
-    """All that is measured on a set of images.
+    """All that is measured on a set of images, or of lesions, each then counting as one image.
 
-    By argmax: accuracy, balanced_accuracy, macro_f1, classes, confusion (rows true, columns predicted).
-    By P(cancer): cancer_auroc, screening, thresholds, sources.
-    groups: lesions, patients where they are known; what the bootstrap draws.
+    By the class decided for: accuracy, balanced_accuracy, macro_f1, classes, confusion (rows true, columns
+    predicted). By P(cancer): cancer_auroc, cancer_partial_auroc (above a sensitivity of 0.8: 0 to 0.2),
+    sensitivity_at_95 (% specificity), specificity_at_95 (% sensitivity), screening, thresholds, brier (0 to
+    1), calibration_error, subgroups (by ``source``, ``age``, ``sex``, ``site``, ``nevus``). By the true
+    class's probability: negative_log_likelihood.
+    groups: lesions, patients where they are known; what the bootstrap draws. Where each image is a group of
+    its own, intervals of shares with small counts are exact.
     """
 
     images: int
@@ -79,9 +99,15 @@ class Measures:
     balanced_accuracy: Estimate
     macro_f1: Estimate
     cancer_auroc: Estimate
+    cancer_partial_auroc: Estimate
+    sensitivity_at_95: Estimate
+    specificity_at_95: Estimate
+    negative_log_likelihood: Estimate
+    brier: Estimate
+    calibration_error: Estimate
     screening: Screening
     classes: Mapping[str, OneClass]
-    sources: Mapping[str, OneSource]
+    subgroups: Mapping[str, Mapping[str, Subgroup]]
     thresholds: tuple[Screening, ...]
     confusion: tuple[tuple[int, ...], ...]
 
@@ -96,7 +122,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Measures of one network on one split, and what it takes to have them again.
+    """Measures of one network on one split, by lesion and by image, and what it takes to have them again.
 
     sha256: of a run's weights file, or of a bundle's manifest, which holds the hashes of its files.
     same_split: whether the table was split as when the network was trained; None when not recorded.
@@ -112,7 +138,8 @@ class Evaluation:
     left_out: Mapping[str, int]
     temperature: float
     threshold_from: str
-    measures: Measures
+    lesions: Measures
+    images: Measures
     versions: Mapping[str, str]
     command: str
 
@@ -163,6 +190,7 @@ def evaluate(
         threshold_from = f"the highest with cancer recall >= {TARGET_RECALL} on val"
 
     sha256 = split_sha256(table)
+    lesions, log_p = of_lesions(samples, logits, network.temperature)
     evaluation = Evaluation(
         network=network.name,
         sha256=network.sha256,
@@ -172,11 +200,30 @@ def evaluate(
         left_out=dict(left_out),
         temperature=network.temperature,
         threshold_from=threshold_from,
-        measures=measure(samples, logits, network.classes, network.cancer, threshold, network.temperature),
+        lesions=measure(lesions, log_p, network.classes, network.cancer, threshold),
+        images=measure(samples, logits, network.classes, network.cancer, threshold, network.temperature),
         versions=network.versions,
         command=command,
     )
     return evaluation, Predictions(samples, logits)
+
+
+def of_lesions(samples: Sequence[Sample], logits: Logits, temperature: float) -> tuple[list[Sample], Logits]:
+    """One sample a lesion, its first, and the logarithm of its mean calibrated probabilities (lesions, C).
+
+    samples: n. logits: (n, C). Raises DataError when images of a lesion have different labels.
+    """
+    names, first, lesion_of = np.unique(
+        [sample.lesion_id for sample in samples], return_index=True, return_inverse=True
+    )
+    labels = np.array([sample.label for sample in samples])
+    contrary = np.unique(lesion_of[labels != labels[first][lesion_of]])
+    if contrary.size:
+        raise DataError(f"lesions with images of different labels: {', '.join(names[contrary][:20])}")
+    p = np.zeros((len(names), logits.shape[1]))
+    np.add.at(p, lesion_of, probabilities(logits, temperature))
+    p /= np.bincount(lesion_of)[:, None]
+    return [samples[position] for position in first], np.log(np.clip(p, np.finfo(np.float64).tiny, None))
 
 
 def measure(
@@ -194,31 +241,50 @@ def measure(
     """
     truth, decided = targets(samples, classes), logits.argmax(axis=1)
     is_cancer = np.isin(classes, cancer)[truth]
-    p_cancer = cancer_probability(probabilities(logits, temperature), classes, cancer)
-    sources = np.array([sample.source for sample in samples])
+    p = probabilities(logits, temperature)
+    p_cancer = cancer_probability(p, classes, cancer)
     groups = [sample.group for sample in samples]
     weights = bootstrap_weights(groups, replicates)
+    independent = len(set(groups)) == len(samples)
+
+    def share(of: Bools, found: Bools, among: Bools | slice = slice(None)) -> Estimate:
+        drawn = weights[:, among]
+        if independent:
+            return estimate_share(of[among], found[among], drawn)
+        return estimate(recall, of[among], found[among], weights=drawn)
 
     def screening(at: float) -> Screening:
         found = p_cancer >= at
-        measured = (
-            estimate(m, is_cancer, found, weights=weights) for m in (recall, precision, f1, specificity)
+        return Screening(
+            at,
+            recall=share(is_cancer, found),
+            precision=share(found, is_cancer),
+            f1=estimate(f1, is_cancer, found, weights=weights),
+            specificity=share(~is_cancer, ~found),
         )
-        return Screening(at, *measured)
 
     def one_class(c: int) -> OneClass:
         members, named = truth == c, decided == c
         return OneClass(
             images=int(members.sum()),
-            recall=estimate(recall, members, named, weights=weights),
-            precision=estimate(precision, members, named, weights=weights),
-            referred=estimate(recall, members, p_cancer >= threshold, weights=weights),
+            recall=share(members, named),
+            precision=share(named, members),
+            auroc=estimate(auroc, members, p[:, c], weights=weights),
+            referred=share(members, p_cancer >= threshold),
         )
 
-    def one_source(name: str) -> OneSource:
-        of = sources == name
-        area = estimate(auroc, is_cancer[of], p_cancer[of], weights=weights[:, of])
-        return OneSource(int(of.sum()), int(is_cancer[of].sum()), area)
+    def subgroup(among: Bools) -> Subgroup:
+        found = p_cancer >= threshold
+        return Subgroup(
+            images=int(among.sum()),
+            cancers=int(is_cancer[among].sum()),
+            cancer_auroc=estimate(auroc, is_cancer[among], p_cancer[among], weights=weights[:, among]),
+            recall=share(is_cancer, found, among),
+            specificity=share(~is_cancer, ~found, among),
+        )
+
+    def by_cancer(measured: Callable[..., Floats], *options: float) -> Estimate:
+        return estimate(measured, is_cancer, p_cancer, *options, weights=weights)
 
     n_classes = len(classes)
     return Measures(
@@ -228,10 +294,36 @@ def measure(
         accuracy=estimate(accuracy, truth, decided, weights=weights),
         balanced_accuracy=estimate(balanced_accuracy, truth, decided, n_classes, weights=weights),
         macro_f1=estimate(macro_f1, truth, decided, n_classes, weights=weights),
-        cancer_auroc=estimate(auroc, is_cancer, p_cancer, weights=weights),
+        cancer_auroc=by_cancer(auroc),
+        cancer_partial_auroc=by_cancer(partial_auroc),
+        sensitivity_at_95=by_cancer(sensitivity_at_specificity, 0.95),
+        specificity_at_95=by_cancer(specificity_at_sensitivity, 0.95),
+        negative_log_likelihood=estimate(negative_log_likelihood, truth, p, weights=weights),
+        brier=by_cancer(brier),
+        calibration_error=by_cancer(calibration_error),
         screening=screening(threshold),
         classes={name: one_class(c) for c, name in enumerate(classes)},
-        sources={name: one_source(name) for name in np.unique(sources).tolist()},
+        subgroups={
+            kind: {name: subgroup(names == name) for name in np.unique(names[names != ""]).tolist()}
+            for kind, names in _subgroups(samples).items()
+        },
         thresholds=tuple(screening(at) for at in THRESHOLDS),
         confusion=tuple(tuple(row) for row in confusion(truth, decided, n_classes).astype(int).tolist()),
     )
+
+
+def _subgroups(samples: Sequence[Sample]) -> dict[str, npt.NDArray[np.str_]]:
+    """What each image is by each division, (n,); empty where a division does not hold it."""
+    ages = np.array([np.nan if sample.age is None else sample.age for sample in samples])
+    is_nevus = np.array([sample.label == "NV" for sample in samples])
+    proven = np.array([sample.dx_type == "histo" for sample in samples])
+    return {
+        "source": np.array([sample.source for sample in samples]),
+        "age": np.select(
+            [ages < 40, ages < 60, ages >= 60], ["under 40", "40 to 59", "60 and over"], "not known"
+        ),
+        "sex": np.array([sample.sex or "not known" for sample in samples]),
+        "site": np.array([sample.site or "not known" for sample in samples]),
+        # Which nevi are excised is a doctor's suspicion: these are the hard ones.
+        "nevus": np.where(is_nevus, np.where(proven, "histology-proven", "others"), ""),
+    }

@@ -1,5 +1,6 @@
 """An evaluation as JSON, Markdown, a table on the terminal and a drawn confusion matrix."""
 
+import csv
 import dataclasses
 import json
 import math
@@ -10,41 +11,89 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from edgeskin.decision import probabilities
 from edgeskin.taxonomy import full_name
+from train.data import Sample, targets
 from train.evaluate import REPLICATES, Evaluation, Measures, Predictions
 from train.metrics import Estimate
 
 MELANOMA = "MEL"
+TEXT_FIELDS = ("image_id", "label", "lesion_id", "group", "sex", "site", "dx_type", "source")
 
 
 def write(evaluation: Evaluation, predictions: Predictions, out: Path) -> None:
-    """Write evaluation.json, evaluation.md, confusion.png and logits.npz (image_ids, labels, logits)."""
+    """Write evaluation.json, evaluation.md, confusion.png and logits.npz (logits, and what is known of each
+    image but its file), from which everything can be computed again.
+    """
     out.mkdir(parents=True, exist_ok=True)
     content = json.dumps(_without_nan(dataclasses.asdict(evaluation)), indent=2, allow_nan=False)
     (out / "evaluation.json").write_text(content + "\n", encoding="utf-8")
     (out / "evaluation.md").write_text(markdown(evaluation), encoding="utf-8")
-    draw_confusion(evaluation.measures, out / "confusion.png")
-    np.savez_compressed(
-        out / "logits.npz",
-        image_ids=np.array([sample.image_id for sample in predictions.samples]),
-        labels=np.array([sample.label for sample in predictions.samples]),
-        logits=predictions.logits,
-    )
+    draw_confusion(evaluation.images, out / "confusion.png")
+    # Fields that are not known are empty, or nan: arrays of text and numbers need no pickle.
+    known = {
+        field: np.array([getattr(sample, field) or "" for sample in predictions.samples])
+        for field in TEXT_FIELDS
+    }
+    ages = np.array([sample.age for sample in predictions.samples], dtype=np.float32)
+    np.savez_compressed(out / "logits.npz", **known, age=ages, logits=predictions.logits)
+
+
+def write_isic(evaluation: Evaluation, predictions: Predictions, out: Path) -> None:
+    """Write isic_submission.csv (calibrated probabilities) and isic_truth.csv in the ISIC challenge's format,
+    for `isic-challenge-scoring classification isic_truth.csv isic_submission.csv`.
+    """
+    classes = list(evaluation.images.classes)
+    submitted = probabilities(predictions.logits, evaluation.temperature)
+    truth = np.eye(len(classes))[targets(predictions.samples, classes)]
+    for name, rows in (("isic_submission", submitted), ("isic_truth", truth)):
+        with (out / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["image", *classes])
+            writer.writerows(
+                [sample.image_id, *row]
+                for sample, row in zip(predictions.samples, rows.tolist(), strict=True)
+            )
+
+
+def read_predictions(arrays: Path, split: str) -> Predictions:
+    """What `write` stored in logits.npz, on the split of that name; the images themselves are not there."""
+    with np.load(arrays, allow_pickle=False) as stored:
+        logits, ages = stored["logits"], stored["age"].tolist()
+        rows = zip(*(stored[field].tolist() for field in TEXT_FIELDS), ages, strict=True)
+        samples = [
+            Sample(
+                image=Path(image_id),
+                image_id=image_id,
+                label=label,
+                lesion_id=lesion_id,
+                patient_id=None,
+                group=group,
+                age=None if math.isnan(age) else age,
+                sex=sex or None,
+                site=site or None,
+                dx_type=dx_type or None,
+                split=split,
+                source=source,
+            )
+            for image_id, label, lesion_id, group, sex, site, dx_type, source, age in rows
+        ]
+    return Predictions(samples, logits)
 
 
 def summary(evaluation: Evaluation) -> Table:
     """The main measures, for a terminal."""
     warning = "not the split it was trained with" if evaluation.same_split is False else None
     title = f"{evaluation.network} on {evaluation.split}"
-    table = Table("measure", "value", "95 % interval", title=title, caption=warning)
-    for name, estimate in _main(evaluation.measures):
-        table.add_row(name, *_cells(estimate))
+    table = Table("measure", "by lesion", "by image", title=title, caption=warning)
+    for (name, of_lesions), (_, of_images) in _both(evaluation):
+        table.add_row(name, _text(of_lesions), _text(of_images))
     return table
 
 
 def markdown(evaluation: Evaluation) -> str:
     """The whole evaluation, for people."""
-    measures = evaluation.measures
+    measures = evaluation.images
     left_out = ", ".join(f"{count} {label}" for label, count in evaluation.left_out.items()) or "none"
     same_split = {
         True: "the one the network was trained with",
@@ -58,16 +107,22 @@ def markdown(evaluation: Evaluation) -> str:
         f"Temperature {evaluation.temperature:.4g}; threshold on P(cancer) "
         f"{measures.screening.threshold:.6g}, {evaluation.threshold_from}. Intervals: 95 %, "
         f"{REPLICATES} bootstrap replicates over {measures.groups} lesions (patients, where known).",
+        f"By lesion, a lesion of several images has their mean probabilities ({evaluation.lesions.images} "
+        f"lesions); intervals of shares with small counts are then exact (Clopper-Pearson).",
         _table(
-            ("measure", "value", "95 % interval"),
-            ((name, *_cells(estimate)) for name, estimate in _main(measures)),
-        ),
-        "## Classes\n\nRecall and precision by the most probable class; referred: P(cancer) at or above the "
-        "threshold.",
-        _table(
-            ("class", "images", "recall", "precision", "referred"),
+            ("measure", "by lesion", "by image"),
             (
-                (name, str(one.images), *map(_text, (one.recall, one.precision, one.referred)))
+                (name, _text(of_lesions), _text(of_images))
+                for (name, of_lesions), (_, of_images) in _both(evaluation)
+            ),
+        ),
+        "All that follows is by image.",
+        "## Classes\n\nRecall and precision by the most probable class; AUROC of the class against all "
+        "others; referred: P(cancer) at or above the threshold.",
+        _table(
+            ("class", "images", "recall", "precision", "AUROC", "referred"),
+            (
+                (name, str(one.images), *map(_text, (one.recall, one.precision, one.auroc, one.referred)))
                 for name, one in measures.classes.items()
             ),
         ),
@@ -79,12 +134,19 @@ def markdown(evaluation: Evaluation) -> str:
                 for s in measures.thresholds
             ),
         ),
-        "## Sources",
+        "## Subgroups",
         _table(
-            ("source", "images", "cancers", "cancer AUROC"),
+            ("by", "group", "images", "cancers", "cancer AUROC", "cancer recall", "specificity"),
             (
-                (name, str(one.images), str(one.cancers), _text(one.cancer_auroc))
-                for name, one in measures.sources.items()
+                (
+                    kind,
+                    name,
+                    str(one.images),
+                    str(one.cancers),
+                    *map(_text, (one.cancer_auroc, one.recall, one.specificity)),
+                )
+                for kind, groups in measures.subgroups.items()
+                for name, one in groups.items()
             ),
         ),
         "## Confusion\n\n![True classes in rows, predicted ones in columns](confusion.png)",
@@ -119,28 +181,34 @@ def draw_confusion(measures: Measures, figure: Path) -> None:
 
 def _main(measures: Measures) -> Iterable[tuple[str, Estimate]]:
     yield "cancer AUROC", measures.cancer_auroc
+    yield "partial AUROC above 80 % sensitivity (0 to 0.2)", measures.cancer_partial_auroc
+    yield "sensitivity at 95 % specificity", measures.sensitivity_at_95
+    yield "specificity at 95 % sensitivity", measures.specificity_at_95
     yield "cancer recall at threshold", measures.screening.recall
     yield "cancer specificity at threshold", measures.screening.specificity
     yield "cancer precision at threshold", measures.screening.precision
     yield "cancer F1 at threshold", measures.screening.f1
     if MELANOMA in measures.classes:
         yield f"{full_name(MELANOMA)} referred at threshold", measures.classes[MELANOMA].referred
-        yield f"{full_name(MELANOMA)} recall by argmax", measures.classes[MELANOMA].recall
+        yield f"{full_name(MELANOMA)} recall by class", measures.classes[MELANOMA].recall
+        yield f"{full_name(MELANOMA)} AUROC", measures.classes[MELANOMA].auroc
     yield "balanced accuracy", measures.balanced_accuracy
     yield "macro-F1", measures.macro_f1
     yield "accuracy", measures.accuracy
+    yield "negative log-likelihood", measures.negative_log_likelihood
+    yield "Brier score of P(cancer)", measures.brier
+    yield "calibration error of P(cancer)", measures.calibration_error
 
 
-def _cells(estimate: Estimate) -> tuple[str, str]:
-    if math.isnan(estimate.value):
-        return "undefined", ""
-    undefined = f"; undefined in {estimate.undefined}" if estimate.undefined else ""
-    return f"{estimate.value:.3f}", f"{estimate.low:.3f} to {estimate.high:.3f}{undefined}"
+def _both(evaluation: Evaluation) -> Iterable[tuple[tuple[str, Estimate], tuple[str, Estimate]]]:
+    return zip(_main(evaluation.lesions), _main(evaluation.images), strict=True)
 
 
 def _text(estimate: Estimate) -> str:
-    value, interval = _cells(estimate)
-    return f"{value} ({interval})" if interval else value
+    if math.isnan(estimate.value):
+        return "undefined"
+    undefined = f"; undefined in {estimate.undefined}" if estimate.undefined else ""
+    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f}{undefined})"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
