@@ -117,6 +117,7 @@ def run(
             "rounds": rounds,
             "threads": threads or available_threads(),
             "warm_up": WARM_UP,
+            "views": bundle.manifest.preprocessing.views,
             "bundle": f"{bundle.manifest.name} {bundle.manifest.version}",
             "bundle_sha256": bundle.sha256,
         },

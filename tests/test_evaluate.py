@@ -141,7 +141,8 @@ def test_stored_predictions_are_read_back(tmp_path: Path, micro_run: Path, lesio
         for position, sample in enumerate(predictions.samples)
     ]
     report.write(evaluation, replace(predictions, samples=ages), tmp_path)
-    again = report.read_predictions(tmp_path / "logits.npz", "test")
+    provenance, again = report.read(tmp_path)
+    assert provenance == evaluation.provenance
     assert again.samples == [replace(sample, image=Path(sample.image_id)) for sample in ages]
     np.testing.assert_array_equal(again.logits, predictions.logits)
 
@@ -193,11 +194,11 @@ def test_a_run(micro_run: Path, lesion_folder: Path) -> None:
     is_cancer, p_cancer = cancers(predictions)
     assert measures.cancer_auroc.value == pytest.approx(sk.roc_auc_score(is_cancer, p_cancer))
 
-    assert evaluation.same_split
-    assert evaluation.split_sha256 == split_sha256(read_table(lesion_folder))
-    assert evaluation.temperature == 1
-    assert evaluation.left_out == {}
-    assert {"torch", "timm", "numpy", "opencv", "python"} <= set(evaluation.versions)
+    assert evaluation.provenance.same_split
+    assert evaluation.provenance.split_sha256 == split_sha256(read_table(lesion_folder))
+    assert evaluation.provenance.temperature == 1
+    assert evaluation.provenance.left_out == {}
+    assert {"torch", "timm", "numpy", "opencv", "python"} <= set(evaluation.provenance.versions)
 
 
 def cancers(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
@@ -211,7 +212,7 @@ def test_the_threshold_of_a_run_comes_from_validation(micro_run: Path, lesion_fo
     on_test, _ = evaluate(micro_run, lesion_folder, "test")
     threshold = on_val.images.screening.threshold
     assert on_test.images.screening.threshold == threshold
-    assert "on val" in on_test.threshold_from
+    assert "on val" in on_test.provenance.threshold_from
     is_cancer, p_cancer = cancers(predictions)
     # Of eight cancers 0.95 leaves none out, so it is the lowest P(cancer) among them.
     assert threshold == pytest.approx(p_cancer[is_cancer].min(), abs=1e-12)
@@ -223,8 +224,8 @@ def test_a_given_threshold_needs_no_validation(micro_run: Path, lesion_folder: P
     with pytest.raises(SettingError, match="no split 'val' to fit the threshold on; give --threshold"):
         evaluate(micro_run, tested, "test")
     evaluation, _ = evaluate(micro_run, tested, "test", threshold=0.4)
-    assert (evaluation.images.screening.threshold, evaluation.threshold_from) == (0.4, "given")
-    assert evaluation.same_split is False
+    assert (evaluation.images.screening.threshold, evaluation.provenance.threshold_from) == (0.4, "given")
+    assert evaluation.provenance.same_split is False
     assert "not the one the network was trained with" in report.markdown(evaluation)
 
 
@@ -237,13 +238,13 @@ def test_a_bundle(shared_micro_bundle: Path, lesion_folder: Path, precision: str
         picture = preprocess(load_photo(sample.image, 64).image, bundle.manifest.preprocessing)
         np.testing.assert_array_equal(engine.infer(picture).logits, logits)
 
-    assert evaluation.network == f"bundle micro 0 {name}"
-    assert evaluation.sha256 == bundle.sha256
-    assert evaluation.temperature == 1.5
+    assert evaluation.provenance.network == f"bundle micro 0 {name}"
+    assert evaluation.provenance.sha256 == bundle.sha256
+    assert evaluation.provenance.temperature == 1.5
     assert evaluation.images.screening.threshold == 0.3
-    assert "screen" in evaluation.threshold_from
-    assert evaluation.same_split is None  # this manifest does not tell
-    assert {"openvino", "instructions"} <= set(evaluation.versions)
+    assert "screen" in evaluation.provenance.threshold_from
+    assert evaluation.provenance.same_split is None  # this manifest does not tell
+    assert {"openvino", "instructions"} <= set(evaluation.provenance.versions)
     p = torch.from_numpy(predictions.logits).double().div(1.5).softmax(dim=1)
     p_cancer = p[:, [c in CANCER for c in ISIC_2019]].sum(dim=1).numpy()
     is_cancer = [sample.label in CANCER for sample in predictions.samples]
@@ -257,7 +258,7 @@ def test_a_bundle_knows_the_split_it_was_trained_with(micro_bundle: Path, lesion
     for recorded, same in ((hashed, True), ("0" * 64, False)):
         write_manifest(micro_bundle, training={"split_sha256": recorded})
         evaluation, _ = evaluate(micro_bundle, lesion_folder, "test")
-        assert evaluation.same_split is same
+        assert evaluation.provenance.same_split is same
 
 
 def test_other_labels_are_left_out_and_counted(
@@ -275,7 +276,7 @@ def test_other_labels_are_left_out_and_counted(
     ]
     folder = write_index(tmp_path, table, strangers)
     evaluation, predictions = evaluate(shared_micro_bundle, folder, "external")
-    assert evaluation.left_out == {"BENIGN": 2, "OOD": 1}
+    assert evaluation.provenance.left_out == {"BENIGN": 2, "OOD": 1}
     assert [sample.image_id for sample in predictions.samples] == ["m1", "n1"]
     assert "left out for their labels: 2 BENIGN, 1 OOD" in report.markdown(evaluation)
     with pytest.raises(DataError, match=r"split 'ood_test' has only .*OOD"):
@@ -333,12 +334,12 @@ def test_command_on_a_run(micro_run: Path, lesion_folder: Path, tmp_path: Path) 
 
     out = run / "evaluation-test"
     evaluation = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
-    assert evaluation["split"] == "test"
-    assert evaluation["command"] == "python -m train evaluate run --data=DIR --split=test"
+    assert evaluation["provenance"]["split"] == "test"
+    assert evaluation["provenance"]["command"] == "python -m train evaluate run --data=DIR --split=test"
     assert set(evaluation["images"]["cancer_auroc"]) == {"value", "low", "high", "undefined", "exact"}
     text = (out / "evaluation.md").read_text(encoding="utf-8")
-    assert evaluation["sha256"] in text
-    assert evaluation["split_sha256"] in text
+    assert evaluation["provenance"]["sha256"] in text
+    assert evaluation["provenance"]["split_sha256"] in text
     assert f"{evaluation['images']['cancer_auroc']['value']:.3f}" in text
     figure = cv2.imread(str(out / "confusion.png"))
     assert figure is not None
@@ -389,7 +390,7 @@ def test_the_official_isic_scorer_says_the_same(
     for name, row in score.per_category.iterrows():
         assert row["auc"] == pytest.approx(images["classes"][name]["auroc"]["value"], abs=1e-6)
     # Its area above 80 % sensitivity goes down to the axis; ours, as ISIC 2024's, to the line at 0.8.
-    predictions = report.read_predictions(tmp_path / "logits.npz", "test")
+    _, predictions = report.read(tmp_path)
     p = probabilities(predictions.logits, 1.5)
     for position, name in enumerate(ISIC_2019):
         truth = np.array([sample.label == name for sample in predictions.samples])

@@ -166,7 +166,7 @@ def test_from_run_to_bundle(
     # The runtime says what the gate was told.
     evaluation, _ = evaluate(out, lesion_folder, "val", "int8")
     point = manifest.variants["int8"].operating_points[0]
-    assert evaluation.same_split
+    assert evaluation.provenance.same_split
     assert evaluation.images.screening.recall.value == point.recall >= 0.95
     told = manifest.gate["rungs"][0]["comparisons"][0]["int8"]
     assert evaluation.images.cancer_auroc.value == told["auroc"]

@@ -121,13 +121,13 @@ class Predictions:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """Measures of one network on one split, by lesion and by image, and what it takes to have them again.
+class Provenance:
+    """Which network read which images, and how: what it takes to measure again.
 
     sha256: of a run's weights file, or of a bundle's manifest, which holds the hashes of its files.
     same_split: whether the table was split as when the network was trained; None when not recorded.
     left_out: images of the split by label, where the label is no class of the network.
-    threshold_from: where the threshold on P(cancer) comes from.
+    threshold: on P(cancer); threshold_from: where it comes from.
     """
 
     network: str
@@ -136,12 +136,22 @@ class Evaluation:
     split_sha256: str
     same_split: bool | None
     left_out: Mapping[str, int]
+    classes: tuple[str, ...]
+    cancer: tuple[str, ...]
     temperature: float
+    threshold: float
     threshold_from: str
-    lesions: Measures
-    images: Measures
     versions: Mapping[str, str]
     command: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Measures of one network on one split, by lesion and by image."""
+
+    provenance: Provenance
+    lesions: Measures
+    images: Measures
 
 
 def evaluate(
@@ -190,22 +200,35 @@ def evaluate(
         threshold_from = f"the highest with cancer recall >= {TARGET_RECALL} on val"
 
     sha256 = split_sha256(table)
-    lesions, log_p = of_lesions(samples, logits, network.temperature)
-    evaluation = Evaluation(
+    provenance = Provenance(
         network=network.name,
         sha256=network.sha256,
         split=split,
         split_sha256=sha256,
         same_split=None if network.split_sha256 is None else network.split_sha256 == sha256,
         left_out=dict(left_out),
+        classes=network.classes,
+        cancer=network.cancer,
         temperature=network.temperature,
+        threshold=threshold,
         threshold_from=threshold_from,
-        lesions=measure(lesions, log_p, network.classes, network.cancer, threshold),
-        images=measure(samples, logits, network.classes, network.cancer, threshold, network.temperature),
         versions=network.versions,
         command=command,
     )
-    return evaluation, Predictions(samples, logits)
+    predictions = Predictions(samples, logits)
+    return evaluation_of(predictions, provenance), predictions
+
+
+def evaluation_of(predictions: Predictions, provenance: Provenance) -> Evaluation:
+    """All measures of predictions that are there already."""
+    samples, logits = predictions.samples, predictions.logits
+    rules = (provenance.classes, provenance.cancer, provenance.threshold)
+    lesions, log_p = of_lesions(samples, logits, provenance.temperature)
+    return Evaluation(
+        provenance,
+        lesions=measure(lesions, log_p, *rules),
+        images=measure(samples, logits, *rules, provenance.temperature),
+    )
 
 
 def of_lesions(samples: Sequence[Sample], logits: Logits, temperature: float) -> tuple[list[Sample], Logits]:

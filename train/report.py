@@ -14,7 +14,7 @@ from rich.table import Table
 from edgeskin.decision import probabilities
 from edgeskin.taxonomy import full_name
 from train.data import Sample, targets
-from train.evaluate import REPLICATES, Evaluation, Measures, Predictions
+from train.evaluate import REPLICATES, Evaluation, Measures, Predictions, Provenance
 from train.metrics import Estimate
 
 MELANOMA = "MEL"
@@ -26,8 +26,7 @@ def write(evaluation: Evaluation, predictions: Predictions, out: Path) -> None:
     image but its file), from which everything can be computed again.
     """
     out.mkdir(parents=True, exist_ok=True)
-    content = json.dumps(_without_nan(dataclasses.asdict(evaluation)), indent=2, allow_nan=False)
-    (out / "evaluation.json").write_text(content + "\n", encoding="utf-8")
+    (out / "evaluation.json").write_text(to_json(evaluation), encoding="utf-8")
     (out / "evaluation.md").write_text(markdown(evaluation), encoding="utf-8")
     draw_confusion(evaluation.images, out / "confusion.png")
     # Fields that are not known are empty, or nan: arrays of text and numbers need no pickle.
@@ -43,8 +42,8 @@ def write_isic(evaluation: Evaluation, predictions: Predictions, out: Path) -> N
     """Write isic_submission.csv (calibrated probabilities) and isic_truth.csv in the ISIC challenge's format,
     for `isic-challenge-scoring classification isic_truth.csv isic_submission.csv`.
     """
-    classes = list(evaluation.images.classes)
-    submitted = probabilities(predictions.logits, evaluation.temperature)
+    classes = evaluation.provenance.classes
+    submitted = probabilities(predictions.logits, evaluation.provenance.temperature)
     truth = np.eye(len(classes))[targets(predictions.samples, classes)]
     for name, rows in (("isic_submission", submitted), ("isic_truth", truth)):
         with (out / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
@@ -56,9 +55,12 @@ def write_isic(evaluation: Evaluation, predictions: Predictions, out: Path) -> N
             )
 
 
-def read_predictions(arrays: Path, split: str) -> Predictions:
-    """What `write` stored in logits.npz, on the split of that name; the images themselves are not there."""
-    with np.load(arrays, allow_pickle=False) as stored:
+def read(folder: Path) -> tuple[Provenance, Predictions]:
+    """What `write` stored, to measure again; the images themselves are not there."""
+    content = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["provenance"]
+    told = {name: tuple(content[name]) for name in ("classes", "cancer")}
+    provenance = Provenance(**content | told)
+    with np.load(folder / "logits.npz", allow_pickle=False) as stored:
         logits, ages = stored["logits"], stored["age"].tolist()
         rows = zip(*(stored[field].tolist() for field in TEXT_FIELDS), ages, strict=True)
         samples = [
@@ -73,43 +75,49 @@ def read_predictions(arrays: Path, split: str) -> Predictions:
                 sex=sex or None,
                 site=site or None,
                 dx_type=dx_type or None,
-                split=split,
+                split=provenance.split,
                 source=source,
             )
             for image_id, label, lesion_id, group, sex, site, dx_type, source, age in rows
         ]
-    return Predictions(samples, logits)
+    return provenance, Predictions(samples, logits)
+
+
+def to_json(evaluation: Evaluation) -> str:
+    """All of it; what is undefined is null."""
+    content = _without_nan(dataclasses.asdict(evaluation))
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
 def summary(evaluation: Evaluation) -> Table:
     """The main measures, for a terminal."""
-    warning = "not the split it was trained with" if evaluation.same_split is False else None
-    title = f"{evaluation.network} on {evaluation.split}"
-    table = Table("measure", "by lesion", "by image", title=title, caption=warning)
+    warning = "not the split it was trained with" if evaluation.provenance.same_split is False else None
+    title = f"{evaluation.provenance.network} on {evaluation.provenance.split}"
+    rows = Table("measure", "by lesion", "by image", title=title, caption=warning)
     for (name, of_lesions), (_, of_images) in _both(evaluation):
-        table.add_row(name, _text(of_lesions), _text(of_images))
-    return table
+        rows.add_row(name, _text(of_lesions), _text(of_images))
+    return rows
 
 
 def markdown(evaluation: Evaluation) -> str:
     """The whole evaluation, for people."""
-    measures = evaluation.images
-    left_out = ", ".join(f"{count} {label}" for label, count in evaluation.left_out.items()) or "none"
+    measures, provenance = evaluation.images, evaluation.provenance
+    left_out = ", ".join(f"{count} {label}" for label, count in provenance.left_out.items()) or "none"
     same_split = {
         True: "the one the network was trained with",
         False: "not the one the network was trained with: other data, or images it may have seen",
         None: "whether the network was trained with it is not recorded",
-    }[evaluation.same_split]
+    }[provenance.same_split]
     parts = [
-        f"# {evaluation.network} on {evaluation.split}",
+        f"# {provenance.network} on {provenance.split}",
         "Research software, not a medical device.",
         f"{measures.images} images of {measures.lesions} lesions; left out for their labels: {left_out}. "
-        f"Temperature {evaluation.temperature:.4g}; threshold on P(cancer) "
-        f"{measures.screening.threshold:.6g}, {evaluation.threshold_from}. Intervals: 95 %, "
+        f"Temperature {provenance.temperature:.4g}; threshold on P(cancer) "
+        f"{measures.screening.threshold:.6g}, {provenance.threshold_from}. Intervals: 95 %, "
         f"{REPLICATES} bootstrap replicates over {measures.groups} lesions (patients, where known).",
         f"By lesion, a lesion of several images has their mean probabilities ({evaluation.lesions.images} "
         f"lesions); intervals of shares with small counts are then exact (Clopper-Pearson).",
-        _table(
+        table(
             ("measure", "by lesion", "by image"),
             (
                 (name, _text(of_lesions), _text(of_images))
@@ -119,7 +127,7 @@ def markdown(evaluation: Evaluation) -> str:
         "All that follows is by image.",
         "## Classes\n\nRecall and precision by the most probable class; AUROC of the class against all "
         "others; referred: P(cancer) at or above the threshold.",
-        _table(
+        table(
             ("class", "images", "recall", "precision", "AUROC", "referred"),
             (
                 (name, str(one.images), *map(_text, (one.recall, one.precision, one.auroc, one.referred)))
@@ -127,7 +135,7 @@ def markdown(evaluation: Evaluation) -> str:
             ),
         ),
         "## Cancer at other thresholds",
-        _table(
+        table(
             ("threshold", "recall", "precision", "F1", "specificity"),
             (
                 (f"{s.threshold:.2f}", *map(_text, (s.recall, s.precision, s.f1, s.specificity)))
@@ -135,7 +143,7 @@ def markdown(evaluation: Evaluation) -> str:
             ),
         ),
         "## Subgroups",
-        _table(
+        table(
             ("by", "group", "images", "cancers", "cancer AUROC", "cancer recall", "specificity"),
             (
                 (
@@ -151,10 +159,10 @@ def markdown(evaluation: Evaluation) -> str:
         ),
         "## Confusion\n\n![True classes in rows, predicted ones in columns](confusion.png)",
         "## Provenance",
-        f"- command: `{evaluation.command}`\n"
-        f"- network: SHA-256 `{evaluation.sha256}`\n"
-        f"- split: SHA-256 `{evaluation.split_sha256}`, {same_split}\n"
-        f"- versions: {', '.join(f'{name} {version}' for name, version in evaluation.versions.items())}",
+        f"- command: `{provenance.command}`\n"
+        f"- network: SHA-256 `{provenance.sha256}`\n"
+        f"- split: SHA-256 `{provenance.split_sha256}`, {same_split}\n"
+        f"- versions: {', '.join(f'{name} {version}' for name, version in provenance.versions.items())}",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -211,7 +219,8 @@ def _text(estimate: Estimate) -> str:
     return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f}{undefined})"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
