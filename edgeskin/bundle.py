@@ -42,10 +42,15 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class Variant:
-    """One precision's own calibration: softmax temperature, and operating points by falling recall."""
+    """One precision's own calibration: softmax temperature, and operating points by falling recall.
+
+    class_priors: (C,), mean calibrated probability of each class on validation, which the decision for a
+    class is freed of; empty: the most probable class is decided for.
+    """
 
     temperature: float
     operating_points: tuple[OperatingPoint, ...]
+    class_priors: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,6 +156,7 @@ def _manifest(values: dict[str, Any]) -> Manifest:
         name: Variant(
             float(variant["temperature"]),
             tuple(OperatingPoint(**point) for point in variant["operating_points"]),
+            tuple(float(prior) for prior in variant.get("class_priors", ())),
         )
         for name, variant in values["variants"].items()
     }
@@ -187,6 +193,9 @@ def _manifest(values: dict[str, Any]) -> Manifest:
             raise ValueError("operating points must rise in threshold, temperature be 0.01 to 100")
         if variant.operating_points[0].name != SCREENING_POINT:
             raise ValueError(f"the first operating point must be {SCREENING_POINT!r}")
+        priors = variant.class_priors
+        if priors and (len(priors) != len(manifest.classes) or not all(0 < prior <= 1 for prior in priors)):
+            raise ValueError(f"class priors {priors}: expected one above 0 for each class, or none")
         if not all(0 <= threshold <= 1 for threshold in thresholds):
             raise ValueError(f"thresholds {thresholds} outside 0 to 1")
     return manifest

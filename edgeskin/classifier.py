@@ -9,7 +9,7 @@ import numpy as np
 
 from edgeskin.assessment import AppliedPoint, Assessment, Failure, ModelInfo
 from edgeskin.bundle import Bundle, Precision, open_bundle
-from edgeskin.decision import ACTIONS, cancer_probability, probabilities, risk_level
+from edgeskin.decision import ACTIONS, cancer_probability, probabilities, risk_level, without_priors
 from edgeskin.engine import Engine, instruction_set
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
 from edgeskin.photo import Source, load_photo
@@ -84,7 +84,7 @@ class Classifier:
             status="assessed",
             probabilities=dict(zip(classes, by_class.tolist(), strict=True)),
             cancer_probability=p_cancer,
-            predicted_class=classes[int(by_class.argmax())],
+            predicted_class=classes[int(without_priors(by_class, self._variant.class_priors).argmax())],
             operating_point=applied[0],
             operating_points=applied,
             risk=risk,

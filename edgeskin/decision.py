@@ -27,6 +27,18 @@ def probabilities(logits: npt.NDArray[np.floating], temperature: float) -> npt.N
     return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
 
 
+def without_priors(
+    class_probabilities: npt.NDArray[np.float64], priors: Sequence[float]
+) -> npt.NDArray[np.float64]:
+    """The probabilities if every class were as frequent: p / prior, summing to 1; the same without priors.
+
+    What the class is decided by, since a rare class hardly ever is the most probable one (post-hoc logit
+    adjustment; Menon et al., ICLR 2021). class_probabilities: (..., C). priors: (C,) above 0, or empty.
+    """
+    freed = class_probabilities / np.asarray(priors) if len(priors) else class_probabilities
+    return np.asarray(freed / freed.sum(axis=-1, keepdims=True))
+
+
 def cancer_probability(
     class_probabilities: npt.NDArray[np.float64], classes: Sequence[str], cancer_classes: Sequence[str]
 ) -> npt.NDArray[np.float64]:

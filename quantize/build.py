@@ -156,7 +156,9 @@ def _validation(
 ) -> dict[str, Any]:
     """What people want to know first, with 95 % lesion-bootstrap intervals."""
     threshold = variant.operating_points[0].threshold
-    measures = measure(val, logits, config.classes, config.cancer, threshold, variant.temperature)
+    measures = measure(
+        val, logits, config.classes, config.cancer, threshold, variant.temperature, variant.class_priors
+    )
     return {
         "images": measures.images,
         "lesions": measures.lesions,

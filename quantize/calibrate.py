@@ -54,7 +54,7 @@ def labels_of(samples: Sequence[Sample], classes: Sequence[str], cancer_classes:
 
 
 def fit_variant(logits: npt.NDArray[np.floating], labels: Labels) -> Variant:
-    """Temperature, then operating points on the P(cancer) that it gives, by rising threshold.
+    """Temperature, then operating points on the P(cancer) that it gives, by rising threshold; class priors.
 
     logits: (n, C). Raises SettingError as `fit_temperature` and `operating_point`.
     """
@@ -63,7 +63,12 @@ def fit_variant(logits: npt.NDArray[np.floating], labels: Labels) -> Variant:
     points = [
         operating_point(name, target, p_cancer, labels.is_cancer) for name, target in OPERATING_POINTS.items()
     ]
-    return Variant(temperature, tuple(sorted(points, key=lambda point: point.threshold)))
+    return Variant(
+        temperature,
+        tuple(sorted(points, key=lambda point: point.threshold)),
+        # Not the classes' shares: trained with class weights, the network expects others than there are.
+        tuple(probabilities(logits, temperature).mean(axis=0).tolist()),
+    )
 
 
 def fit_temperature(logits: npt.NDArray[np.floating], targets: npt.NDArray[np.int64]) -> float:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy.stats import binomtest
 
 from edgeskin.bundle import Variant
+from edgeskin.decision import probabilities, without_priors
 from quantize.calibrate import Labels
 from train.metrics import (
     Bools,
@@ -50,7 +51,7 @@ class Check:
 class Figures:
     """One precision on validation. recall, specificity: of cancer at its own screening threshold.
 
-    class_recall: by class, of the most probable class.
+    class_recall: by class, of the class decided for, as accuracy.
     """
 
     recall: float
@@ -119,7 +120,10 @@ def compare(
     p_cancer = [labels.p_cancer(logits, variant.temperature) for logits, variant in (fp32, int8)]
     thresholds = [variant.operating_points[0].threshold for _, variant in (fp32, int8)]
     found = [p >= threshold for p, threshold in zip(p_cancer, thresholds, strict=True)]
-    decided = [logits.argmax(axis=1) for logits, _ in (fp32, int8)]
+    decided = [
+        without_priors(probabilities(logits, variant.temperature), variant.class_priors).argmax(axis=1)
+        for logits, variant in (fp32, int8)
+    ]
     before, after = (_figures(labels, *outputs) for outputs in zip(p_cancer, found, decided, strict=True))
 
     checks = [

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 MICRO_SIZE = 64
+MICRO_PRIORS = (0.1, 0.4, 0.05, 0.05, 0.2, 0.05, 0.1, 0.05)
 ROOT = Path(__file__).parents[1]
 
 
@@ -80,6 +81,7 @@ def write_manifest(folder: Path, **changes: object) -> None:
     variant = Variant(
         1.5,
         (OperatingPoint("screen", 0.3, 0.95, 0.96, 0.6), OperatingPoint("balanced", 0.6, 0.87, 0.88, 0.8)),
+        MICRO_PRIORS,
     )
     files = {
         name: (hashlib.sha256((folder / name).read_bytes()).hexdigest(), (folder / name).stat().st_size)

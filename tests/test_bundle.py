@@ -117,3 +117,12 @@ def test_a_calibration_out_of_range_is_refused(
     write_manifest(micro_bundle, variants={"fp32": variant, "int8": variant})
     with pytest.raises(BundleError, match=message):
         open_bundle(micro_bundle)
+
+
+@pytest.mark.parametrize("priors", [[0.5, 0.5], [0.0] + [0.1] * 7, [float("nan")] + [0.1] * 7])
+def test_class_priors_that_do_not_fit_are_refused(micro_bundle: Path, priors: list[float]) -> None:
+    point = {"name": "screen", "threshold": 0.3, "target_recall": 0.9, "recall": 0.9, "specificity": 0.5}
+    variant = {"temperature": 1.0, "operating_points": [point], "class_priors": priors}
+    write_manifest(micro_bundle, variants={"fp32": variant, "int8": variant})
+    with pytest.raises(BundleError, match="class priors"):
+        open_bundle(micro_bundle)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from edgeskin.decision import cancer_probability, probabilities
 from edgeskin.errors import SettingError
@@ -84,6 +85,7 @@ def test_a_variant_gives_its_recall_image_by_image() -> None:
     variant = fit_variant(logits, Labels(names, names, targets, classes, cancer))
     assert [point.name for point in variant.operating_points] == ["screen", "balanced"]
     assert variant.operating_points[0].threshold < variant.operating_points[1].threshold
+    assert variant.class_priors == pytest.approx(softmax(logits / variant.temperature, axis=1).mean(axis=0))
     is_cancer = np.isin(targets, [1, 4])
     for point in variant.operating_points:
         found = [

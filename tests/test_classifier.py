@@ -10,7 +10,7 @@ from scipy.special import softmax
 from edgeskin import Classifier
 from edgeskin.errors import BundleError, PhotoError, SettingError
 from edgeskin.preprocess import preprocess
-from tests.conftest import write_manifest
+from tests.conftest import MICRO_PRIORS, write_manifest
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def test_an_assessment_is_the_network_temperature_and_threshold_put_together(
     expected = softmax(logits.astype(np.float64) / 1.5)
     np.testing.assert_allclose(list(result.probabilities.values()), expected, atol=1e-9)
     assert result.cancer_probability == pytest.approx(expected[[0, 2, 3, 7]].sum())
-    assert result.predicted_class == classifier.manifest.classes[expected.argmax()]
+    assert result.predicted_class == classifier.manifest.classes[(expected / MICRO_PRIORS).argmax()]
     assert result.risk == (
         "LOW" if result.cancer_probability < 0.3 else "MEDIUM" if result.cancer_probability < 0.6 else "HIGH"
     )
@@ -83,7 +83,9 @@ def test_an_unknown_precision_is_refused(shared_micro_bundle: Path) -> None:
 
 
 def test_a_network_of_other_classes_is_refused(micro_bundle: Path) -> None:
-    write_manifest(micro_bundle, classes=["MEL", "NV"], cancer_classes=["MEL"])
+    point = {"name": "screen", "threshold": 0.3, "target_recall": 0.9, "recall": 0.9, "specificity": 0.5}
+    variants = {key: {"temperature": 1.0, "operating_points": [point]} for key in ("fp32", "int8")}
+    write_manifest(micro_bundle, classes=["MEL", "NV"], cancer_classes=["MEL"], variants=variants)
     with pytest.raises(BundleError, match="pack the bundle anew"):
         Classifier(micro_bundle)
 

@@ -3,7 +3,7 @@ import pytest
 from scipy.special import softmax
 
 from edgeskin.bundle import OperatingPoint
-from edgeskin.decision import ACTIONS, cancer_probability, probabilities, risk_level
+from edgeskin.decision import ACTIONS, cancer_probability, probabilities, risk_level, without_priors
 from edgeskin.taxonomy import CANCER, ISIC_2019
 
 
@@ -25,6 +25,13 @@ def test_cancer_probability_sums_the_named_classes_only() -> None:
     shares = np.array([0.1, 0.2, 0.05, 0.15, 0.3, 0.05, 0.1, 0.05])  # MEL NV BCC AK BKL DF VASC SCC
     assert cancer_probability(shares, ISIC_2019, CANCER) == pytest.approx(0.1 + 0.05 + 0.15 + 0.05)
     assert cancer_probability(np.array([[0.3, 0.7]]), ["a", "b"], ["b"]) == pytest.approx([0.7])
+
+
+def test_a_rare_class_is_decided_for_when_it_is_likelier_than_usual() -> None:
+    """Of 0.6 and 0.4, expected at 0.9 and 0.1: 2/3 and 4 are 1/7 and 6/7."""
+    freed = without_priors(np.array([[0.6, 0.4], [0.9, 0.1]]), (0.9, 0.1))
+    np.testing.assert_allclose(freed, [[1 / 7, 6 / 7], [1 / 2, 1 / 2]])
+    np.testing.assert_array_equal(without_priors(np.array([0.6, 0.4]), ()), [0.6, 0.4])
 
 
 @pytest.mark.parametrize(

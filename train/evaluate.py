@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edgeskin.decision import cancer_probability, probabilities
+from edgeskin.decision import cancer_probability, probabilities, without_priors
 from edgeskin.errors import SettingError
 from train.data import DataError, Sample, known, read_table, select, targets
 from train.metrics import (
@@ -54,8 +54,8 @@ class Screening:
 
 @dataclass(frozen=True)
 class OneClass:
-    """images: of this class. recall, precision: of the class decided for. auroc: of its probability, against
-    all others. referred: share with P(cancer) >= threshold.
+    """images: of this class. recall, precision: of the class decided for. auroc: of what is decided by,
+    against all others. referred: share with P(cancer) >= threshold.
     """
 
     images: int
@@ -127,7 +127,8 @@ class Provenance:
     sha256: of a run's weights file, or of a bundle's manifest, which holds the hashes of its files.
     same_split: whether the table was split as when the network was trained; None when not recorded.
     left_out: images of the split by label, where the label is no class of the network.
-    threshold: on P(cancer); threshold_from: where it comes from.
+    threshold: on P(cancer); threshold_from: where it comes from. class_priors: what class decisions were
+    freed of; empty where the most probable class was decided for.
     """
 
     network: str
@@ -141,6 +142,7 @@ class Provenance:
     temperature: float
     threshold: float
     threshold_from: str
+    class_priors: tuple[float, ...]
     versions: Mapping[str, str]
     command: str
 
@@ -212,6 +214,7 @@ def evaluate(
         temperature=network.temperature,
         threshold=threshold,
         threshold_from=threshold_from,
+        class_priors=network.class_priors,
         versions=network.versions,
         command=command,
     )
@@ -226,8 +229,8 @@ def evaluation_of(predictions: Predictions, provenance: Provenance) -> Evaluatio
     lesions, log_p = of_lesions(samples, logits, provenance.temperature)
     return Evaluation(
         provenance,
-        lesions=measure(lesions, log_p, *rules),
-        images=measure(samples, logits, *rules, provenance.temperature),
+        lesions=measure(lesions, log_p, *rules, 1.0, provenance.class_priors),
+        images=measure(samples, logits, *rules, provenance.temperature, provenance.class_priors),
     )
 
 
@@ -256,16 +259,20 @@ def measure(
     cancer: Sequence[str],
     threshold: float,
     temperature: float = 1.0,
+    class_priors: Sequence[float] = (),
     replicates: int = REPLICATES,
 ) -> Measures:
     """All measures, with intervals from a bootstrap over the samples' groups.
 
-    samples: n, with labels in ``classes``. logits: (n, C). threshold: on P(cancer).
+    samples: n, with labels in ``classes``. logits: (n, C). threshold: on P(cancer). class_priors: (C,), or
+    empty, as `edgeskin.decision.without_priors` takes them.
     """
-    truth, decided = targets(samples, classes), logits.argmax(axis=1)
+    truth = targets(samples, classes)
     is_cancer = np.isin(classes, cancer)[truth]
     p = probabilities(logits, temperature)
     p_cancer = cancer_probability(p, classes, cancer)
+    even = without_priors(p, class_priors)
+    decided = even.argmax(axis=1)
     groups = [sample.group for sample in samples]
     weights = bootstrap_weights(groups, replicates)
     independent = len(set(groups)) == len(samples)
@@ -292,7 +299,7 @@ def measure(
             images=int(members.sum()),
             recall=share(members, named),
             precision=share(named, members),
-            auroc=estimate(auroc, members, p[:, c], weights=weights),
+            auroc=estimate(auroc, members, even[:, c], weights=weights),
             referred=share(members, p_cancer >= threshold),
         )
 

@@ -40,6 +40,7 @@ class Network:
 
     sha256: of a run's weights file, or of a bundle's manifest, which holds the hashes of its files.
     threshold: on P(cancer), of the bundle's screening point; None in a run, which has none yet.
+    class_priors: of the bundle; empty in a run.
     seed, split_sha256: of the training split; the latter None when it was not recorded.
     infer: logits (n, C) of n samples.
     """
@@ -51,6 +52,7 @@ class Network:
     preprocessing: Preprocessing
     temperature: float
     threshold: float | None
+    class_priors: tuple[float, ...]
     seed: int
     split_sha256: str | None
     versions: Mapping[str, str]
@@ -109,6 +111,7 @@ def _open_bundle(folder: Path, precision: str) -> Network:
         preprocessing=manifest.preprocessing,
         temperature=variant.temperature,
         threshold=variant.operating_points[0].threshold,
+        class_priors=variant.class_priors,
         seed=manifest.training.get("seed", TrainConfig.seed),
         split_sha256=manifest.training.get("split_sha256"),
         versions=_versions("openvino") | {"instructions": instruction_set()},
@@ -127,6 +130,7 @@ def _open_run(folder: Path) -> Network:
         preprocessing=config.preprocessing,
         temperature=1.0,
         threshold=None,
+        class_priors=(),
         seed=config.seed,
         split_sha256=record["split_sha256"],
         versions=_versions("torch", "torchvision", "timm"),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from edgeskin.decision import probabilities
+from edgeskin.decision import probabilities, without_priors
 from edgeskin.taxonomy import full_name
 from train.data import Sample, targets
 from train.evaluate import REPLICATES, Evaluation, Measures, Predictions, Provenance
@@ -39,11 +39,12 @@ def write(evaluation: Evaluation, predictions: Predictions, out: Path) -> None:
 
 
 def write_isic(evaluation: Evaluation, predictions: Predictions, out: Path) -> None:
-    """Write isic_submission.csv (calibrated probabilities) and isic_truth.csv in the ISIC challenge's format,
-    for `isic-challenge-scoring classification isic_truth.csv isic_submission.csv`.
+    """Write isic_submission.csv (what the class is decided by) and isic_truth.csv in the ISIC challenge's
+    format, for `isic-challenge-scoring classification isic_truth.csv isic_submission.csv`.
     """
     classes = evaluation.provenance.classes
-    submitted = probabilities(predictions.logits, evaluation.provenance.temperature)
+    p = probabilities(predictions.logits, evaluation.provenance.temperature)
+    submitted = without_priors(p, evaluation.provenance.class_priors)
     truth = np.eye(len(classes))[targets(predictions.samples, classes)]
     for name, rows in (("isic_submission", submitted), ("isic_truth", truth)):
         with (out / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
@@ -58,7 +59,7 @@ def write_isic(evaluation: Evaluation, predictions: Predictions, out: Path) -> N
 def read(folder: Path) -> tuple[Provenance, Predictions]:
     """What `write` stored, to measure again; the images themselves are not there."""
     content = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["provenance"]
-    told = {name: tuple(content[name]) for name in ("classes", "cancer")}
+    told = {name: tuple(content[name]) for name in ("classes", "cancer", "class_priors")}
     provenance = Provenance(**content | told)
     with np.load(folder / "logits.npz", allow_pickle=False) as stored:
         logits, ages = stored["logits"], stored["age"].tolist()
@@ -125,8 +126,9 @@ def markdown(evaluation: Evaluation) -> str:
             ),
         ),
         "All that follows is by image.",
-        "## Classes\n\nRecall and precision by the most probable class; AUROC of the class against all "
-        "others; referred: P(cancer) at or above the threshold.",
+        "## Classes\n\nRecall and precision of the class decided for"
+        f"{', which is freed of the class priors' if provenance.class_priors else ''}; AUROC of the class "
+        "against all others; referred: P(cancer) at or above the threshold.",
         table(
             ("class", "images", "recall", "precision", "AUROC", "referred"),
             (
