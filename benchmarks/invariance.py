@@ -3,9 +3,9 @@
     python -m benchmarks.invariance --data DIR [--bundle DIR] [--precision int8] [--images 400]
 
 Photos of the validation split (as many cancers as benign lesions, drawn at random) are turned, stored anew,
-lit otherwise and blurred; other photos of the same lesion, and full-size files of the same photo (none of test
-lesions), are compared where the table has them. For each: how far P(cancer) moves, how many change sides of the
-screening threshold, and how many cancers are found.
+lit otherwise and blurred; other photos of the same lesion, and full-size files of the same photo (none of
+test lesions), are compared where the table has them. For each: how far P(cancer) moves, how many change
+sides of the screening threshold, and how many cancers are found.
 """
 
 import argparse
