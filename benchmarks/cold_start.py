@@ -12,6 +12,7 @@ import sys
 import time
 
 from benchmarks.machine import machine, spread, write
+from edgeskin.bundle import open_bundle
 
 COMMANDS = {
     "python": ["-c", "pass"],
@@ -39,6 +40,7 @@ def main() -> None:
         "command": f"python -m benchmarks.cold_start --repeats {repeats}",
         "unit": "milliseconds, whole process",
         "machine": machine("openvino", "numpy", "opencv-python-headless", "typer"),
+        "bundle_sha256": open_bundle().sha256,
         "results": {name: spread(values) for name, values in samples.items()},
         "samples": samples,
     }

@@ -3,15 +3,14 @@
     python -m benchmarks.invariance --data DIR [--bundle DIR] [--precision int8] [--images 400]
 
 Photos of the validation split (as many cancers as benign lesions, drawn at random) are turned, stored anew,
-lit otherwise and blurred; other photos of the same lesion, and full-size files of the same photo (none of
-test lesions), are compared where the table has them. For each: how far P(cancer) moves, how many change
-sides of the screening threshold, and how many cancers are found.
+lit otherwise and blurred; other photos of the same lesion, and full-size files of the same photo (most of
+training lesions, none of test lesions), are compared where the table has them. For each: how far P(cancer)
+moves, how many change sides of the screening threshold, and how many cancers are found.
 """
 
 import argparse
 from collections import defaultdict
 from collections.abc import Callable
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import numpy.typing as npt
 
 from benchmarks.machine import machine, write
 from edgeskin import Classifier
+from edgeskin.errors import SettingError
 from edgeskin.photo import load_photo
 from edgeskin.preprocess import DIHEDRAL, Image, turned
 from train.data import Sample, read_table, select
@@ -120,14 +120,20 @@ def _drawn(samples: list[Sample], cancer: tuple[str, ...], count: int) -> list[S
     sides: dict[bool, list[Sample]] = defaultdict(list)
     for sample in by_lesion.values():
         sides[sample.label in cancer].append(sample)
-    return sides[True][: count // 2] + sides[False][: count // 2]
+    half = count // 2
+    if min(len(sides[True]), len(sides[False])) < half:
+        raise SettingError(
+            f"--images {count}: {len(sides[True])} cancers and {len(sides[False])} others there"
+        )
+    return sides[True][:half] + sides[False][:half]
 
 
 def _same_lesion(samples: list[Sample]) -> list[tuple[Sample, Sample]]:
+    """The first two photos of each lesion that has two."""
     lesions: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         lesions[sample.lesion_id].append(sample)
-    return [pair for photos in lesions.values() for pair in combinations(photos, 2)]
+    return [(photos[0], photos[1]) for photos in lesions.values() if len(photos) > 1]
 
 
 def _originals(table: list[Sample]) -> list[tuple[Sample, Sample]]:

@@ -3,8 +3,8 @@
     python -m benchmarks.locked_test --data DIR [--bundle DIR]
 
 Writes benchmarks/results/test-int8 and test-fp32, as `python -m train evaluate` does, and
-benchmarks/results/receipts/DATE-BUNDLE.json with the date, the hashes of the bundle and of the split, and the
-main numbers. A bundle that has a receipt is refused: what test has said may not choose anything.
+benchmarks/results/receipts/DATE-SPLIT-BUNDLE.json with the date, the hashes of the bundle and of the split,
+and the main numbers. A bundle that has a receipt is refused: what test has said may not choose anything.
 """
 
 import argparse
@@ -12,13 +12,16 @@ import dataclasses
 import datetime
 import json
 from pathlib import Path
+from typing import Any
 
 from benchmarks.machine import RESULTS, machine
 from edgeskin.bundle import DEFAULT_BUNDLE, open_bundle
 from edgeskin.errors import SettingError
 from train import report
-from train.evaluate import Evaluation, evaluate
-from train.metrics import Estimate
+from train.config import TrainConfig
+from train.data import read_table
+from train.evaluate import Evaluation, Measures, evaluate
+from train.split import assign_splits, split_sha256
 
 RECEIPTS = RESULTS / "receipts"
 
@@ -37,45 +40,53 @@ def main() -> None:
 def read_once(folder: Path, data: Path, receipts: Path, split: str = "test") -> Path:
     """Evaluate a bundle on a split it has not been read on, and write the receipt, whose path is returned.
 
-    Raises SettingError when there is a receipt for this bundle already.
+    The receipt is there before the first number is. Raises SettingError when there is one already, or when
+    the images are not split as when the bundle was trained.
     """
     bundle = open_bundle(folder)
-    for receipt in sorted(receipts.glob("*.json")):
-        if json.loads(receipt.read_text(encoding="utf-8"))["bundle_sha256"] == bundle.sha256:
+    manifest = bundle.manifest
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    receipt = receipts / f"{today}-{split}-{bundle.sha256[:12]}.json"
+    for path in sorted(receipts.glob("*.json")):
+        former = json.loads(path.read_text(encoding="utf-8"))
+        if (former["bundle_sha256"], former["split"]) == (bundle.sha256, split):
             raise SettingError(
-                f"{receipt}: the split {split!r} was read with this bundle already, its numbers are there; "
+                f"{path}: the split {split!r} was read with this bundle already, its numbers are there; "
                 "compare bundles on the split val"
             )
-    command = "python -m benchmarks.locked_test --data DIR"
-    numbers, split_sha256 = {}, ""
-    for precision in ("int8", "fp32"):
-        evaluation, predictions = evaluate(folder, data, split, precision, command=command)
-        report.write(evaluation, predictions, receipts.parent / f"{split}-{precision}")
-        numbers[precision] = {
-            "by lesion": _main(evaluation, "lesions"),
-            "by image": _main(evaluation, "images"),
-        }
-        split_sha256 = evaluation.provenance.split_sha256
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    table = assign_splits(read_table(data, manifest.classes), manifest.training.get("seed", TrainConfig.seed))
+    if (found := split_sha256(table)) != manifest.training.get("split_sha256"):
+        raise SettingError(
+            f"{data}: not split as when {manifest.name} {manifest.version} was trained, so {split!r} may "
+            "hold images it has seen; give the same folder"
+        )
     content = {
         "date": today,
-        "command": command,
-        "bundle": f"{bundle.manifest.name} {bundle.manifest.version}",
+        "bundle": f"{manifest.name} {manifest.version}",
         "bundle_sha256": bundle.sha256,
         "split": split,
-        "split_sha256": split_sha256,
-        "numbers": numbers,
+        "split_sha256": found,
         "machine": machine("openvino", "numpy"),
+        "numbers": {},
     }
     receipts.mkdir(parents=True, exist_ok=True)
-    receipt = receipts / f"{today}-{bundle.sha256[:12]}.json"
-    receipt.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    _write(receipt, content)
+    for precision in ("int8", "fp32"):
+        command = f"python -m benchmarks.locked_test --data DIR --bundle {folder.name}"
+        evaluation, predictions = evaluate(folder, data, split, precision, command=command)
+        report.write(evaluation, predictions, receipts.parent / f"{split}-{precision}")
+        content["numbers"][precision] = main_numbers(evaluation)
+        _write(receipt, content)
     return receipt
 
 
-def _main(evaluation: Evaluation, unit: str) -> dict[str, dict[str, float]]:
-    measures = getattr(evaluation, unit)
-    wanted: dict[str, Estimate] = {
+def main_numbers(evaluation: Evaluation) -> dict[str, dict[str, dict[str, float]]]:
+    """What a receipt keeps of an evaluation."""
+    return {"by lesion": _main(evaluation.lesions), "by image": _main(evaluation.images)}
+
+
+def _main(measures: Measures) -> dict[str, dict[str, float]]:
+    wanted = {
         "cancer_auroc": measures.cancer_auroc,
         "cancer_recall": measures.screening.recall,
         "cancer_specificity": measures.screening.specificity,
@@ -83,6 +94,10 @@ def _main(evaluation: Evaluation, unit: str) -> dict[str, dict[str, float]]:
         "macro_f1": measures.macro_f1,
     }
     return {name: dataclasses.asdict(estimate) for name, estimate in wanted.items()}
+
+
+def _write(receipt: Path, content: dict[str, Any]) -> None:
+    receipt.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -42,10 +42,10 @@ class Assessment:
     """One image's result. Only status ``assessed`` carries a risk: what could not be read is never low.
 
     probabilities: calibrated, by class, summing to 1. cancer_probability: their sum over the cancer
-    classes. predicted_class: the most probable one if every class were as frequent. operating_point: the
-    screening point, below which the risk is LOW. operating_points: all, by rising threshold; from the last
-    one on the risk is HIGH. timing_ms: milliseconds by step. Parts that this version does not compute are
-    None.
+    classes. predicted_class: the most probable one if every class were as frequent, by class_priors, where
+    the bundle has them; else the most probable one. operating_point: the screening point, below which the
+    risk is LOW. operating_points: all, by rising threshold; from the last one on the risk is HIGH. timing_ms:
+    milliseconds by step. Parts that this version does not compute are None.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -54,6 +54,7 @@ class Assessment:
     probabilities: Mapping[str, float] | None = None
     cancer_probability: float | None = None
     predicted_class: str | None = None
+    class_priors: Mapping[str, float] | None = None
     operating_point: AppliedPoint | None = None
     operating_points: tuple[AppliedPoint, ...] | None = None
     risk: Risk | None = None

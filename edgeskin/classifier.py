@@ -75,7 +75,7 @@ class Classifier:
         classes = self.manifest.classes
         by_class = probabilities(outputs.logits, self._variant.temperature)
         p_cancer = float(cancer_probability(by_class, classes, self.manifest.cancer_classes))
-        points = self._variant.operating_points
+        points, priors = self._variant.operating_points, self._variant.class_priors
         applied = tuple(AppliedPoint(point.name, point.threshold) for point in points)
         risk = risk_level(p_cancer, points)
         return Assessment(
@@ -84,7 +84,8 @@ class Classifier:
             status="assessed",
             probabilities=dict(zip(classes, by_class.tolist(), strict=True)),
             cancer_probability=p_cancer,
-            predicted_class=classes[int(without_priors(by_class, self._variant.class_priors).argmax())],
+            predicted_class=classes[int(without_priors(by_class, priors).argmax())],
+            class_priors=dict(zip(classes, priors, strict=True)) if priors else None,
             operating_point=applied[0],
             operating_points=applied,
             risk=risk,

@@ -157,7 +157,8 @@ def _block(result: dict[str, Any], full_name: Callable[[str], str]) -> str:
         f"  risk      {result['risk']}",
         f"  P(cancer) {p_cancer:.3f} ({point['name']} threshold {point['threshold']:.3f})",
         f"  action    {result['action']}",
-        f"  class     {full_name(result['predicted_class'])} (most like it, were all classes as frequent)",
+        f"  class     {full_name(result['predicted_class'])}"
+        + (" (if every class were as frequent)" if result["class_priors"] else ""),
         "  classes   "
         + "\n            ".join(f"{full_name(name):<26}{name:<6}{share:.3f}" for name, share in ranked),
         f"  model     {model['name']} {model['version']} ({model['precision']}, {model['sha256'][:12]}), "

@@ -38,7 +38,7 @@ class Engine:
     """A compiled network of one static shape; safe to share, each thread has its own infer request.
 
     xml, weights: the IR's bytes. threads: CPU threads, all that the quota and affinity allow when None.
-    views: 1, or 8 dihedral ones to average over, then the camera's turn changes nothing.
+    views: 1, or 8 dihedral ones to average over, a quarter turn then changes nothing.
     Raises BundleError when the bytes are no network of the expected form.
     """
 

@@ -146,6 +146,8 @@ def sensitive_convolutions(model: Model, images: Images, ignored: Sequence[str])
         return []
     alone = np.stack([_logits(_quantized_alone(quantized, name), images) for name in names])
     parts = ((alone - reference) ** 2).mean(axis=(1, 2))
+    if not parts.sum() > 0:
+        return []
     worst = np.argsort(-parts)
     reached = np.cumsum(parts[worst])
     count = np.searchsorted(reached, SENSITIVE_SHARE * reached[-1]) + 1

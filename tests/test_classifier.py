@@ -64,8 +64,8 @@ def test_the_json_is_the_contract(classifier: Classifier, lesion_jpg: Path) -> N
     values = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert list(values) == [
         "schema_version", "image", "status", "probabilities", "cancer_probability", "predicted_class",
-        "operating_point", "operating_points", "risk", "action", "label_set", "certainty", "uncertainty",
-        "ood", "quality", "model", "timing_ms", "error",
+        "class_priors", "operating_point", "operating_points", "risk", "action", "label_set", "certainty",
+        "uncertainty", "ood", "quality", "model", "timing_ms", "error",
     ]  # fmt: skip
     assert values["schema_version"] == 1
     assert set(values["operating_point"]) == {"name", "threshold"}

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -205,3 +206,17 @@ def test_a_loss_that_is_no_number_stops_the_run(
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"run\.json: not found"):
         load_run(tmp_path)
+
+
+def test_a_run_of_a_version_with_fewer_settings_can_be_resumed(
+    micro_run: Path, micro_config: TrainConfig, samples: list[Sample], tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(micro_run, tmp_path / "run"))
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    del record["config"]["augment"]["jpeg"], record["config"]["augment"]["mixup"]
+    (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    current = fitting._record(micro_config, samples, "none")
+    assert fitting._same_run(run, current) == record
+    other = dataclasses.replace(micro_config, augment=dataclasses.replace(micro_config.augment, jpeg=0.5))
+    with pytest.raises(SettingError, match=r"other settings \(augment\)"):
+        fitting._same_run(run, fitting._record(other, samples, "none"))

@@ -249,3 +249,10 @@ def test_without_positives_the_curve_is_undefined(least: float) -> None:
     assert math.isnan(metrics.sensitivity_at_specificity(none, SCORES, least))
     assert math.isnan(metrics.specificity_at_sensitivity(none, SCORES, least))
     assert math.isnan(metrics.partial_auroc(none, SCORES))
+
+
+def test_a_calibration_errors_interval_is_mirrored_and_not_below_zero() -> None:
+    """By hand: 0.05 with replicates from 0.06 to 0.12 has an interval from -0.02, so 0, to 0.04."""
+    mirrored = metrics.mirrored(Estimate(0.05, 0.06, 0.12))
+    assert (mirrored.value, mirrored.low) == (0.05, 0.0)
+    assert mirrored.high == pytest.approx(0.04)

@@ -9,6 +9,9 @@ from benchmarks import report
 from benchmarks.locked_test import RECEIPTS, read_once
 from edgeskin.bundle import DEFAULT_BUNDLE, open_bundle
 from edgeskin.errors import SettingError
+from tests.conftest import write_manifest
+from train.data import read_table
+from train.split import split_sha256
 
 
 def test_every_printed_number_follows_from_the_committed_arrays() -> None:
@@ -30,12 +33,24 @@ def test_the_default_bundle_has_a_receipt() -> None:
     assert open_bundle(DEFAULT_BUNDLE).sha256 in {receipt["bundle_sha256"] for receipt in receipts}
 
 
-def test_a_bundle_is_read_once(shared_micro_bundle: Path, lesion_folder: Path, tmp_path: Path) -> None:
-    receipt = read_once(shared_micro_bundle, lesion_folder, tmp_path / "receipts")
+def test_a_block_that_is_missing_or_unknown_is_refused(tmp_path: Path) -> None:
+    document = tmp_path / "README.md"
+    for text in ("no blocks", "<!-- report: nonsense -->\n<!-- end -->\n"):
+        document.write_text(text, encoding="utf-8")
+        with pytest.raises(SettingError, match="expected each of"):
+            report.filled(document, {})
+
+
+def test_a_bundle_is_read_once(micro_bundle: Path, lesion_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="not split as when"):
+        read_once(micro_bundle, lesion_folder, tmp_path / "receipts")
+    assert not (tmp_path / "receipts").exists()
+    write_manifest(micro_bundle, training={"split_sha256": split_sha256(read_table(lesion_folder))})
+    receipt = read_once(micro_bundle, lesion_folder, tmp_path / "receipts")
     content = json.loads(receipt.read_text(encoding="utf-8"))
-    assert content["bundle_sha256"] == open_bundle(shared_micro_bundle).sha256
+    assert content["bundle_sha256"] == open_bundle(micro_bundle).sha256
     written = json.loads((tmp_path / "test-int8" / "evaluation.json").read_text(encoding="utf-8"))
     assert content["split_sha256"] == written["provenance"]["split_sha256"]
     assert content["numbers"]["int8"]["by lesion"]["cancer_auroc"] == written["lesions"]["cancer_auroc"]
     with pytest.raises(SettingError, match="read with this bundle already"):
-        read_once(shared_micro_bundle, lesion_folder, tmp_path / "receipts")
+        read_once(micro_bundle, lesion_folder, tmp_path / "receipts")

@@ -12,6 +12,7 @@ from torch import nn
 
 from edgeskin.bundle import Bundle, open_bundle
 from edgeskin.errors import SettingError
+from edgeskin.taxonomy import ISIC_2019
 from quantize.export import ServedNet, export
 from quantize.pack import write_head
 from tests.conftest import MICRO_SIZE, write_manifest
@@ -43,7 +44,7 @@ def bundle(micro_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     write_head(net, folder / "head.npz")
     for part in ("xml", "bin"):
         (folder / f"int8.{part}").write_bytes((folder / f"fp32.{part}").read_bytes())
-    write_manifest(folder)
+    write_manifest(folder)  # of MICRO_SIZE and ISIC 2019's classes
     return open_bundle(folder)
 
 
@@ -52,7 +53,7 @@ def test_the_network_computes_what_the_bundle_computes(
 ) -> None:
     net = LesionNet(micro_config.model, 8)
     images = normalized(pictures)
-    load_bundle(net, bundle, images)
+    load_bundle(net, bundle, ISIC_2019, images)
     compiled = openvino.compile_model(bundle.folder / "fp32.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     expected = np.concatenate([compiled(picture[None])["logits"] for picture in pictures])
     with torch.no_grad():
@@ -79,20 +80,29 @@ def test_a_run_goes_on_from_a_bundle(
 @pytest.mark.parametrize(
     ("model", "classes", "said"),
     [
-        (ModelConfig("test_resnet", 16), 8, "convolution|backbone"),
-        (ModelConfig("test_efficientnet", 8), 8, "model.hidden"),
-        (ModelConfig("test_efficientnet", 16), 7, "set classes"),
+        (ModelConfig("test_resnet", 16), ISIC_2019, "convolution|backbone"),
+        (ModelConfig("test_efficientnet", 8), ISIC_2019, "model.hidden"),
+        (ModelConfig("test_efficientnet", 16), ISIC_2019[::-1], "set classes"),
     ],
 )
 def test_another_network_is_refused(
-    bundle: Bundle, model: ModelConfig, classes: int, said: str, pictures: np.ndarray
+    bundle: Bundle, model: ModelConfig, classes: tuple[str, ...], said: str, pictures: np.ndarray
 ) -> None:
     with pytest.raises(SettingError, match=said):
-        load_bundle(LesionNet(model, classes), bundle, normalized(pictures[:2]))
+        load_bundle(LesionNet(model, 8), bundle, classes, normalized(pictures[:2]))
+
+
+def test_a_backbone_with_other_weights_is_refused(
+    bundle: Bundle, micro_config: TrainConfig, pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left as it was, such as a layer scale, shows in the logits; here biases that are not read."""
+    monkeypatch.setattr("train.warm_start._bias", lambda node: torch.ones(node.get_output_shape(0)[1]))
+    with pytest.raises(SettingError, match="gives other logits"):
+        load_bundle(LesionNet(micro_config.model, 8), bundle, ISIC_2019, normalized(pictures))
 
 
 def test_batch_norms_learn_again(bundle: Bundle, micro_config: TrainConfig, pictures: np.ndarray) -> None:
     net = LesionNet(micro_config.model, 8)
-    load_bundle(net, bundle, normalized(pictures))
+    load_bundle(net, bundle, ISIC_2019, normalized(pictures))
     norms = [module for module in net.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
     assert all((norm.running_var > 0).any() and not (norm.weight == 1).all() for norm in norms)

@@ -26,6 +26,7 @@ from train.metrics import (
     estimate_share,
     f1,
     macro_f1,
+    mirrored,
     negative_log_likelihood,
     partial_auroc,
     recall,
@@ -88,8 +89,8 @@ class Measures:
     sensitivity_at_95 (% specificity), specificity_at_95 (% sensitivity), screening, thresholds, brier (0 to
     1), calibration_error, subgroups (by ``source``, ``age``, ``sex``, ``site``, ``nevus``). By the true
     class's probability: negative_log_likelihood.
-    groups: lesions, patients where they are known; what the bootstrap draws. Where each image is a group of
-    its own, intervals of shares with small counts are exact.
+    groups: lesions, patients where they are known; what the bootstrap draws. A share's interval is exact
+    where each image that it counts is of another group, and few are found, or few are not.
     """
 
     images: int
@@ -275,13 +276,12 @@ def measure(
     decided = even.argmax(axis=1)
     groups = [sample.group for sample in samples]
     weights = bootstrap_weights(groups, replicates)
-    independent = len(set(groups)) == len(samples)
+    _, group_of = np.unique(groups, return_inverse=True)
 
-    def share(of: Bools, found: Bools, among: Bools | slice = slice(None)) -> Estimate:
-        drawn = weights[:, among]
-        if independent:
-            return estimate_share(of[among], found[among], drawn)
-        return estimate(recall, of[among], found[among], weights=drawn)
+    def share(of: Bools, found: Bools) -> Estimate:
+        # Exact intervals hold for what is independent: no two of the same group.
+        independent = len(np.unique(group_of[of])) == of.sum()
+        return (estimate_share if independent else _drawn_share)(of, found, weights)
 
     def screening(at: float) -> Screening:
         found = p_cancer >= at
@@ -309,8 +309,8 @@ def measure(
             images=int(among.sum()),
             cancers=int(is_cancer[among].sum()),
             cancer_auroc=estimate(auroc, is_cancer[among], p_cancer[among], weights=weights[:, among]),
-            recall=share(is_cancer, found, among),
-            specificity=share(~is_cancer, ~found, among),
+            recall=share(is_cancer & among, found),
+            specificity=share(~is_cancer & among, ~found),
         )
 
     def by_cancer(measured: Callable[..., Floats], *options: float) -> Estimate:
@@ -330,7 +330,7 @@ def measure(
         specificity_at_95=by_cancer(specificity_at_sensitivity, 0.95),
         negative_log_likelihood=estimate(negative_log_likelihood, truth, p, weights=weights),
         brier=by_cancer(brier),
-        calibration_error=by_cancer(calibration_error),
+        calibration_error=mirrored(by_cancer(calibration_error)),
         screening=screening(threshold),
         classes={name: one_class(c) for c, name in enumerate(classes)},
         subgroups={
@@ -340,6 +340,10 @@ def measure(
         thresholds=tuple(screening(at) for at in THRESHOLDS),
         confusion=tuple(tuple(row) for row in confusion(truth, decided, n_classes).astype(int).tolist()),
     )
+
+
+def _drawn_share(of: Bools, found: Bools, weights: Floats) -> Estimate:
+    return estimate(recall, of, found, weights=weights)
 
 
 def _subgroups(samples: Sequence[Sample]) -> dict[str, npt.NDArray[np.str_]]:

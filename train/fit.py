@@ -235,7 +235,8 @@ def fit(
     net = LesionNet(config.model, len(config.classes), pretrained=weights == "hub" and not resume)
     if weights not in ("hub", "none") and not resume:
         if Path(weights).is_dir():
-            load_bundle(net, open_bundle(weights), data.normalized_training_images(STATISTICS_IMAGES))
+            some = data.normalized_training_images(STATISTICS_IMAGES)
+            load_bundle(net, open_bundle(weights), config.classes, some)
         else:
             net.load_backbone(Path(weights))
     module = LesionTraining(config, data.sampler.counts(), net.to(memory_format=torch.channels_last))
@@ -319,11 +320,9 @@ def _record(config: TrainConfig, samples: list[Sample], weights: str) -> dict[st
 def _same_run(out: Path, record: dict[str, Any]) -> dict[str, Any]:
     """The record that the run was started with, if it had these settings and this split."""
     started = json.loads((out / RECORD).read_text(encoding="utf-8"))
-    differing = [
-        name
-        for name in sorted({*started["config"], *record["config"]})
-        if started["config"].get(name) != record["config"].get(name)
-    ]
+    # A run of an earlier version has not settings that came later: it has had their defaults.
+    settings = json.loads(json.dumps(dataclasses.asdict(from_dict(TrainConfig, started["config"]))))
+    differing = [name for name in sorted(record["config"]) if settings[name] != record["config"][name]]
     if started["split_sha256"] != record["split_sha256"]:
         differing.append("the images or their split")
     if differing:

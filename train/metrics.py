@@ -6,7 +6,7 @@ Scores must be finite.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,15 @@ def estimate(measure: Callable[..., Floats], *data: Any, weights: Floats) -> Est
     values = measure(*data, weights=weights)
     low, high = interval(values)
     return Estimate(float(measure(*data)), low, high, int(np.isnan(values).sum()))
+
+
+def mirrored(estimate: Estimate) -> Estimate:
+    """The basic bootstrap interval, 2 value - high to 2 value - low, at least 0 (Davison & Hinkley, 1997).
+
+    For a measure that noise can only raise, such as a calibration error: its replicates lie too high.
+    """
+    low, high = 2 * estimate.value - estimate.high, 2 * estimate.value - estimate.low
+    return replace(estimate, low=max(0.0, low), high=max(0.0, high))
 
 
 def estimate_share(of: Bools, found: Bools, weights: Floats) -> Estimate:

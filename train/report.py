@@ -13,7 +13,7 @@ from rich.table import Table
 
 from edgeskin.decision import probabilities, without_priors
 from edgeskin.taxonomy import full_name
-from train.data import Sample, targets
+from train.data import DataError, Sample, targets
 from train.evaluate import REPLICATES, Evaluation, Measures, Predictions, Provenance
 from train.metrics import Estimate
 
@@ -22,13 +22,10 @@ TEXT_FIELDS = ("image_id", "label", "lesion_id", "group", "sex", "site", "dx_typ
 
 
 def write(evaluation: Evaluation, predictions: Predictions, out: Path) -> None:
-    """Write evaluation.json, evaluation.md, confusion.png and logits.npz (logits, and what is known of each
-    image but its file), from which everything can be computed again.
+    """Write logits.npz (logits, and what is known of each image but its file), from which all can be computed
+    again, and what `write_report` writes.
     """
     out.mkdir(parents=True, exist_ok=True)
-    (out / "evaluation.json").write_text(to_json(evaluation), encoding="utf-8")
-    (out / "evaluation.md").write_text(markdown(evaluation), encoding="utf-8")
-    draw_confusion(evaluation.images, out / "confusion.png")
     # Fields that are not known are empty, or nan: arrays of text and numbers need no pickle.
     known = {
         field: np.array([getattr(sample, field) or "" for sample in predictions.samples])
@@ -36,6 +33,14 @@ def write(evaluation: Evaluation, predictions: Predictions, out: Path) -> None:
     }
     ages = np.array([sample.age for sample in predictions.samples], dtype=np.float32)
     np.savez_compressed(out / "logits.npz", **known, age=ages, logits=predictions.logits)
+    write_report(evaluation, out)
+
+
+def write_report(evaluation: Evaluation, out: Path) -> None:
+    """Write evaluation.json, evaluation.md and confusion.png."""
+    (out / "evaluation.json").write_text(to_json(evaluation), encoding="utf-8")
+    (out / "evaluation.md").write_text(markdown(evaluation), encoding="utf-8")
+    draw_confusion(evaluation.images, out / "confusion.png")
 
 
 def write_isic(evaluation: Evaluation, predictions: Predictions, out: Path) -> None:
@@ -58,7 +63,10 @@ def write_isic(evaluation: Evaluation, predictions: Predictions, out: Path) -> N
 
 def read(folder: Path) -> tuple[Provenance, Predictions]:
     """What `write` stored, to measure again; the images themselves are not there."""
-    content = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["provenance"]
+    try:
+        content = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["provenance"]
+    except KeyError as error:
+        raise DataError(f"{folder}: written by an earlier version; evaluate the network again") from error
     told = {name: tuple(content[name]) for name in ("classes", "cancer", "class_priors")}
     provenance = Provenance(**content | told)
     with np.load(folder / "logits.npz", allow_pickle=False) as stored:
@@ -96,7 +104,7 @@ def summary(evaluation: Evaluation) -> Table:
     title = f"{evaluation.provenance.network} on {evaluation.provenance.split}"
     rows = Table("measure", "by lesion", "by image", title=title, caption=warning)
     for (name, of_lesions), (_, of_images) in _both(evaluation):
-        rows.add_row(name, _text(of_lesions), _text(of_images))
+        rows.add_row(name, text(of_lesions), text(of_images))
     return rows
 
 
@@ -117,11 +125,12 @@ def markdown(evaluation: Evaluation) -> str:
         f"{measures.screening.threshold:.6g}, {provenance.threshold_from}. Intervals: 95 %, "
         f"{REPLICATES} bootstrap replicates over {measures.groups} lesions (patients, where known).",
         f"By lesion, a lesion of several images has their mean probabilities ({evaluation.lesions.images} "
-        f"lesions); intervals of shares with small counts are then exact (Clopper-Pearson).",
+        "lesions). Intervals of small counts without two of a group are exact (Clopper-Pearson); that of the "
+        "calibration error is the basic bootstrap's.",
         table(
             ("measure", "by lesion", "by image"),
             (
-                (name, _text(of_lesions), _text(of_images))
+                (name, text(of_lesions), text(of_images))
                 for (name, of_lesions), (_, of_images) in _both(evaluation)
             ),
         ),
@@ -132,7 +141,7 @@ def markdown(evaluation: Evaluation) -> str:
         table(
             ("class", "images", "recall", "precision", "AUROC", "referred"),
             (
-                (name, str(one.images), *map(_text, (one.recall, one.precision, one.auroc, one.referred)))
+                (name, str(one.images), *map(text, (one.recall, one.precision, one.auroc, one.referred)))
                 for name, one in measures.classes.items()
             ),
         ),
@@ -140,7 +149,7 @@ def markdown(evaluation: Evaluation) -> str:
         table(
             ("threshold", "recall", "precision", "F1", "specificity"),
             (
-                (f"{s.threshold:.2f}", *map(_text, (s.recall, s.precision, s.f1, s.specificity)))
+                (f"{s.threshold:.2f}", *map(text, (s.recall, s.precision, s.f1, s.specificity)))
                 for s in measures.thresholds
             ),
         ),
@@ -153,7 +162,7 @@ def markdown(evaluation: Evaluation) -> str:
                     name,
                     str(one.images),
                     str(one.cancers),
-                    *map(_text, (one.cancer_auroc, one.recall, one.specificity)),
+                    *map(text, (one.cancer_auroc, one.recall, one.specificity)),
                 )
                 for kind, groups in measures.subgroups.items()
                 for name, one in groups.items()
@@ -214,7 +223,8 @@ def _both(evaluation: Evaluation) -> Iterable[tuple[tuple[str, Estimate], tuple[
     return zip(_main(evaluation.lesions), _main(evaluation.images), strict=True)
 
 
-def _text(estimate: Estimate) -> str:
+def text(estimate: Estimate) -> str:
+    """Value and interval, for people."""
     if math.isnan(estimate.value):
         return "undefined"
     undefined = f"; undefined in {estimate.undefined}" if estimate.undefined else ""

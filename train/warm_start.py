@@ -6,24 +6,36 @@ anew on training images, which changes the network's parameters but not the func
 """
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import openvino
 import torch
+import torch.nn.functional as functional
 from openvino import Node
 from torch import Tensor, nn
 
 from edgeskin.bundle import HEAD, Bundle
+from edgeskin.engine import Engine
 from edgeskin.errors import SettingError
-from train.model import IMAGENET_STD, LesionNet
+from train.model import IMAGENET_MEAN, IMAGENET_STD, LesionNet
+
+MAX_LOGIT_DIFFERENCE = 0.02
 
 
-def load_bundle(net: LesionNet, bundle: Bundle, images: Tensor) -> None:
+def load_bundle(net: LesionNet, bundle: Bundle, classes: Sequence[str], images: Tensor) -> None:
     """Give a network the weights of a bundle's FP32 IR (stored as FP16) and of its head.
 
-    images: (n, 3, s, s), ImageNet-normalised training images, some hundreds, to measure BatchNorm statistics.
-    Raises SettingError when the bundle holds another architecture or other classes.
+    Backbones of convolutions, each with the BatchNorm after it or none, such as EfficientNet and ResNet.
+    classes: of the network, in order. images: (n, 3, s, s), ImageNet-normalised training images, some
+    hundreds, to measure BatchNorm statistics. Raises SettingError when the bundle has other classes, or when
+    the network does not come to compute what the bundle computes, as with another architecture.
     """
+    if tuple(classes) != bundle.manifest.classes:
+        raise SettingError(
+            f"{bundle.folder}: classes {', '.join(bundle.manifest.classes)}, the run has "
+            f"{', '.join(classes)}; set classes to the bundle's, in its order"
+        )
     model = openvino.Core().read_model(bundle.read("fp32.xml"), bundle.read("fp32.bin"))
     stored = [node for node in model.get_ordered_ops() if node.get_type_name().endswith("Convolution")]
     layers = _convolutions(net.backbone, images[:1])
@@ -53,6 +65,27 @@ def load_bundle(net: LesionNet, bundle: Bundle, images: Tensor) -> None:
             (convolution if norm is None else norm).bias.copy_(_bias(node))
     _load_head(net, bundle)
     _measure_statistics(net, [norm for _, norm in layers if norm is not None], images)
+    _check(net, bundle)
+
+
+def _check(net: LesionNet, bundle: Bundle) -> None:
+    """Run both on pictures of smooth noise."""
+    size = bundle.manifest.preprocessing.size
+    engine = Engine(bundle.read("fp32.xml"), bundle.read("fp32.bin"))
+    coarse = 255 * torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    pictures = functional.interpolate(coarse, size=size, mode="bilinear").round()
+    mean, std = (255 * torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    with torch.no_grad():
+        logits = net.eval()((pictures - mean) / std)
+    net.train()
+    served = pictures.permute(0, 2, 3, 1).to(torch.uint8).contiguous().numpy()
+    expected = torch.from_numpy(np.stack([engine.infer(picture).logits for picture in served]))
+    difference = float((logits - expected).abs().max())
+    if not difference <= MAX_LOGIT_DIFFERENCE * max(1.0, float(expected.abs().max())):
+        raise SettingError(
+            f"{bundle.folder}: unfolded, its network gives other logits (by up to {difference:.3g}): a "
+            "backbone with weights outside convolutions and their BatchNorms; start from a safetensors file"
+        )
 
 
 def _convolutions(backbone: nn.Module, image: Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d | None]]:
