@@ -128,6 +128,11 @@ def test_too_few_groups() -> None:
         assign_splits(singletons(NV=19))
 
 
+def test_too_few_images_of_every_class_are_refused() -> None:
+    with pytest.raises(DataError, match="no class has 20 images"):
+        assign_splits(singletons(NV=19, MEL=19))
+
+
 def test_a_lesion_in_two_groups_is_caught() -> None:
     """Two patients who share a lesion id: the groups may part, the lesion must not."""
     samples = [replace(s, lesion_id="L") for s in singletons(NV=40)]

@@ -1,4 +1,4 @@
-"""python -m train fit | evaluate"""
+"""python -m train pool | fit | evaluate"""
 
 import shlex
 import sys
@@ -10,6 +10,35 @@ import typer
 from edgeskin.errors import EdgeskinError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train and evaluate lesion networks.")
+
+
+@app.command()
+def pool(
+    archives: Annotated[list[Path], typer.Argument(help="Folders with images and their tables.")],
+    out: Annotated[Path, typer.Option(help="Folder for the common table.")],
+    bundle: Annotated[
+        Path | None, typer.Option(help="Whose features are compared; the one that ships without it.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the split, where the tables bring none.")] = 0,
+) -> None:
+    """Make one table of several archives, near-duplicates grouped, and split it by group.
+
+    Writes OUT/index.csv, to be given to `fit` as --data, and OUT/near_duplicates.csv.
+    """
+    from edgeskin.bundle import open_bundle
+    from train import pool as pooling
+    from train.data import check_disjoint, read_table
+    from train.split import assign_splits, split_sha256
+
+    samples = pooling.without_copies([sample for folder in archives for sample in read_table(folder)])
+    pairs = pooling.near_duplicates(samples, open_bundle(bundle))
+    out.mkdir(parents=True, exist_ok=True)
+    pooling.write_pairs(samples, pairs, out)
+    print(f"{len(pairs)} pairs of near-duplicates: {out / 'near_duplicates.csv'}", file=sys.stderr)
+    split = assign_splits(pooling.merged(samples, pairs), seed=seed)
+    check_disjoint(split)
+    pooling.write_index(split, out)
+    print(f"{len(split)} images, split {split_sha256(split)}: {out / 'index.csv'}", file=sys.stderr)
 
 
 @app.command()

@@ -25,6 +25,8 @@ from edgeskin.errors import EdgeskinError
 from edgeskin.taxonomy import ISIC_2019
 
 SPLITS = ("train", "val", "test")
+COLUMNS = "path image_id dataset label split group_id lesion_id patient_id age sex site dx_type"
+"""Of ``index.csv``, separated by spaces."""
 UNKNOWN = "UNK"
 """ISIC 2019's "none of the others". It is never a class: its rows have the split ``unknown``."""
 
@@ -94,13 +96,11 @@ def read_table(folder: Path, classes: Sequence[str] = ISIC_2019) -> list[Sample]
 
 
 def read_index(folder: Path, classes: Sequence[str] = ISIC_2019) -> list[Sample]:
-    """Read ``index.csv``: path (relative to the folder), image_id, dataset, label, split, group_id,
-    lesion_id, patient_id, age, sex, site, dx_type. Errors as `read_table`.
+    """Read ``index.csv``, with the columns COLUMNS, path relative to the folder. Errors as `read_table`.
 
     Full-size copies (split ``original:*``) share the image id of the picture they were made from.
     """
     table = folder / "index.csv"
-    columns = "path image_id dataset label split group_id lesion_id patient_id age sex site dx_type"
     samples = [
         _sample(
             image=folder / row["path"],
@@ -116,7 +116,7 @@ def read_index(folder: Path, classes: Sequence[str] = ISIC_2019) -> list[Sample]
             split=row["split"],
             source=row["dataset"],
         )
-        for row in _rows(table, columns)
+        for row in _rows(table, COLUMNS)
     ]
     return _checked(samples, table, classes)
 
@@ -246,6 +246,11 @@ def select(samples: Sequence[Sample], split: str) -> list[Sample]:
         available = sorted({str(sample.split) for sample in samples})
         raise DataError(f"no image in split {split!r}; there are: {', '.join(available) or 'no images'}")
     return selected
+
+
+def picture(sample: Sample) -> tuple[str, bool]:
+    """What a table may name once: an image id, and that of a full-size copy apart from it."""
+    return sample.image_id, (sample.split or "").startswith("original:")
 
 
 def known(samples: Sequence[Sample], classes: Sequence[str]) -> list[Sample]:
@@ -380,7 +385,7 @@ def _checked(samples: list[Sample], table: Path, classes: Sequence[str]) -> list
     _refuse(f"{table}: labels outside the classes {', '.join(classes)}", outside, "correct them")
     _refuse(f"{table}: unknown splits", sorted({str(s.split) for s in samples if not _is_split(s.split)}))
     _refuse(f"{table}: rows without an image id", [str(s.image) for s in samples if not s.image_id])
-    copies = Counter((s.image_id, (s.split or "").startswith("original:")) for s in samples)
+    copies = Counter(picture(s) for s in samples)
     repeated = [image_id for (image_id, _), count in copies.items() if count > 1]
     _refuse(f"{table}: image ids that occur more than once", repeated, "name every image once")
     missing = [str(s.image) for s in samples if not s.image.is_file()]

@@ -34,7 +34,7 @@ from train.metrics import (
     sensitivity_at_specificity,
     specificity_at_sensitivity,
 )
-from train.predict import Logits, open_network, predict
+from train.predict import Logits, Network, open_network, predict
 from train.split import assign_splits, split_sha256
 
 TARGET_RECALL = 0.95
@@ -172,10 +172,17 @@ def evaluate(
     Raises DataError listing the images that cannot be read, or when none has a label of the network's,
     and SettingError when the folder is neither run nor bundle or an option does not fit it.
     """
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise SettingError(f"threshold {threshold}: choose 0 to 1")
     network = open_network(folder, precision)
     table = assign_splits(read_table(data, network.classes), seed=network.seed)
+    return evaluate_table(network, table, split, threshold, command)
+
+
+def evaluate_table(
+    network: Network, table: Sequence[Sample], split: str, threshold: float | None = None, command: str = ""
+) -> tuple[Evaluation, Predictions]:
+    """Evaluate an open network on one split of a table that has its splits; see `evaluate`."""
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise SettingError(f"threshold {threshold}: choose 0 to 1")
     everything = select(table, split)
     left_out = Counter(s.label for s in everything if s.label not in network.classes)
     samples = known(everything, network.classes)
@@ -186,7 +193,7 @@ def evaluate(
     validation = known([sample for sample in table if sample.split == "val"], network.classes)
     fits_threshold = threshold is None and network.threshold is None
     if fits_threshold and not validation:
-        raise SettingError(f"{data}: no split 'val' to fit the threshold on; give --threshold")
+        raise SettingError("no split 'val' to fit the threshold on; give --threshold")
 
     logits = predict(network, samples)
     if threshold is not None:

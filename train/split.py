@@ -3,6 +3,7 @@
 import hashlib
 import math
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -28,8 +29,8 @@ def assign_splits(
     fractions: of train, val and test; positive multiples of 0.05 that sum to 1.
 
     Raises SettingError for other fractions; DataError when only some of the samples to be trained on have
-    a split, when there are fewer groups than folds, when a class has no image on one of the sides, or when
-    a lesion is on two sides.
+    a split, when there are fewer groups, or images of every class, than folds, when a class has no image on
+    one of the sides, or when a lesion is on two sides.
     """
     undecided = sorted((s for s in samples if s.split is None), key=lambda s: s.image_id)
     if not undecided:
@@ -48,6 +49,11 @@ def assign_splits(
         raise DataError(
             f"{len(np.unique(groups))} groups cannot be dealt into {len(owners)} folds: add lesions, "
             "or choose coarser fractions such as 0.6, 0.2, 0.2"
+        )
+    if len(owners) > max(Counter(labels.tolist()).values()):
+        raise DataError(
+            f"no class has {len(owners)} images, one a fold: add images, or choose coarser fractions such as "
+            "0.6, 0.2, 0.2"
         )
     folds = StratifiedGroupKFold(len(owners), shuffle=True, random_state=seed)
     split_of: dict[str, str] = {}

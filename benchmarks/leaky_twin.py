@@ -1,0 +1,68 @@
+"""What does it buy to split by image, so that photos of one lesion are on both sides?
+
+    python -m benchmarks.leaky_twin --data DIR --weights WEIGHTS --out RUNS [--config CONFIG]
+
+Trains the same recipe twice: on the table's own split, and on a twin in which the images of train and val
+are dealt anew without regard to lesions, as many of each class to each side. Each is evaluated on its own
+val, with the threshold fitted there. The split test is not read. A run that RUNS holds is not trained again.
+Writes benchmarks/results/leaky-twin/clean and leaky, as `python -m train evaluate` does.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.machine import RESULTS
+from train import report
+from train.config import load_config
+from train.data import Sample, read_table
+from train.evaluate import evaluate_table
+from train.fit import WEIGHTS, fit
+from train.predict import open_network
+from train.split import assign_splits
+
+FOLDER = RESULTS / "leaky-twin"
+CONFIG = Path(__file__).parents[1] / "configs" / "experiments" / "c-cross-entropy.yaml"
+
+
+def main() -> None:
+    """Train and evaluate both."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--config", type=Path, default=CONFIG)
+    wanted = parser.parse_args()
+    settings = load_config(wanted.config)
+    table = assign_splits(read_table(wanted.data, settings.classes), seed=settings.seed)
+    for name, samples in (("clean", table), ("leaky", dealt_by_image(table, settings.seed))):
+        run = wanted.out / name
+        if not (run / WEIGHTS).is_file():
+            fit(samples, run, settings, wanted.weights)
+        command = f"python -m benchmarks.leaky_twin --data DIR --config {wanted.config.name}"
+        evaluation, predictions = evaluate_table(open_network(run), samples, "val", command=command)
+        report.write(evaluation, predictions, FOLDER / name)
+
+
+def dealt_by_image(samples: Sequence[Sample], seed: int) -> list[Sample]:
+    """The samples with train and val dealt anew within each class, lesions torn apart; the rest as it is."""
+    rng = np.random.default_rng(seed)
+    split_of = {}
+    pool = [sample for sample in samples if sample.split in ("train", "val")]
+    for label in sorted({sample.label for sample in pool}):
+        members = [sample for sample in pool if sample.label == label]
+        splits = rng.permutation([str(sample.split) for sample in members]).tolist()
+        split_of.update({sample.image_id: split for sample, split in zip(members, splits, strict=True)})
+    return [
+        replace(sample, split=split_of[sample.image_id]) if sample.split in ("train", "val") else sample
+        for sample in samples
+    ]
+
+
+if __name__ == "__main__":
+    main()
