@@ -6,12 +6,14 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
+from scipy.stats import entropy
 from torch import Tensor
 
 from edgeskin.errors import SettingError
 from edgeskin.taxonomy import CANCER, ISIC_2019
 from train.config import LossConfig
-from train.loss import MaxRecallLoss
+from train.loss import MaxRecallLoss, distillation
 
 COUNTS = (3100, 9000, 2300, 600, 1900, 170, 180, 440)
 NEUTRAL = {
@@ -194,3 +196,12 @@ def test_refuses_what_makes_no_sense() -> None:
 def test_settings_out_of_range(name: str, value: float) -> None:
     with pytest.raises(SettingError, match=f"loss {name} {value}"):
         LossConfig(**{name: value})
+
+
+def test_distillation_is_the_relative_entropy_of_scipy() -> None:
+    generator = torch.Generator().manual_seed(4)
+    logits, soft = (3 * torch.randn(6, 8, generator=generator, dtype=torch.float64) for _ in range(2))
+    ours = distillation(logits, soft, temperature=2.0)
+    divergences = entropy(softmax(soft.numpy() / 2, axis=1), softmax(logits.numpy() / 2, axis=1), axis=1)
+    assert ours.item() == pytest.approx(4 * divergences.mean(), rel=1e-9)
+    assert distillation(soft, soft, temperature=3.0).item() == pytest.approx(0, abs=1e-12)

@@ -6,11 +6,13 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgeskin.errors import SettingError
+from train.config import FoldConfig
 from train.data import DataError, Sample
-from train.split import assign_splits, split_sha256
+from train.split import assign_splits, left_out, split_sha256
 
 
 def sample(image_id: str, label: str, group: str, split: str | None = None) -> Sample:
@@ -153,3 +155,33 @@ def test_hash_is_that_of_the_sorted_pairs() -> None:
     assert split_sha256(samples) == hashlib.sha256(b"a\ttrain\nb\tval\n").hexdigest()
     assert split_sha256(samples) == split_sha256(samples[::-1])
     assert split_sha256(samples) != split_sha256([samples[0], replace(samples[1], split="test")])
+
+
+def test_folds_leave_each_image_out_once_with_its_group(lesions: list[Sample]) -> None:
+    folds = [left_out(lesions, FoldConfig(4, number)) for number in range(4)]
+    assert np.sum(folds, axis=0).tolist() == [1] * len(lesions)
+    for fold in folds:
+        out, kept = (
+            {s.group for s, o in zip(lesions, fold, strict=True) if o == side} for side in (True, False)
+        )
+        assert not out & kept
+        # 80 of 500 images are of melanomas, every fifth lesion.
+        melanomas = [s.label == "MEL" for s, o in zip(lesions, fold, strict=True) if o]
+        assert np.mean(melanomas) == pytest.approx(np.mean([s.label == "MEL" for s in lesions]), abs=0.03)
+
+
+def test_folds_do_not_depend_on_the_order(lesions: list[Sample]) -> None:
+    chosen = FoldConfig(4, 2)
+    names = {s.image_id for s, out in zip(lesions, left_out(lesions, chosen), strict=True) if out}
+    shuffled = random.Random(0).sample(lesions, len(lesions))
+    assert {s.image_id for s, out in zip(shuffled, left_out(shuffled, chosen), strict=True) if out} == names
+
+
+def test_without_folds_nothing_is_left_out(lesions: list[Sample]) -> None:
+    assert not left_out(lesions, FoldConfig()).any()
+
+
+@pytest.mark.parametrize("folds", [(1, 0), (3, 3), (3, -1), (0, 1), (-2, 0)])
+def test_folds_that_there_are_not(folds: tuple[int, int]) -> None:
+    with pytest.raises(SettingError, match="folds: left_out"):
+        FoldConfig(*folds)

@@ -115,11 +115,9 @@ class Downscale(v2.Transform):
         return v2.functional.resize(v2.functional.resize(inpt, small), [height, width])
 
 
-def mixed(images: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Tensor, float]:
-    """mixup: images (n, ...) blended with those of the reversed batch, whose targets come second.
-
-    Returns float images, the partners' targets and the first ones' share, from Beta(alpha, alpha).
+def mixed(images: Tensor, alpha: float) -> tuple[Tensor, float]:
+    """mixup: images (n, ...) blended with those of the reversed batch, and the first ones' share, from
+    Beta(alpha, alpha). Images become float.
     """
     share = float(torch.distributions.Beta(alpha, alpha).sample())
-    blended = images.float().lerp(images.flip(0).float(), 1 - share)
-    return blended, targets.flip(0), share
+    return images.float().lerp(images.flip(0).float(), 1 - share), share

@@ -1,4 +1,4 @@
-"""python -m train pool | fit | evaluate"""
+"""python -m train pool | fit | teach | evaluate"""
 
 import shlex
 import sys
@@ -56,6 +56,9 @@ def fit(
     devices: Annotated[
         str, typer.Option(help="How many GPUs (or CPU processes); 'auto' takes all.")
     ] = "auto",
+    soft_labels: Annotated[
+        Path | None, typer.Option(help="From `teach`, for settings that give distillation a weight.")
+    ] = None,
 ) -> None:
     """Train a network: select it on the validation split, write it into OUT."""
     from train import fit as fitting
@@ -65,7 +68,22 @@ def fit(
 
     settings = load_config(config)
     samples = assign_splits(read_table(data, settings.classes), seed=settings.seed)
-    fitting.fit(samples, out, settings, weights, resume, devices)
+    fitting.fit(samples, out, settings, weights, resume, devices, soft_labels)
+
+
+@app.command()
+def teach(
+    runs: Annotated[list[Path], typer.Argument(help="Runs of `fit`, each with a fold left out.")],
+    data: Annotated[Path, typer.Option(help="Folder with the images and their table.")],
+    out: Annotated[Path, typer.Option(help="File for the soft labels (.npz).")],
+) -> None:
+    """Write soft labels of the training images, each from the runs that left it out."""
+    from train import soft_labels
+    from train import teach as teaching
+
+    samples, logits = teaching.teach(runs, data)
+    soft_labels.write(samples, logits, out)
+    print(f"soft labels of {len(samples)} images: {out}", file=sys.stderr)
 
 
 @app.command()

@@ -101,6 +101,34 @@ class SamplerConfig:
 
 
 @dataclass(frozen=True)
+class FoldConfig:
+    """Leaves fold ``left_out`` (from 0) of ``count`` folds of the training images out; count 0: none."""
+
+    count: int = 0
+    left_out: int = 0
+
+    def __post_init__(self) -> None:
+        if self.count < 0 or self.count == 1 or not 0 <= self.left_out < max(1, self.count):
+            raise SettingError(
+                f"folds: left_out {self.left_out} of {self.count}: choose 0 folds, or 2 and more, of them one"
+            )
+
+
+@dataclass(frozen=True)
+class DistillationConfig:
+    """Soft labels of teachers, as `train.teach` writes them: their share of the loss (0: none), and the
+    temperature of both softmaxes; see `train.loss.distillation`.
+    """
+
+    weight: float = 0.0
+    temperature: float = 2.0
+
+    def __post_init__(self) -> None:
+        _within(self, "weight", 0, 1)
+        _within(self, "temperature", 0.1, 100)
+
+
+@dataclass(frozen=True)
 class Stage:
     """One part of the schedule: how long, at what size, and how much of the backbone learns.
 
@@ -150,6 +178,8 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    folds: FoldConfig = field(default_factory=FoldConfig)
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     stages: tuple[Stage, ...] = (
         Stage(1, 128, unfrozen=0),

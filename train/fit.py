@@ -35,7 +35,7 @@ from train.augment import mixed
 from train.config import TrainConfig, from_dict
 from train.data import Sample, require_every_class, select
 from train.loading import LesionData
-from train.loss import MaxRecallLoss
+from train.loss import MaxRecallLoss, distillation
 from train.model import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -43,7 +43,8 @@ from train.model import (
     keep_slow_convolutions_in_float32,
     load_strictly,
 )
-from train.split import split_sha256
+from train.soft_labels import read as read_soft_labels
+from train.split import left_out, split_sha256
 from train.warm_start import load_bundle
 
 WEIGHTS = "weights.safetensors"
@@ -91,15 +92,16 @@ class LesionTraining(pl.LightningModule):
         torch.manual_seed(self.config.seed_of(self.current_epoch, self.global_rank))
         self.net.unfreeze(self.config.stage_of(self.current_epoch).unfrozen)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-        images, targets = batch
+    def training_step(self, batch: tuple[Tensor, ...], _: int) -> Tensor:
+        images, targets, *soft = batch
         loss: Tensor
         if self.config.augment.mixup:
-            images, partners, share = mixed(images, targets, self.config.augment.mixup)
+            images, share = mixed(images, self.config.augment.mixup)
             logits = self(images)
-            loss = share * self.loss(logits, targets) + (1 - share) * self.loss(logits, partners)
+            partners = [labels.flip(0) for labels in (targets, *soft)]
+            loss = share * self._loss(logits, targets, *soft) + (1 - share) * self._loss(logits, *partners)
         else:
-            loss = self.loss(self(images), targets)
+            loss = self._loss(self(images), targets, *soft)
         if not torch.isfinite(loss):
             raise SettingError(
                 f"the loss is {loss.item()} at step {self.global_step}; lower the learning rate, or resume "
@@ -107,6 +109,13 @@ class LesionTraining(pl.LightningModule):
             )
         self.log("train_loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(targets))
         return loss
+
+    def _loss(self, logits: Tensor, targets: Tensor, soft: Tensor | None = None) -> Tensor:
+        hard: Tensor = self.loss(logits, targets)
+        if soft is None:
+            return hard
+        settings = self.config.distillation
+        return hard.lerp(distillation(logits, soft, settings.temperature), settings.weight)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
         images, targets = batch
@@ -202,15 +211,22 @@ def fit(
     weights: str,
     resume: bool = False,
     devices: str = "auto",
+    soft_labels: Path | None = None,
 ) -> Path:
-    """Train on the split ``train``, select on ``val``, and write the run into ``out``.
+    """Train on the split ``train`` without the fold left out, select on ``val``, write the run into ``out``.
 
     weights: a safetensors file for the backbone, a bundle whose network to go on from, ``hub`` for timm's
-    own, or ``none``.
+    own, or ``none``. soft_labels: of the training images, as `train.teach` gives them, where the settings
+    give distillation a weight.
     Returns ``out``, which then holds ``weights.safetensors`` (the selected, averaged network),
     ``run.json``, ``curves.png``, ``log/`` and ``checkpoints/`` (full state, for ``resume``).
-    Raises SettingError when there is a run already, or nothing to resume.
+    Raises SettingError when there is a run already, or nothing to resume, or soft labels with no weight.
     """
+    if (soft_labels is not None) != (config.distillation.weight > 0):
+        raise SettingError(
+            f"distillation weight {config.distillation.weight} and soft labels {soft_labels}: give both, or "
+            "neither"
+        )
     last = out / LATEST
     if resume and not last.is_file():
         raise SettingError(f"{last}: nothing to resume; leave --resume off to start the run")
@@ -219,14 +235,18 @@ def fit(
             f"{out} holds a run already; add --resume to go on with it, or name another folder"
         )
     train, val = select(samples, "train"), select(samples, "val")
+    left = left_out(train, config.folds)
+    train = [sample for sample, out_of_it in zip(train, left, strict=True) if not out_of_it]
     require_every_class(train, config.classes)
     require_every_class(val, config.classes)
-    record = _record(config, samples, weights)
+    soft = None if soft_labels is None else read_soft_labels(soft_labels, train, len(config.classes))
+    record = _record(config, samples, weights, soft_labels)
+    record["images"] = {"train": len(train), "val": len(val)}
     if resume:
         record = _same_run(out, record)
 
     pl.seed_everything(config.seed, workers=True)
-    data = LesionData(train, val, config)
+    data = LesionData(train, val, config, soft)
     if len(data.sampler) < config.batch_size:
         raise SettingError(
             f"{len(data.sampler)} training images an epoch make no batch of {config.batch_size}; "
@@ -294,8 +314,10 @@ def export(out: Path, record: dict[str, Any]) -> None:
     _write(record | {"epoch": checkpoint["epoch"]}, out)
 
 
-def _record(config: TrainConfig, samples: list[Sample], weights: str) -> dict[str, Any]:
-    """What a run is and where it comes from; ``weights`` by name and hash, so that no path is kept."""
+def _record(
+    config: TrainConfig, samples: list[Sample], weights: str, soft_labels: Path | None = None
+) -> dict[str, Any]:
+    """What a run is and where it comes from; files by name and hash, so that no path is kept."""
     initial: dict[str, str] = {"source": weights}
     if weights not in ("hub", "none"):
         if Path(weights).is_dir():
@@ -305,11 +327,12 @@ def _record(config: TrainConfig, samples: list[Sample], weights: str) -> dict[st
         else:
             content = Path(weights).read_bytes() if Path(weights).is_file() else b""
             initial = {"source": Path(weights).name, "sha256": hashlib.sha256(content).hexdigest()}
+    taught = hashlib.sha256(soft_labels.read_bytes()).hexdigest() if soft_labels else None
     return {
         "config": json.loads(json.dumps(dataclasses.asdict(config))),
         "split_sha256": split_sha256(samples),
-        "images": {split: sum(sample.split == split for sample in samples) for split in ("train", "val")},
         "initial_weights": initial,
+        "soft_labels_sha256": taught,
         "machine": {"python": platform.python_version(), "processor": platform.machine()},
         "versions": {
             name: importlib.metadata.version(name) for name in ("torch", "torchvision", "timm", "lightning")
@@ -325,6 +348,8 @@ def _same_run(out: Path, record: dict[str, Any]) -> dict[str, Any]:
     differing = [name for name in sorted(record["config"]) if settings[name] != record["config"][name]]
     if started["split_sha256"] != record["split_sha256"]:
         differing.append("the images or their split")
+    if started.get("soft_labels_sha256") != record["soft_labels_sha256"]:
+        differing.append("the soft labels")
     if differing:
         raise SettingError(
             f"{out}: started with other settings ({', '.join(differing)}); resume with the same --config and "

@@ -18,6 +18,7 @@ from train.config import TrainConfig
 from train.data import Sample
 from train.model import IMAGENET_MEAN, IMAGENET_STD
 from train.sampler import EpochSampler
+from train.soft_labels import Logits
 
 
 class LesionImages(Dataset[tuple[Tensor, int]]):
@@ -47,8 +48,25 @@ class LesionImages(Dataset[tuple[Tensor, int]]):
         return image, self._index[sample.label]
 
 
+class SoftLabelled(Dataset[tuple[Tensor, int, Tensor]]):
+    """Images with their class index and their teachers' logits. soft: (n, C)."""
+
+    def __init__(self, images: LesionImages, soft: Logits) -> None:
+        self._images, self._soft = images, torch.from_numpy(soft)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, int, Tensor]:
+        return *self._images[position], self._soft[position]
+
+
 def batches(
-    images: LesionImages, batch_size: int, workers: int, sampler: Sampler[int] | None = None, seed: int = 0
+    images: LesionImages | SoftLabelled,
+    batch_size: int,
+    workers: int,
+    sampler: Sampler[int] | None = None,
+    seed: int = 0,
 ) -> DataLoader[Any]:
     """Batches in the sampler's order (dropping a last short one), or in the table's order without one.
 
@@ -76,11 +94,20 @@ def _one_thread(worker: int) -> None:
 
 
 class LesionData(pl.LightningDataModule):
-    """Training batches at the size of the epoch's stage, validation always as it is served."""
+    """Training batches at the size of the epoch's stage, validation always as it is served.
 
-    def __init__(self, train: Sequence[Sample], val: Sequence[Sample], config: TrainConfig) -> None:
+    soft: the teachers' logits of the training images (n, C), which then come third in a batch.
+    """
+
+    def __init__(
+        self,
+        train: Sequence[Sample],
+        val: Sequence[Sample],
+        config: TrainConfig,
+        soft: Logits | None = None,
+    ) -> None:
         super().__init__()
-        self._train, self._val, self._config = train, val, config
+        self._train, self._val, self._config, self._soft = train, val, config, soft
         index = {name: i for i, name in enumerate(config.classes)}
         self.sampler = EpochSampler(
             [index[sample.label] for sample in train],
@@ -107,8 +134,9 @@ class LesionData(pl.LightningDataModule):
         images = LesionImages(
             self._train, self._config.classes, prepared, augmentation(self._config.augment, size)
         )
+        labelled = images if self._soft is None else SoftLabelled(images, self._soft)
         seed = self._config.seed_of(epoch, self._trainer().global_rank)
-        return batches(images, self._config.batch_size, self._config.workers, self.sampler, seed)
+        return batches(labelled, self._config.batch_size, self._config.workers, self.sampler, seed)
 
     def val_dataloader(self) -> DataLoader[Any]:
         images = LesionImages(self._val, self._config.classes, self._config.preprocessing)

@@ -89,6 +89,15 @@ class MaxRecallLoss(nn.Module):
         return loss
 
 
+def distillation(logits: Tensor, soft: Tensor, temperature: float) -> Tensor:
+    """T^2 KL(softmax(soft / T) || softmax(logits / T)), averaged over the images (Hinton et al., 2015).
+
+    T^2 keeps the gradients as large as a cross-entropy's. logits: (n, C). soft: the teachers' logits (n, C).
+    """
+    log_p, log_q = (functional.log_softmax(values / temperature, dim=1) for values in (logits, soft))
+    return temperature**2 * functional.kl_div(log_p, log_q, reduction="batchmean", log_target=True)
+
+
 def _target_table(is_cancer: Tensor, config: LossConfig) -> Tensor:
     """(C, C) float32: row y is the smoothed target of class y; every row sums to 1."""
     count = len(is_cancer)

@@ -198,7 +198,8 @@ def draw_confusion(measures: Measures, figure: Path) -> None:
     drawing.savefig(figure, dpi=120)
 
 
-def _main(measures: Measures) -> Iterable[tuple[str, Estimate]]:
+def main_measures(measures: Measures) -> Iterable[tuple[str, Estimate]]:
+    """The measures of an evaluation's first table, by name."""
     yield "cancer AUROC", measures.cancer_auroc
     yield "partial AUROC above 80 % sensitivity (0 to 0.2)", measures.cancer_partial_auroc
     yield "sensitivity at 95 % specificity", measures.sensitivity_at_95
@@ -220,7 +221,7 @@ def _main(measures: Measures) -> Iterable[tuple[str, Estimate]]:
 
 
 def _both(evaluation: Evaluation) -> Iterable[tuple[tuple[str, Estimate], tuple[str, Estimate]]]:
-    return zip(_main(evaluation.lesions), _main(evaluation.images), strict=True)
+    return zip(main_measures(evaluation.lesions), main_measures(evaluation.images), strict=True)
 
 
 def text(estimate: Estimate) -> str:

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold
 
 from edgeskin.errors import SettingError
+from train.config import FoldConfig
 from train.data import SPLITS, DataError, Sample, check_disjoint
 
+Positions = npt.NDArray[np.int64]
 _STEPS = 20
 
 
@@ -43,30 +46,14 @@ def assign_splits(
         )
 
     owners = _owners(fractions)
-    labels = np.array([s.label for s in undecided])
-    groups = np.array([s.group for s in undecided])
-    if len(owners) > len(np.unique(groups)):
-        raise DataError(
-            f"{len(np.unique(groups))} groups cannot be dealt into {len(owners)} folds: add lesions, "
-            "or choose coarser fractions such as 0.6, 0.2, 0.2"
-        )
-    if len(owners) > max(Counter(labels.tolist()).values()):
-        raise DataError(
-            f"no class has {len(owners)} images, one a fold: add images, or choose coarser fractions such as "
-            "0.6, 0.2, 0.2"
-        )
-    folds = StratifiedGroupKFold(len(owners), shuffle=True, random_state=seed)
     split_of: dict[str, str] = {}
-    with warnings.catch_warnings():
-        # Fewer images of a class than folds is no harm as long as every split gets some: checked below.
-        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        for owner, (_, members) in zip(owners, folds.split(labels, labels, groups), strict=True):
-            split_of.update((undecided[i].image_id, owner) for i in members)
+    for owner, (_, members) in zip(owners, _folds(undecided, len(owners), seed), strict=True):
+        split_of.update((undecided[i].image_id, owner) for i in members)
 
     present = {(s.label, split_of[s.image_id]) for s in undecided}
     absent = [
         f"{label} in {split}"
-        for label in np.unique(labels)
+        for label in sorted({s.label for s in undecided})
         for split in SPLITS
         if (label, split) not in present
     ]
@@ -79,10 +66,45 @@ def assign_splits(
     return assigned
 
 
+def left_out(samples: Sequence[Sample], folds: FoldConfig) -> npt.NDArray[np.bool_]:
+    """Which of n samples are in the fold left out, (n,), whatever their order: by class, groups whole.
+
+    Raises DataError when there are fewer groups, or images of every class, than folds.
+    """
+    if not folds.count:
+        return np.zeros(len(samples), dtype=bool)
+    order = sorted(range(len(samples)), key=lambda position: samples[position].image_id)
+    _, members = _folds([samples[position] for position in order], folds.count, seed=0)[folds.left_out]
+    out = np.zeros(len(samples), dtype=bool)
+    out[np.array(order)[members]] = True
+    return out
+
+
 def split_sha256(samples: Sequence[Sample]) -> str:
     """SHA-256, in hex, of the pairs (image id, split), whatever their order: names a split in reports."""
     lines = sorted(f"{sample.image_id}\t{sample.split}\n" for sample in samples)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _folds(samples: Sequence[Sample], count: int, seed: int) -> list[tuple[Positions, Positions]]:
+    """scikit-learn's StratifiedGroupKFold over classes and groups: of each fold the rest and the members."""
+    labels = np.array([sample.label for sample in samples])
+    groups = np.array([sample.group for sample in samples])
+    if count > len(np.unique(groups)):
+        raise DataError(
+            f"{len(np.unique(groups))} groups cannot be dealt into {count} folds: add lesions, or choose "
+            "fewer folds (coarser fractions, such as 0.6, 0.2, 0.2)"
+        )
+    if count > max(Counter(labels.tolist()).values()):
+        raise DataError(
+            f"no class has {count} images, one a fold: add images, or choose fewer folds (coarser "
+            "fractions, such as 0.6, 0.2, 0.2)"
+        )
+    with warnings.catch_warnings():
+        # Fewer images of a class than folds is no harm as long as each side gets some, which callers check.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        dealer = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+        return list(dealer.split(labels, labels, groups))
 
 
 def _owners(fractions: tuple[float, float, float]) -> list[str]:
