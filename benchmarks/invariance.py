@@ -23,6 +23,7 @@ from edgeskin import Classifier
 from edgeskin.errors import SettingError
 from edgeskin.photo import load_photo
 from edgeskin.preprocess import DIHEDRAL, Image, turned
+from train.augment import stored_as_jpeg
 from train.data import Sample, read_table, select
 
 Floats = npt.NDArray[np.float64]
@@ -85,12 +86,7 @@ def main() -> None:
 
 
 def _stored(quality: int) -> Callable[[Image], Image]:
-    def store(photo: Image) -> Image:
-        options = [cv2.IMWRITE_JPEG_QUALITY, quality]
-        _, encoded = cv2.imencode(".jpg", np.ascontiguousarray(photo[..., ::-1]), options)
-        return np.ascontiguousarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1])
-
-    return store
+    return lambda photo: stored_as_jpeg(photo, quality)
 
 
 def _lit(gain: float) -> Callable[[Image], Image]:

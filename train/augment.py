@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
+from edgeskin.preprocess import Image
 from train.config import AugmentConfig
 
 MARGIN = 1.25
@@ -96,11 +97,8 @@ class Jpeg(v2.Transform):
         return {"quality": int(torch.randint(30, 96, (1,)))}
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
-        # The codec takes the channels as they come: they have to be in its order for its luminance.
-        pixels = np.ascontiguousarray(inpt.permute(1, 2, 0).numpy()[..., ::-1])
-        _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, params["quality"]])
-        decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1]
-        return torch.from_numpy(np.ascontiguousarray(decoded)).permute(2, 0, 1)
+        stored = stored_as_jpeg(inpt.permute(1, 2, 0).numpy(), params["quality"])
+        return torch.from_numpy(stored).permute(2, 0, 1)
 
 
 class Downscale(v2.Transform):
@@ -113,6 +111,14 @@ class Downscale(v2.Transform):
         height, width = inpt.shape[-2:]
         small = [max(1, round(side * params["share"])) for side in (height, width)]
         return v2.functional.resize(v2.functional.resize(inpt, small), [height, width])
+
+
+def stored_as_jpeg(image: Image, quality: int) -> Image:
+    """An image, uint8 RGB (h, w, 3), as a JPEG of this quality (0 to 100) gives it back."""
+    # The codec takes the channels as they come: they have to be in its order for its luminance.
+    pixels = np.ascontiguousarray(image[..., ::-1])
+    _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.ascontiguousarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1])
 
 
 def mixed(images: Tensor, alpha: float) -> tuple[Tensor, float]:
