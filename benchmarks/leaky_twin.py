@@ -5,7 +5,7 @@
 Trains the same recipe twice: on the table's own split, and on a twin in which the images of train and val
 are dealt anew without regard to lesions, as many of each class to each side. Each is evaluated on its own
 val, with the threshold fitted there. The split test is not read. A run that RUNS holds is not trained again.
-Writes benchmarks/results/leaky-twin/clean and leaky, as `python -m train evaluate` does.
+Writes benchmarks/results/experiments/CONFIG and CONFIG-leaky, as `python -m train evaluate` does.
 """
 
 import argparse
@@ -24,7 +24,6 @@ from train.fit import WEIGHTS, fit
 from train.predict import open_network
 from train.split import assign_splits
 
-FOLDER = RESULTS / "leaky-twin"
 CONFIG = Path(__file__).parents[1] / "configs" / "experiments" / "c-cross-entropy.yaml"
 
 
@@ -40,13 +39,14 @@ def main() -> None:
     wanted = parser.parse_args()
     settings = load_config(wanted.config)
     table = assign_splits(read_table(wanted.data, settings.classes), seed=settings.seed)
-    for name, samples in (("clean", table), ("leaky", dealt_by_image(table, settings.seed))):
-        run = wanted.out / name
+    name = wanted.config.stem
+    for run_name, samples in ((name, table), (f"{name}-leaky", dealt_by_image(table, settings.seed))):
+        run = wanted.out / run_name
         if not (run / WEIGHTS).is_file():
             fit(samples, run, settings, wanted.weights)
         command = f"python -m benchmarks.leaky_twin --data DIR --config {wanted.config.name}"
         evaluation, predictions = evaluate_table(open_network(run), samples, "val", command=command)
-        report.write(evaluation, predictions, FOLDER / name)
+        report.write(evaluation, predictions, RESULTS / "experiments" / run_name)
 
 
 def dealt_by_image(samples: Sequence[Sample], seed: int) -> list[Sample]:

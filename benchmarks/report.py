@@ -3,19 +3,20 @@
     python -m benchmarks.report [--check]
 
 Measures every evaluation in benchmarks/results again from its logits.npz, writes evaluation.json,
-evaluation.md and confusion.png anew, and fills the blocks ``<!-- report: NAME -->`` of README.md. With
---check nothing is written; a number of these that differs, from its receipt too, or that is not of the
-default bundle, is an error (exit code 1). What prose outside the blocks says is not read.
+evaluation.md and confusion.png anew, and fills the blocks ``<!-- report: NAME -->`` of DOCUMENTS, which
+benchmarks.blocks computes. With --check nothing is written; a number of these that differs, from its receipt
+too, or that is not of the default bundle, is an error (exit code 1). Prose outside the blocks is not read.
 """
 
 import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.blocks import BLOCKS, PRECISIONS, Stored
 from benchmarks.locked_test import RECEIPTS, main_numbers
 from benchmarks.machine import RESULTS
 from edgeskin.bundle import open_bundle
@@ -24,10 +25,10 @@ from train import report
 from train.evaluate import Evaluation, evaluation_of
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = (ROOT / "README.md",)
+DOCUMENTS = tuple(
+    ROOT / name for name in ("README.md", "MODEL_CARD.md", "docs/data.md", "docs/experiments.md")
+)
 _BLOCK = re.compile(r"(<!-- report: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-
-Evaluations = dict[str, Evaluation]
 
 
 def main() -> None:
@@ -41,35 +42,35 @@ def main() -> None:
         problems = list(differences())
         print("\n".join(problems) or "evaluations, receipts and blocks follow from the committed arrays")
         sys.exit(bool(problems))
-    evaluations: Evaluations = {}
-    for folder in folders():
-        provenance, predictions = report.read(folder)
-        evaluations[folder.name] = evaluation_of(predictions, provenance)
-        report.write_report(evaluations[folder.name], folder)
+    stored = measured_again()
+    for name, one in stored.items():
+        report.write_report(one.evaluation, RESULTS / name)
     for document in DOCUMENTS:
-        document.write_text(filled(document, evaluations), encoding="utf-8")
+        document.write_text(filled(document, stored), encoding="utf-8")
 
 
 def differences() -> Iterator[str]:
     """One line for each committed file that says something else than its sources."""
-    evaluations = {folder.name: evaluation_of(*reversed(report.read(folder))) for folder in folders()}
-    for name, evaluation in evaluations.items():
+    stored = measured_again()
+    for name, one in stored.items():
         folder = RESULTS / name
-        if (folder / "evaluation.md").read_text(encoding="utf-8") != report.markdown(evaluation):
+        if (folder / "evaluation.md").read_text(encoding="utf-8") != report.markdown(one.evaluation):
             yield f"{folder / 'evaluation.md'}: differs from what logits.npz gives"
-        stored = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
-        if not _alike(stored, json.loads(report.to_json(evaluation))):
+        content = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+        if not _alike(content, json.loads(report.to_json(one.evaluation))):
             yield f"{folder / 'evaluation.json'}: differs from what logits.npz gives"
-        yield from _not_of_the_bundle(folder, evaluation)
+        if name.endswith(PRECISIONS):
+            yield from _not_of_the_bundle(folder, one.evaluation)
     for document in DOCUMENTS:
-        if document.read_text(encoding="utf-8") != filled(document, evaluations):
+        if document.read_text(encoding="utf-8") != filled(document, stored):
             yield f"{document}: a block differs; run python -m benchmarks.report"
 
 
 def _not_of_the_bundle(folder: Path, evaluation: Evaluation) -> Iterator[str]:
     """Whether an evaluation is of the default bundle as it is, and says what its receipt says."""
     bundle, provenance = open_bundle(), evaluation.provenance
-    variant = bundle.manifest.variants[folder.name.rpartition("-")[2]]  # type: ignore[index]
+    precision = next(precision for precision in PRECISIONS if folder.name.endswith(precision))
+    variant = bundle.manifest.variants[precision]
     settings = (variant.temperature, variant.operating_points[0].threshold, variant.class_priors)
     if provenance.sha256 != bundle.sha256:
         yield f"{folder}: of another bundle than the default one"
@@ -78,86 +79,32 @@ def _not_of_the_bundle(folder: Path, evaluation: Evaluation) -> Iterator[str]:
     if provenance.split == "test":
         receipts = [json.loads(path.read_text(encoding="utf-8")) for path in RECEIPTS.glob("*.json")]
         told = [one["numbers"] for one in receipts if one["bundle_sha256"] == provenance.sha256]
-        precision = folder.name.rpartition("-")[2]
         if not told or not _alike(told[0][precision], main_numbers(evaluation)):
             yield f"{folder}: no receipt that says the same"
 
 
-def folders() -> list[Path]:
-    """The committed evaluations."""
-    return sorted(path.parent for path in RESULTS.glob("*/logits.npz"))
+def measured_again() -> dict[str, Stored]:
+    """Every committed evaluation, from its predictions, by its folder in benchmarks/results."""
+    folders = sorted(path.parent for path in RESULTS.rglob("logits.npz"))
+    stored = {}
+    for folder in folders:
+        provenance, predictions = report.read(folder)
+        name = folder.relative_to(RESULTS).as_posix()
+        stored[name] = Stored(evaluation_of(predictions, provenance), predictions)
+    return stored
 
 
-def filled(document: Path, evaluations: Evaluations) -> str:
-    """A document with its blocks written anew. Raises SettingError unless each block is there once."""
+def filled(document: Path, stored: dict[str, Stored]) -> str:
+    """A document with its blocks written anew. Raises SettingError when one is unknown, or there is none."""
     content = document.read_text(encoding="utf-8")
     named = [match["name"] for match in _BLOCK.finditer(content)]
-    if sorted(named) != sorted(BLOCKS):
-        raise SettingError(f"{document}: blocks {named}, expected each of {list(BLOCKS)} once")
+    if not named or not set(named) <= set(BLOCKS):
+        raise SettingError(f"{document}: blocks {named}, expected some of {list(BLOCKS)}")
 
     def block(match: re.Match[str]) -> str:
-        return f"{match[1]}{BLOCKS[match['name']](evaluations)}\n{match[3]}"
+        return f"{match[1]}{BLOCKS[match['name']](stored)}\n{match[3]}"
 
     return _BLOCK.sub(block, content)
-
-
-def _results(evaluations: Evaluations) -> str:
-    """The test split, INT8 and FP32, by lesion and by image."""
-    rows = []
-    for precision in ("INT8", "FP32"):
-        evaluation = evaluations[f"test-{precision.lower()}"]
-        for unit in ("lesion", "image"):
-            measures = evaluation.lesions if unit == "lesion" else evaluation.images
-            rows.append(
-                (
-                    f"{precision}, by {unit}",
-                    report.text(measures.cancer_auroc),
-                    report.text(measures.screening.recall),
-                    report.text(measures.screening.specificity),
-                    report.text(measures.classes["MEL"].referred),
-                    report.text(measures.balanced_accuracy),
-                )
-            )
-    head = ("", "cancer AUROC", "cancer recall", "at specificity", "melanomas referred", "balanced accuracy")
-    return report.table(head, rows)
-
-
-def _speed(_: Evaluations) -> str:
-    """INT8 and FP32 on one machine, from bench.json and cold_start.json."""
-    bench, cold_start = _measured("bench"), _measured("cold_start")
-    if cold_start["bundle_sha256"] != bench["settings"]["bundle_sha256"]:
-        raise SettingError("cold_start.json and bench.json are of two bundles; measure both again")
-    cold = cold_start["results"]
-    rows = []
-    for row in sorted(bench["rows"], key=lambda row: row["precision"], reverse=True):
-        m, name = row["median"], row["precision"]
-        rows.append(
-            (
-                name.upper(),
-                f"{row['model_bytes'] / 1e6:.1f} MB",
-                f"{m['p50_ms']:.1f} ms",
-                f"{m['peak_mb']:.0f} MB",
-                f"{cold[f'predict {name}']['median'] / 1e3:.2f} s",
-            )
-        )
-    machine, settings = bench["machine"], bench["settings"]
-    head = (
-        f"{machine['processor']}, {machine['isa']}, {settings['threads']} threads",
-        "model",
-        f"network, {settings['views']} views, p50",
-        "peak memory",
-        "whole `predict` process",
-    )
-    told = report.table(head, rows)
-    return f"{told}\n\nINT8 is {bench['speedup']:.2f} times as fast as FP32 there."
-
-
-BLOCKS: dict[str, Callable[[Evaluations], str]] = {"results": _results, "speed": _speed}
-
-
-def _measured(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return content
 
 
 def _alike(one: Any, other: Any) -> bool:

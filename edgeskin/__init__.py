@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgeskin.errors import PhotoError as PhotoError
     from edgeskin.errors import SettingError as SettingError
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 _HOMES = {
     "Assessment": "assessment",

@@ -23,8 +23,8 @@ FloatArray = npt.NDArray[np.float32]
 CGROUP = Path("/sys/fs/cgroup")
 PROCESS_CGROUP = Path("/proc/self/cgroup")
 BATCH = 4
-"""Views run together: eight views of the INT8 network took 95 ms one by one, 84 by twos, 83 by fours and 92 at
-once (two cores of an AMD EPYC with VNNI; FP32 gained nothing; measured once)."""
+"""Views run together: eight views of the INT8 network took 95 ms one by one, 84 by twos, 83 by fours and
+92 at once (two cores of an AMD EPYC with VNNI; FP32 gained nothing; measured once)."""
 
 
 @dataclass(frozen=True)
