@@ -196,7 +196,8 @@ def experiments(stored: Evaluations) -> str:
     base = stored["experiments/c-cross-entropy"]
     rows = []
     for name, told in EXPERIMENTS.items():
-        one = stored[f"experiments/{name}"]
+        if (one := stored.get(f"experiments/{name}")) is None:
+            continue
         provenance, predictions = one.evaluation.provenance, one.predictions
         labels = labels_of(predictions.samples, provenance.classes, provenance.cancer)
         variant = fit_variant(predictions.logits, labels)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report
+from benchmarks.blocks import BLOCKS
 from benchmarks.locked_test import RECEIPTS, read_once
 from edgeskin.bundle import DEFAULT_BUNDLE, open_bundle
 from edgeskin.errors import SettingError
@@ -37,8 +38,13 @@ def test_a_block_that_is_missing_or_unknown_is_refused(tmp_path: Path) -> None:
     document = tmp_path / "README.md"
     for text in ("no blocks", "<!-- report: nonsense -->\n<!-- end -->\n"):
         document.write_text(text, encoding="utf-8")
-        with pytest.raises(SettingError, match="expected each of"):
+        with pytest.raises(SettingError, match="expected some of"):
             report.filled(document, {})
+
+
+def test_every_block_is_printed_somewhere() -> None:
+    printed = "".join(document.read_text(encoding="utf-8") for document in report.DOCUMENTS)
+    assert all(f"<!-- report: {name} -->" in printed for name in BLOCKS)
 
 
 def test_a_bundle_is_read_once(micro_bundle: Path, lesion_folder: Path, tmp_path: Path) -> None:
