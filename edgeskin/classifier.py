@@ -45,8 +45,8 @@ class Classifier:
             preprocessing.views,
         )
         size = preprocessing.size
-        shapes = (self.engine.input_shape[1:], self.engine.logits_shape[1:])
-        expected = ((size, size, 3), (len(self.manifest.classes),))
+        shapes = (self.engine.input_shape, self.engine.logits_shape)
+        expected = ((1, size, size, 3), (1, len(self.manifest.classes)))
         if shapes != expected:
             raise BundleError(
                 f"{self.bundle.folder / (precision + '.xml')}: takes and gives {shapes}, the manifest says "

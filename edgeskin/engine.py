@@ -22,9 +22,6 @@ from edgeskin.preprocess import turned, turned_back  # noqa: E402
 FloatArray = npt.NDArray[np.float32]
 CGROUP = Path("/sys/fs/cgroup")
 PROCESS_CGROUP = Path("/proc/self/cgroup")
-BATCH = 4
-"""Views run together: eight views of the INT8 network took 95 ms one by one, 84 by twos, 83 by fours and
-92 at once (two cores of an AMD EPYC with VNNI; FP32 gained nothing; measured once)."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +53,6 @@ class Engine:
         try:
             core = openvino.Core()
             model = core.read_model(model=xml, weights=weights)
-            if views > 1:
-                model.reshape([math.gcd(views, BATCH), *model.input(0).shape[1:]])
             self._compiled = core.compile_model(
                 model,
                 "CPU",
@@ -85,16 +80,17 @@ class Engine:
         request = getattr(self._local, "request", None)
         if request is None:
             request = self._local.request = self._compiled.create_infer_request()
-        views = np.stack([turned(image, view) for view in self._views])
         try:
             # Results are copied: a view would be overwritten by the thread's next image.
             runs = [
-                request.infer([part], share_inputs=True, share_outputs=False)
-                for part in np.split(views, len(views) // self.input_shape[0])
+                request.infer(
+                    [np.ascontiguousarray(turned(image, view))[None]], share_inputs=True, share_outputs=False
+                )
+                for view in self._views
             ]
         except RuntimeError as error:
             raise EdgeskinError(f"OpenVINO failed on this image: {str(error).strip()}") from error
-        logits, features, fmap = (np.concatenate([run[at] for run in runs]) for at in self._order)
+        logits, features, fmap = (np.stack([run[position][0] for run in runs]) for position in self._order)
         upright = [turned_back(one, view, (1, 2)) for one, view in zip(fmap, self._views, strict=True)]
         return Outputs(logits.mean(axis=0), features, np.mean(upright, axis=0))
 

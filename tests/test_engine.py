@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeskin.bundle import Precision, open_bundle
 from edgeskin.engine import Engine, available_threads, instruction_set
 from edgeskin.errors import BundleError, SettingError
+from edgeskin.photo import load_photo
+from edgeskin.preprocess import preprocess
 from tests.conftest import MICRO_SIZE
 
 
@@ -55,6 +58,22 @@ def test_views_are_averaged_and_make_the_answer_the_same_for_every_turn(shared_m
     np.testing.assert_allclose(outputs.fmap, np.mean(upright, axis=0), rtol=1e-4, atol=1e-4)
     for view in views[1:]:
         np.testing.assert_allclose(engine.infer(view).logits, outputs.logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_the_default_bundle_averages_every_view(precision: Precision, lesion_jpg: Path) -> None:
+    """Eight passes of one view each, against the engine's own eight."""
+    bundle = open_bundle()
+    parts = [bundle.read(f"{precision}.{part}") for part in ("xml", "bin")]
+    settings = bundle.manifest.preprocessing
+    image = preprocess(load_photo(lesion_jpg, settings.size).image, settings)
+    together = Engine(*parts, views=8).infer(image)
+    one = Engine(*parts)
+    views = [np.rot90(side, quarters) for side in (image, image[:, ::-1]) for quarters in range(4)]
+    alone = [one.infer(np.ascontiguousarray(view)) for view in views]
+    np.testing.assert_allclose(together.logits, np.mean([a.logits for a in alone], axis=0), atol=1e-4)
+    np.testing.assert_allclose(together.features, np.concatenate([a.features for a in alone]), atol=1e-4)
+    assert np.std([a.logits for a in alone], axis=0).max() > 0.01
 
 
 def test_results_survive_the_next_image(engine: Engine) -> None:
