@@ -18,7 +18,7 @@ from edgeskin.preprocess import preprocess
 from tests.conftest import ROOT
 from train.cli import app
 from train.data import DataError, Sample, check_disjoint, read_table
-from train.pool import Pair, merged, near_duplicates, without_copies, write_index
+from train.pool import merged, pooled, write_index
 
 
 def archive(folder: Path, label: str, **pictures: np.ndarray) -> Path:
@@ -40,34 +40,46 @@ def test_a_copy_turned_resized_and_compressed_is_found(drawn: list[np.ndarray], 
     turned = cv2.resize(np.rot90(drawn[2]), (150, 150))
     _, compressed = cv2.imencode(".jpg", turned, [cv2.IMWRITE_JPEG_QUALITY, 50])
     (folder / "NV" / "other.jpg").write_bytes(compressed.tobytes())
-    samples = read_table(folder)
-    (pair,) = near_duplicates(samples, open_bundle())
-    assert {samples[pair.one].image_id, samples[pair.other].image_id} == {"drawn2", "other"}
-    grouped = {s.image_id: s.group for s in merged(samples, [pair])}
+    pool = pooled(read_table(folder), open_bundle())
+    ((one, other, _),) = pool.pairs
+    assert {one.image_id, other.image_id} == {"drawn2", "other"}
+    grouped = {s.image_id: s.group for s in pool.samples}
     assert grouped["other"] == grouped["drawn2"] == "drawn2"
     assert len(set(grouped.values())) == len(drawn)
 
 
+def test_near_by_the_hash_alone_is_no_duplicate(
+    drawn: list[np.ndarray], tmp_path: Path, shared_micro_bundle: Path
+) -> None:
+    samples = read_table(archive(tmp_path, "NV", one=drawn[0], other=drawn[1]))
+    bundle = open_bundle(shared_micro_bundle)
+    ((_, _, pair),) = pooled(samples, bundle, max_hash_distance=256, max_feature_distance=2).pairs
+    nearer = pair.feature_distance / 2
+    assert pooled(samples, bundle, max_hash_distance=256, max_feature_distance=nearer).pairs == []
+    fewer = pair.hash_distance - 1
+    assert pooled(samples, bundle, max_hash_distance=fewer, max_feature_distance=2).pairs == []
+
+
 def test_pictures_of_one_group_are_no_find(drawn: list[np.ndarray], tmp_path: Path) -> None:
-    folder = archive(tmp_path, "NV", one=drawn[0], other=drawn[0])
-    one, other = read_table(folder)
+    one, other = read_table(archive(tmp_path, "NV", one=drawn[0], other=drawn[0]))
     bundle = open_bundle()
-    assert near_duplicates([one, replace(other, group=one.group)], bundle) == []
-    (pair,) = near_duplicates([one, other], bundle)
+    assert pooled([one, replace(other, group=one.group)], bundle).pairs == []
+    ((_, _, pair),) = pooled([one, other], bundle).pairs
     assert (pair.hash_distance, pair.feature_distance) == (0, pytest.approx(0, abs=1e-6))
 
 
-def test_distances_against_scipy(drawn: list[np.ndarray], tmp_path: Path, shared_micro_bundle: Path) -> None:
+def test_feature_distance_is_scipys_cosine(
+    drawn: list[np.ndarray], tmp_path: Path, shared_micro_bundle: Path
+) -> None:
     samples = read_table(archive(tmp_path, "NV", one=drawn[0], other=drawn[1]))
     bundle = open_bundle(shared_micro_bundle)
-    (pair,) = near_duplicates(samples, bundle, max_hash_distance=256, max_feature_distance=2)
+    ((_, _, pair),) = pooled(samples, bundle, max_hash_distance=256, max_feature_distance=2).pairs
     settings = bundle.manifest.preprocessing
     engine = Engine(bundle.read("int8.xml"), bundle.read("int8.bin"))
-    features = [
-        engine.infer(preprocess(load_photo(s.image, settings.size).image, settings)).features[0]
-        for s in samples
-    ]
-    assert pair.feature_distance == pytest.approx(cosine(*features), abs=1e-5)
+    one, other = (preprocess(load_photo(s.image, settings.size).image, settings) for s in samples)
+    views = [np.rot90(side, quarters) for side in (other, other[:, ::-1]) for quarters in range(4)]
+    feature, *features = (engine.infer(np.ascontiguousarray(view)).features[0] for view in (one, *views))
+    assert min(abs(pair.feature_distance - cosine(feature, of_view)) for of_view in features) < 1e-5
 
 
 def chain(*groups: str) -> list[Sample]:
@@ -79,16 +91,48 @@ def chain(*groups: str) -> list[Sample]:
 
 def test_groups_merge_along_a_chain() -> None:
     samples = chain("d", "b", "c", "a", "e")
-    pairs = [Pair(0, 2, 0, 0.0), Pair(2, 1, 0, 0.0)]
-    assert [s.group for s in merged(samples, pairs)] == ["b", "b", "b", "a", "e"]
-    assert merged(samples, []) == samples
+    assert [s.group for s in merged(samples, [0, 2], [2, 1])] == ["b", "b", "b", "a", "e"]
+    assert merged(samples, [], []) == samples
 
 
-def test_the_same_picture_in_two_archives_counts_once(drawn: list[np.ndarray], tmp_path: Path) -> None:
+def test_the_same_picture_in_two_archives_counts_once_in_the_groups_of_both(
+    drawn: list[np.ndarray], tmp_path: Path, shared_micro_bundle: Path
+) -> None:
+    """The second archive knows that x, y and z are one lesion; the first knew x and y only as files."""
+    bundle = open_bundle(shared_micro_bundle)
+    one = read_table(archive(tmp_path / "a", "NV", x=drawn[0], y=drawn[1]))
+    told = read_table(archive(tmp_path / "b", "NV", x=drawn[0], y=drawn[1], z=drawn[2]))
+    told = [replace(sample, group="L", lesion_id="L") for sample in told]
+    pool = pooled([*one, *told], bundle, max_feature_distance=-1)
+    assert pool.copies == 2
+    assert [(s.image_id, s.group) for s in pool.samples] == [("x", "L"), ("y", "L"), ("z", "L")]
+    assert pool.samples[0].image == one[0].image
+
+
+def test_one_name_for_different_pictures_labels_or_splits(
+    drawn: list[np.ndarray], tmp_path: Path, shared_micro_bundle: Path
+) -> None:
+    bundle = open_bundle(shared_micro_bundle)
     one, other = (read_table(archive(tmp_path / name, "NV", same=drawn[0])) for name in ("a", "b"))
-    assert without_copies([*one, *other]) == one
-    with pytest.raises(DataError, match="other labels in another archive: same"):
-        without_copies([*one, replace(other[0], label="MEL")])
+    with pytest.raises(DataError, match="the labels NV and MEL; let the label of the archive named first"):
+        pooled([*one, replace(other[0], label="MEL")], bundle)
+    kept = pooled([*one, replace(other[0], label="MEL")], bundle, first_label_counts=True)
+    assert [s.label for s in kept.samples] == ["NV"]
+    with pytest.raises(DataError, match="the splits train and test"):
+        pooled([replace(one[0], split="train"), replace(other[0], split="test")], bundle)
+    stranger = read_table(archive(tmp_path / "c", "NV", same=drawn[3]))
+    with pytest.raises(DataError, match="image id same but are different pictures; rename one"):
+        pooled([*one, *stranger], bundle)
+
+
+def test_external_images_near_others_are_left_out(
+    drawn: list[np.ndarray], tmp_path: Path, shared_micro_bundle: Path
+) -> None:
+    samples = read_table(archive(tmp_path, "NV", copy=drawn[0], far=drawn[3], here=drawn[0]))
+    split = {"copy": "external", "far": "external", "here": "train"}
+    pool = pooled([replace(s, split=split[s.image_id]) for s in samples], open_bundle(shared_micro_bundle))
+    assert [s.image_id for s in pool.left_out] == ["copy"]
+    assert [s.image_id for s in pool.samples] == ["far", "here"]
 
 
 def test_a_written_index_reads_as_it_was(lesion_folder: Path, tmp_path: Path) -> None:

@@ -20,6 +20,9 @@ def pool(
         Path | None, typer.Option(help="Whose features are compared; the one that ships without it.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the split, where the tables bring none.")] = 0,
+    first_label_counts: Annotated[
+        bool, typer.Option("--first-label-counts", help="Where archives label a picture otherwise.")
+    ] = False,
 ) -> None:
     """Make one table of several archives, near-duplicates grouped, and split it by group.
 
@@ -30,12 +33,16 @@ def pool(
     from train.data import check_disjoint, read_table
     from train.split import assign_splits, split_sha256
 
-    samples = pooling.without_copies([sample for folder in archives for sample in read_table(folder)])
-    pairs = pooling.near_duplicates(samples, open_bundle(bundle))
+    samples = [sample for folder in archives for sample in read_table(folder)]
+    pool = pooling.pooled(samples, open_bundle(bundle), first_label_counts)
     out.mkdir(parents=True, exist_ok=True)
-    pooling.write_pairs(samples, pairs, out)
-    print(f"{len(pairs)} pairs of near-duplicates: {out / 'near_duplicates.csv'}", file=sys.stderr)
-    split = assign_splits(pooling.merged(samples, pairs), seed=seed)
+    pooling.write_pairs(pool, out)
+    print(
+        f"{pool.copies} copies dropped; {len(pool.pairs)} pairs of near-duplicates: "
+        f"{out / 'near_duplicates.csv'}; external images left out for them: {len(pool.left_out)}",
+        file=sys.stderr,
+    )
+    split = assign_splits(pool.samples, seed=seed)
     check_disjoint(split)
     pooling.write_index(split, out)
     print(f"{len(split)} images, split {split_sha256(split)}: {out / 'index.csv'}", file=sys.stderr)

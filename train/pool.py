@@ -25,15 +25,16 @@ from edgeskin.bundle import Bundle
 from edgeskin.engine import Engine
 from edgeskin.photo import load_photo
 from edgeskin.preprocess import DIHEDRAL, center_square, preprocess, resize, turned
-from train.data import COLUMNS, DataError, Sample, picture
+from train.data import COLUMNS, SPLITS, DataError, Sample, picture
 
 HASH_SIDE = 16
 MAX_HASH_DISTANCE = 48
 """Of HASH_SIDE ** 2 bits."""
 MAX_FEATURE_DISTANCE = 0.12
 """Chosen by eye among the pairs within the hash distance: see docs/data.md."""
+EXTERNAL = "external"
 _READ_SIZE = 64
-_BLOCK = 512
+_BLOCK = 256
 _CONSOLE = Console(stderr=True)
 
 Pixels = npt.NDArray[np.uint8]
@@ -50,59 +51,56 @@ class Pair:
     feature_distance: float
 
 
-def without_copies(samples: Sequence[Sample]) -> list[Sample]:
-    """The samples without those whose image id came before, as when two archives hold the same picture.
-
-    Raises DataError when the two have different labels.
+@dataclass(frozen=True)
+class Pool:
+    """What became of the samples. pairs: near-duplicates of different groups, the nearest first. copies: how
+    many had the image id of another. left_out: external images that others are near-duplicates of.
     """
-    first: dict[tuple[str, bool], Sample] = {}
-    for sample in samples:
-        first.setdefault(picture(sample), sample)
-    contrary = {s.image_id for s in samples if s.label != first[picture(s)].label}
-    if contrary:
-        raise DataError(f"images with other labels in another archive: {', '.join(sorted(contrary)[:20])}")
-    return list(first.values())
+
+    samples: list[Sample]
+    pairs: list[tuple[Sample, Sample, Pair]]
+    copies: int
+    left_out: list[Sample]
 
 
-def near_duplicates(
+def pooled(
     samples: Sequence[Sample],
     bundle: Bundle,
+    first_label_counts: bool = False,
     max_hash_distance: int = MAX_HASH_DISTANCE,
     max_feature_distance: float = MAX_FEATURE_DISTANCE,
-) -> list[Pair]:
-    """Pairs of different groups that are near by both measures, the nearest first.
+) -> Pool:
+    """One table of the samples of several archives, in their order.
 
-    bundle: whose network's features are compared. Raises PhotoError for a picture that cannot be read.
+    Of samples with the same image id the first stays, in the groups of all of them; near-duplicates come into
+    one group; what is ``external`` and in a group with other images is taken out.
+
+    bundle: whose network's features are compared. first_label_counts: where such samples have other labels.
+    Raises DataError when an image id names different pictures, labels or splits, and PhotoError for a picture
+    that cannot be read.
     """
-    _, group = np.unique([sample.group for sample in samples], return_inverse=True)
     steps = track(samples, "hashing", console=_CONSOLE, transient=True)
     hashes = np.stack([_hashes(load_photo(sample.image, _READ_SIZE).image) for sample in steps])
-    candidates = [
-        (one, other, distance)
-        for one, other, distance in _near(hashes, max_hash_distance)
-        if group[one] != group[other]
-    ]
-    involved = sorted({position for pair in candidates for position in pair[:2]})
-    settings = bundle.manifest.preprocessing
-    engine = Engine(bundle.read("int8.xml"), bundle.read("int8.bin"), views=settings.views)
-    features: dict[int, Floats] = {}
-    for position in track(involved, "comparing", console=_CONSOLE, transient=True):
-        image = preprocess(load_photo(samples[position].image, settings.size).image, settings)
-        mean = engine.infer(image).features.mean(axis=0)
-        features[position] = mean / np.linalg.norm(mean)
-    pairs = [
-        Pair(one, other, distance, float(1 - features[one] @ features[other]))
-        for one, other, distance in candidates
-    ]
-    near = [pair for pair in pairs if pair.feature_distance <= max_feature_distance]
-    return sorted(near, key=lambda pair: pair.feature_distance)
+    first_of = _copies(samples, hashes, max_hash_distance, first_label_counts)
+    pairs = _near_duplicates(samples, hashes, bundle, max_hash_distance, max_feature_distance)
+    one = [pair.one for pair in pairs] + list(first_of)
+    other = [pair.other for pair in pairs] + list(first_of.values())
+    grouped = merged(samples, one, other)
+    kept = [sample for position, sample in enumerate(grouped) if position not in first_of]
+    inside = {sample.group for sample in kept if sample.split in (None, *SPLITS)}
+    left_out = [sample for sample in kept if sample.split == EXTERNAL and sample.group in inside]
+    return Pool(
+        [sample for sample in kept if sample not in left_out],
+        [(samples[pair.one], samples[pair.other], pair) for pair in pairs],
+        copies=len(first_of),
+        left_out=left_out,
+    )
 
 
-def merged(samples: Sequence[Sample], pairs: Sequence[Pair]) -> list[Sample]:
-    """The samples with the groups of each pair made one, named after its first in alphabetical order."""
+def merged(samples: Sequence[Sample], one: Sequence[int], other: Sequence[int]) -> list[Sample]:
+    """The samples with the groups at each pair of positions made one, by the name first in the alphabet."""
     names, group = np.unique([sample.group for sample in samples], return_inverse=True)
-    one, other = ([group[getattr(pair, side)] for pair in pairs] for side in ("one", "other"))
-    links = coo_array((np.ones(len(pairs)), (one, other)), shape=(len(names), len(names)))
+    links = coo_array((np.ones(len(one)), (group[list(one)], group[list(other)])), shape=(len(names),) * 2)
     _, component = connected_components(links, directed=False)
     # Names are sorted, so the first position of a component is its first name.
     _, first = np.unique(component, return_index=True)
@@ -127,15 +125,67 @@ def write_index(samples: Sequence[Sample], folder: Path) -> None:
         )
 
 
-def write_pairs(samples: Sequence[Sample], pairs: Sequence[Pair], folder: Path) -> None:
+def write_pairs(pool: Pool, folder: Path) -> None:
     """Write ``near_duplicates.csv``, a row a pair, for a person to look through."""
     with (folder / "near_duplicates.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        sides = [f"{name}_{side}" for side in ("one", "other") for name in ("image_id", "source", "label")]
+        told = ("image_id", "source", "label", "split")
+        sides = [f"{name}_{side}" for side in ("one", "other") for name in told]
         writer.writerow([*sides, "hash_distance", "feature_distance"])
-        for pair in pairs:
-            told = [(s.image_id, s.source, s.label) for s in (samples[pair.one], samples[pair.other])]
-            writer.writerow([*told[0], *told[1], pair.hash_distance, f"{pair.feature_distance:.4f}"])
+        for one, other, pair in pool.pairs:
+            cells = [getattr(sample, name) for sample in (one, other) for name in told]
+            writer.writerow([*cells, pair.hash_distance, f"{pair.feature_distance:.4f}"])
+
+
+def _copies(
+    samples: Sequence[Sample], hashes: Floats, max_hash_distance: int, first_label_counts: bool
+) -> dict[int, int]:
+    """The position of each sample whose image id came before, and that of the first."""
+    first: dict[tuple[str, bool], int] = {}
+    copies = {
+        position: first[picture(sample)]
+        for position, sample in enumerate(samples)
+        if first.setdefault(picture(sample), position) != position
+    }
+    for position, original in copies.items():
+        one, other = samples[original], samples[position]
+        between = f"{one.image} and {other.image} have the image id {one.image_id}"
+        if _distances(hashes[[original]], hashes[[position]]).min() > max_hash_distance:
+            raise DataError(f"{between} but are different pictures; rename one")
+        if one.label != other.label and not first_label_counts:
+            raise DataError(
+                f"{between} but the labels {one.label} and {other.label}; let the label of the archive named "
+                "first count, or correct them"
+            )
+        if None not in (one.split, other.split) and one.split != other.split:
+            raise DataError(f"{between} but the splits {one.split} and {other.split}; correct one table")
+    return copies
+
+
+def _near_duplicates(
+    samples: Sequence[Sample],
+    hashes: Floats,
+    bundle: Bundle,
+    max_hash_distance: int,
+    max_feature_distance: float,
+) -> list[Pair]:
+    """Pairs of different groups that are near by both measures, the nearest first."""
+    _, group = np.unique([sample.group for sample in samples], return_inverse=True)
+    candidates = [near for near in _near(hashes, max_hash_distance) if group[near[0]] != group[near[1]]]
+    settings = bundle.manifest.preprocessing
+    engine = Engine(bundle.read("int8.xml"), bundle.read("int8.bin"))
+
+    def feature(position: int, view: int) -> Floats:
+        image = preprocess(load_photo(samples[position].image, settings.size).image, settings)
+        values = engine.infer(np.ascontiguousarray(turned(image, view))).features[0]
+        return np.asarray(values / np.linalg.norm(values))
+
+    pairs = [
+        Pair(one, other, distance, float(1 - feature(one, 0) @ feature(other, view)))
+        for one, other, distance, view in track(candidates, "comparing", console=_CONSOLE, transient=True)
+    ]
+    near = [pair for pair in pairs if pair.feature_distance <= max_feature_distance]
+    return sorted(near, key=lambda pair: pair.feature_distance)
 
 
 def _hashes(photo: Pixels) -> Floats:
@@ -146,17 +196,21 @@ def _hashes(photo: Pixels) -> Floats:
     return 2 * bits.astype(np.float32) - 1
 
 
-def _near(hashes: Floats, max_distance: int) -> list[tuple[int, int, int]]:
-    """Positions and distance of every pair, the first upright and the other in its nearest view.
+def _distances(some: Floats, others: Floats) -> Floats:
+    """Differing bits, (n, views, k), of k pictures as they are and each view of the others.
 
-    hashes: (n, views, bits), -1 and 1, of which the scalar product counts the differing ones.
+    some: (k, views, bits). others: (n, views, bits). Of -1 and 1 the scalar product counts the differing bits.
     """
-    n, views, bits = hashes.shape
+    return np.asarray((some.shape[2] - others @ some[:, 0].T) / 2)
+
+
+def _near(hashes: Floats, max_distance: int) -> list[tuple[int, int, int, int]]:
+    """Positions, distance and the other's nearest view of every pair within it. hashes: (n, views, bits)."""
     found = []
-    for start in range(0, n, _BLOCK):
-        upright = hashes[start : start + _BLOCK, 0]
-        nearest = np.max([upright @ hashes[start:, view].T for view in range(views)], axis=0)
-        distance = ((bits - nearest) / 2).round().astype(int)
-        for one, other in zip(*np.nonzero(np.triu(distance <= max_distance, k=1)), strict=True):
-            found.append((start + int(one), start + int(other), int(distance[one, other])))
+    for start in range(0, len(hashes), _BLOCK):
+        distances = _distances(hashes[start : start + _BLOCK], hashes[start:])
+        for other, one in zip(*np.nonzero(distances.min(axis=1) <= max_distance), strict=True):
+            if other > one:
+                view = int(distances[other, :, one].argmin())
+                found.append((start + one, start + other, int(distances[other, view, one]), view))
     return found
