@@ -239,9 +239,12 @@ def fit(
     train = [sample for sample, out_of_it in zip(train, left, strict=True) if not out_of_it]
     require_every_class(train, config.classes)
     require_every_class(val, config.classes)
-    soft = None if soft_labels is None else read_soft_labels(soft_labels, train, len(config.classes))
+    soft = (
+        read_soft_labels(soft_labels, train, config.classes, split_sha256(samples)) if soft_labels else None
+    )
     record = _record(config, samples, weights, soft_labels)
     record["images"] = {"train": len(train), "val": len(val)}
+    record["learned_sha256"] = split_sha256(train)
     if resume:
         record = _same_run(out, record)
 
@@ -323,7 +326,7 @@ def _record(
         if Path(weights).is_dir():
             bundle = open_bundle(weights)
             name = f"{bundle.manifest.name} {bundle.manifest.version}"
-            initial = {"source": name, "sha256": bundle.sha256}
+            initial = {"source": name, "sha256": bundle.sha256, "kind": "bundle"}
         else:
             content = Path(weights).read_bytes() if Path(weights).is_file() else b""
             initial = {"source": Path(weights).name, "sha256": hashlib.sha256(content).hexdigest()}

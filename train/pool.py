@@ -199,7 +199,7 @@ def _hashes(photo: Pixels) -> Floats:
 def _distances(some: Floats, others: Floats) -> Floats:
     """Differing bits, (n, views, k), of k pictures as they are and each view of the others.
 
-    some: (k, views, bits). others: (n, views, bits). Of -1 and 1 the scalar product counts the differing bits.
+    some: (k, views, bits). others: (n, views, bits). Of -1 and 1 the scalar product counts differing bits.
     """
     return np.asarray((some.shape[2] - others @ some[:, 0].T) / 2)
 

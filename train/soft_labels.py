@@ -1,5 +1,6 @@
 """The file of soft labels between `train teach` and `train fit`: image ids and their teachers' logits."""
 
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,28 +13,34 @@ from train.data import Sample
 Logits = npt.NDArray[np.float32]
 
 
-def write(samples: Sequence[Sample], logits: Logits, path: Path) -> None:
-    """Write soft labels: image ids and logits (n, C)."""
+def write(samples: Sequence[Sample], logits: Logits, classes: Sequence[str], split: str, path: Path) -> None:
+    """Write the teachers' logits (n, C) of samples, with the classes and the split's SHA-256."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    ids = [sample.image_id for sample in samples]
     with path.open("wb") as file:
-        np.savez_compressed(file, image_id=[sample.image_id for sample in samples], logits=logits)
+        np.savez_compressed(file, image_id=ids, logits=logits, classes=list(classes), split_sha256=split)
 
 
-def read(path: Path, samples: Sequence[Sample], classes: int) -> Logits:
-    """The soft labels of samples, in their order: logits (n, classes).
+def read(path: Path, samples: Sequence[Sample], classes: Sequence[str], split: str) -> Logits:
+    """The teachers' logits of samples, in their order: (n, C).
 
-    Raises SettingError naming the file when it cannot be read or lacks an image or a class.
+    Raises SettingError naming the file when it cannot be read, has other classes or another split, or lacks
+    an image.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            row_of = {image_id: row for row, image_id in enumerate(stored["image_id"].tolist())}
-            logits: Logits = stored["logits"]
-    except (OSError, ValueError, KeyError) as error:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            ids, logits, told = stored["image_id"], stored["logits"], stored["classes"].tolist()
+            of_split = str(stored["split_sha256"])
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise SettingError(f"{path}: cannot be read as soft labels of `train teach`: {error}") from error
-    absent = [sample.image_id for sample in samples if sample.image_id not in row_of]
-    if absent or logits.shape != (len(row_of), classes):
+    if told != list(classes) or of_split != split:
         raise SettingError(
-            f"{path}: logits {logits.shape}, without {len(absent)} of the training images "
-            f"({', '.join(absent[:5])}); write it anew from runs with these images and {classes} classes"
+            f"{path}: of the classes {', '.join(told)} and the split {of_split[:12]}, the run has "
+            f"{', '.join(classes)} and {split[:12]}; write it anew from runs like this one"
         )
-    return logits[[row_of[sample.image_id] for sample in samples]]
+    row_of = {image_id: row for row, image_id in enumerate(ids.tolist())}
+    absent = [sample.image_id for sample in samples if sample.image_id not in row_of]
+    if absent:
+        raise SettingError(f"{path}: without {len(absent)} of the training images ({', '.join(absent[:5])})")
+    rows: Logits = logits[[row_of[sample.image_id] for sample in samples]]
+    return rows

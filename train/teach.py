@@ -5,6 +5,7 @@ that one. A network distilled from these soft labels (Hinton et al., "Distilling
 network", 2015) learns what the images show and not what the teachers know by heart.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,17 +13,18 @@ import numpy as np
 
 from edgeskin.errors import SettingError
 from train.data import DataError, Sample, read_table, select
-from train.fit import load_run
+from train.fit import RECORD, load_run
 from train.predict import open_network, predict
-from train.soft_labels import Logits
+from train.soft_labels import write
 from train.split import assign_splits, left_out, split_sha256
 
 
-def teach(runs: Sequence[Path], data: Path) -> tuple[list[Sample], Logits]:
-    """The training images, and for each the mean logits (n, C) of the runs that left it out.
+def teach(runs: Sequence[Path], data: Path, out: Path) -> int:
+    """Write the mean logits, for each training image, of the runs that left it out; return how many images.
 
-    Raises SettingError when a run left nothing out, or has other classes or another split than the first, and
-    DataError when an image was learned by every run.
+    Raises SettingError when a run may have learned what it left out (it left nothing out, learned other
+    images than its folds of this table tell, started from a bundle or was taught itself), or when it has
+    other classes or another split than the first. Raises DataError when an image was left out by no run.
     """
     configs = [load_run(run)[1] for run in runs]
     networks = [open_network(run) for run in runs]
@@ -36,9 +38,11 @@ def teach(runs: Sequence[Path], data: Path) -> tuple[list[Sample], Logits]:
             raise SettingError(
                 f"{run}: trained with other classes or another split than {runs[0]} and {data}"
             )
-        positions = np.flatnonzero(left_out(samples, config.folds))
-        if not positions.size:
+        unseen = left_out(samples, config.folds)
+        if not unseen.any():
             raise SettingError(f"{run}: has learned every training image; train teachers with folds")
+        _refuse_what_it_may_have_learned(run, [samples[position] for position in np.flatnonzero(~unseen)])
+        positions = np.flatnonzero(unseen)
         total[positions] += predict(network, [samples[position] for position in positions])
         count[positions] += 1
     if not count.all():
@@ -46,4 +50,17 @@ def teach(runs: Sequence[Path], data: Path) -> tuple[list[Sample], Logits]:
             f"{(count == 0).sum()} of {len(samples)} training images were left out by no run; give a run for "
             "each fold"
         )
-    return samples, total / count[:, None].astype(np.float32)
+    mean = total / count[:, None].astype(np.float32)
+    write(samples, mean, classes, split_sha256(table), out)
+    return len(samples)
+
+
+def _refuse_what_it_may_have_learned(run: Path, learned: Sequence[Sample]) -> None:
+    record = json.loads((run / RECORD).read_text(encoding="utf-8"))
+    if record["learned_sha256"] != split_sha256(learned):
+        raise SettingError(f"{run}: its folds were others, of other images or groups; train it anew")
+    if record["initial_weights"].get("kind") == "bundle" or record["soft_labels_sha256"]:
+        raise SettingError(
+            f"{run}: started from a bundle or from soft labels, which may know the fold left out; train "
+            "teachers from a backbone's weights"
+        )
