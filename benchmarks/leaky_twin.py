@@ -4,8 +4,9 @@
 
 Trains the same recipe twice: on the table's own split, and on a twin in which the images of train and val
 are dealt anew without regard to lesions, as many of each class to each side. Each is evaluated on its own
-val, with the threshold fitted there. The split test is not read. A run that RUNS holds is not trained again.
-Writes benchmarks/results/experiments/CONFIG and CONFIG-leaky, as `python -m train evaluate` does.
+val, with the threshold fitted there. The split test is not read. A run that RUNS holds is resumed where it
+was interrupted, and not trained again. Writes benchmarks/results/experiments/CONFIG and CONFIG-leaky, as
+`python -m train evaluate` does.
 """
 
 import argparse
@@ -16,13 +17,14 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import RESULTS
+from edgeskin.errors import SettingError
 from train import report
 from train.config import load_config
 from train.data import Sample, read_table
 from train.evaluate import evaluate_table
-from train.fit import WEIGHTS, fit
+from train.fit import LATEST, WEIGHTS, fit, load_run
 from train.predict import open_network
-from train.split import assign_splits
+from train.split import assign_splits, split_sha256
 
 CONFIG = Path(__file__).parents[1] / "configs" / "experiments" / "c-cross-entropy.yaml"
 
@@ -43,9 +45,12 @@ def main() -> None:
     for run_name, samples in ((name, table), (f"{name}-leaky", dealt_by_image(table, settings.seed))):
         run = wanted.out / run_name
         if not (run / WEIGHTS).is_file():
-            fit(samples, run, settings, wanted.weights)
+            fit(samples, run, settings, wanted.weights, resume=(run / LATEST).is_file())
+        network = open_network(run)
+        if load_run(run)[1] != settings or network.split_sha256 != split_sha256(samples):
+            raise SettingError(f"{run}: trained with other settings or another split; name another --out")
         command = f"python -m benchmarks.leaky_twin --data DIR --config {wanted.config.name}"
-        evaluation, predictions = evaluate_table(open_network(run), samples, "val", command=command)
+        evaluation, predictions = evaluate_table(network, samples, "val", command=command)
         report.write(evaluation, predictions, RESULTS / "experiments" / run_name)
 
 

@@ -150,9 +150,9 @@ def compare(
         logit_rmse=float(np.sqrt(np.mean((int8[0] - fp32[0]) ** 2))),
         mcnemar_recall=mcnemar(found[0][cancer], found[1][cancer]),
         mcnemar_specificity=mcnemar(found[0][~cancer], found[1][~cancer]),
-        recall_change=_change(recall, cancer, *found, weights),
-        specificity_change=_change(specificity, cancer, *found, weights),
-        auroc_change=_change(auroc, cancer, *p_cancer, weights),
+        recall_change=paired_change(recall, cancer, *found, weights),
+        specificity_change=paired_change(specificity, cancer, *found, weights),
+        auroc_change=paired_change(auroc, cancer, *p_cancer, weights),
     )
 
 
@@ -163,7 +163,7 @@ def mcnemar(one: Bools, other: Bools) -> float:
     return float(binomtest(only_one, discordant).pvalue) if discordant else 1.0
 
 
-def _change(
+def paired_change(
     measure: Callable[..., Floats],
     truth: Bools,
     before: npt.NDArray[Any],

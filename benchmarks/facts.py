@@ -1,0 +1,169 @@
+"""What is printed of the bundle, its runs and its measurements, from the manifest and benchmarks/results."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.machine import RESULTS
+from edgeskin.bundle import open_bundle
+from edgeskin.errors import SettingError
+from edgeskin.taxonomy import full_name
+from train.report import table
+
+
+def bundle() -> str:
+    """What the default bundle is."""
+    opened = open_bundle()
+    manifest = opened.manifest
+    run, seen = manifest.training["run"], manifest.preprocessing
+    size = {precision: manifest.files[f"{precision}.bin"][1] for precision in ("int8", "fp32")}
+    # The class priors are the mean probabilities on validation.
+    expected = {
+        precision: sum(
+            prior
+            for prior, name in zip(variant.class_priors, manifest.classes, strict=True)
+            if name in manifest.cancer_classes
+        )
+        for precision, variant in manifest.variants.items()
+    }
+    on_val = {name: sum(of.values()) for name, of in manifest.training["images"]["val"].items()}
+    share = sum(on_val[name] for name in manifest.cancer_classes) / sum(on_val.values())
+    points = "; ".join(
+        f"{precision.upper()} {point.name} {point.threshold:.4f}"
+        for precision in ("int8", "fp32")
+        for point in manifest.variants[precision].operating_points
+    )
+    rows = [
+        ("bundle", f"{manifest.name} {manifest.version}, manifest SHA-256 `{opened.sha256}`"),
+        ("network", f"{run['config']['model']['backbone']} of timm, and a head of two linear layers"),
+        ("weights", ", ".join(f"{name.upper()} {bytes_ / 1e6:.1f} MB" for name, bytes_ in size.items())),
+        ("started from", f"{run['initial_weights']['source']}"),
+        (
+            "picture",
+            f"centre square, {seen.size} px, {seen.views} views averaged, colour constancy: "
+            f"{seen.color_constancy.replace('_', ' ')}",
+        ),
+        ("classes", ", ".join(f"{name} ({full_name(name)})" for name in manifest.classes)),
+        ("counted as cancer", ", ".join(manifest.cancer_classes)),
+        ("thresholds on P(cancer)", points),
+        (
+            "mean P(cancer) on val",
+            f"INT8 {expected['int8']:.2f}, FP32 {expected['fp32']:.2f}; share of cancers {share:.2f}",
+        ),
+        ("split", f"SHA-256 `{manifest.training['split_sha256']}`"),
+        ("trained on", f"{run['images']['train']} images, selected on {run['images']['val']}"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())),
+    ]
+    return table(("", "default bundle"), rows)
+
+
+def data() -> str:
+    """Images by split, class and archive, as the manifest has them."""
+    images = open_bundle().manifest.training["images"]
+    archives = sorted({archive for split in images.values() for of in split.values() for archive in of})
+    rows = []
+    for split in ("train", "val", "test"):
+        for name in open_bundle().manifest.classes:
+            of = images[split][name]
+            cells = [str(of.get(archive, "")) for archive in archives]
+            rows.append((split, name, *cells, str(sum(of.values()))))
+        total = Counter(
+            {archive: sum(of.get(archive, 0) for of in images[split].values()) for archive in archives}
+        )
+        rows.append((split, "all", *(str(total[archive]) for archive in archives), str(total.total())))
+    return table(("split", "class", *archives, "all"), rows)
+
+
+def runs() -> str:
+    """The selected epoch of each run, from its log."""
+    rows = []
+    for path in sorted((RESULTS / "experiments").glob("*.csv")):
+        with path.open(newline="", encoding="utf-8") as file:
+            epochs = [row for row in csv.DictReader(file) if row["val_cancer_auroc"]]
+        best = max(epochs, key=lambda row: float(row["val_cancer_auroc"]))
+        told = [
+            f"{float(best[f'val_{name}']):.4f}"
+            for name in ("cancer_auroc", "specificity_at_95", "balanced_accuracy")
+        ]
+        rows.append((path.stem, str(len(epochs)), str(int(best["epoch"]) + 1), *told))
+    head = ("run", "epochs", "selected", "cancer AUROC", "specificity at 95 % recall", "balanced accuracy")
+    return table(head, rows)
+
+
+def speed() -> str:
+    """INT8 and FP32 on one machine, from bench.json and cold_start.json."""
+    bench, cold_start = _measured("bench"), _measured("cold_start")
+    if cold_start["bundle_sha256"] != bench["settings"]["bundle_sha256"]:
+        raise SettingError("cold_start.json and bench.json are of two bundles; measure both again")
+    _of_the_default_bundle("bench.json", bench["settings"]["bundle_sha256"])
+    cold = cold_start["results"]
+    rows = []
+    for row in sorted(bench["rows"], key=lambda row: row["precision"], reverse=True):
+        m, name = row["median"], row["precision"]
+        rows.append(
+            (
+                name.upper(),
+                f"{row['model_bytes'] / 1e6:.1f} MB",
+                f"{m['p50_ms']:.1f} ms",
+                f"{m['peak_mb']:.0f} MB",
+                f"{cold[f'predict {name}']['median'] / 1e3:.2f} s",
+            )
+        )
+    machine, settings = bench["machine"], bench["settings"]
+    head = (
+        f"{machine['processor']}, {machine['isa']}, {settings['threads']} threads",
+        "model",
+        f"network, {settings['views']} views, p50",
+        "peak memory",
+        "whole `predict` process",
+    )
+    told = table(head, rows)
+    return f"{told}\n\nINT8 is {bench['speedup']:.2f} times as fast as FP32 there."
+
+
+def invariance() -> str:
+    """How far the answer moves when the picture changes and the lesion does not."""
+    content = _measured("invariance")
+    _of_the_default_bundle("invariance.json", content["bundle_sha256"])
+    rows = (
+        (
+            name,
+            str(one["pairs"]),
+            f"{one['median_change']:.3f}, {one['p95_change']:.3f}, {one['largest_change']:.3f}",
+            str(one["decisions_changed"]),
+            f"{one['cancers_found_before']} and {one['cancers_found_after']} of {one['cancers']}",
+            f"{one['benign_referred_before']} and {one['benign_referred_after']} of "
+            f"{one['pairs'] - one['cancers']}",
+        )
+        for name, one in content["results"].items()
+    )
+    head = (
+        "change (INT8)",
+        "pairs",
+        "moves P(cancer) by: median, 95 %, max",
+        "decisions changed",
+        "cancers found before and after",
+        "benign referred before and after",
+    )
+    return table(head, rows)
+
+
+FACTS: dict[str, Callable[[], str]] = {
+    "bundle": bundle,
+    "data": data,
+    "runs": runs,
+    "speed": speed,
+    "invariance": invariance,
+}
+
+
+def _of_the_default_bundle(name: str, sha256: str) -> None:
+    if sha256 != open_bundle().sha256:
+        raise SettingError(f"{name} is of another bundle than the default one; measure it again")
+
+
+def _measured(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return content
