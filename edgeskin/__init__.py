@@ -1,4 +1,4 @@
-"""Skin-lesion assessment on any CPU, offline. Research software, not a medical device.
+"""Skin-lesion assessment on a CPU, offline. Research software, not a medical device.
 
 The public names load what they need when they are first used, so that ``import edgeskin`` stays light.
 """
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from edgeskin.errors import SettingError as SettingError
 
 __version__ = "0.3.0"
+NOTICE = (
+    "Research software, not a medical device. For dermoscopy pictures only, not for phone photos: it cannot "
+    "rule out cancer and replaces no examination."
+)
 
 _HOMES = {
     "Assessment": "assessment",
@@ -26,7 +30,7 @@ _HOMES = {
     "SettingError": "errors",
     "open_bundle": "bundle",
 }
-__all__ = [*_HOMES, "__version__"]
+__all__ = [*_HOMES, "NOTICE", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

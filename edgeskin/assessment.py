@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from edgeskin import NOTICE
 from edgeskin.decision import Risk
 
 SCHEMA_VERSION = 1
@@ -41,11 +42,12 @@ class Failure:
 class Assessment:
     """One image's result. Only status ``assessed`` carries a risk: what could not be read is never low.
 
-    probabilities: calibrated, by class, summing to 1. cancer_probability: their sum over the cancer
-    classes. predicted_class: the most probable one if every class were as frequent, by class_priors, where
-    the bundle has them; else the most probable one. operating_point: the screening point, below which the
-    risk is LOW. operating_points: all, by rising threshold; from the last one on the risk is HIGH. timing_ms:
-    milliseconds by step. Parts that this version does not compute are None.
+    probabilities: temperature-scaled, by class, summing to 1; scores, not frequencies. cancer_probability:
+    their sum over the cancer classes. predicted_class: the most probable one if every class were as frequent,
+    by class_priors, where the bundle has them; else the most probable one. operating_point: the screening
+    point, below which the risk is LOW. operating_points: all, by rising threshold; from the last one on the
+    risk is HIGH. timing_ms: milliseconds by step. notice: what the reader has to know. Parts that this
+    version does not compute are None.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -67,6 +69,7 @@ class Assessment:
     model: ModelInfo
     timing_ms: Mapping[str, float]
     error: Failure | None = None
+    notice: str = NOTICE
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data in the order of the fields, ready for ``json.dumps``."""

@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -63,7 +64,8 @@ class Agreement:
 
     recall, specificity: of cancer, by precision (None without cancers, or without benign images).
     lost: names of the images of cancers that FP32 finds and INT8 does not. p_cancer_difference:
-    |dP(cancer)| at the median, 99 %, 99.9 % and largest. failed: images that could not be read.
+    |dP(cancer)| at the median, 99 %, 99.9 % and largest. failed: images that could not be read. left_out:
+    rows of the table by label, where the label is no class of the network.
     """
 
     images: int
@@ -74,6 +76,7 @@ class Agreement:
     p_cancer_difference: dict[str, float]
     lost: tuple[str, ...]
     failed: tuple[str, ...]
+    left_out: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ def run(
     return Result(
         rows,
         latency["fp32"] / latency["int8"],
-        compare(bundle, threads, labelled) if labelled else None,
+        compare(bundle, threads, *labelled) if labelled else None,
         {
             "repeats": repeats,
             "rounds": rounds,
@@ -165,7 +168,9 @@ def measure(folder: Path, precision: Precision, threads: int | None, repeats: in
     )
 
 
-def compare(bundle: Bundle, threads: int | None, labelled: list[tuple[Path, str]]) -> Agreement:
+def compare(
+    bundle: Bundle, threads: int | None, labelled: list[tuple[Path, str]], left_out: dict[str, int]
+) -> Agreement:
     """Assess labelled images with both precisions; one that cannot be read is named, not counted."""
     both = {precision: Classifier(bundle, precision, threads) for precision in get_args(Precision)}
     read: list[tuple[str, str]] = []
@@ -200,6 +205,7 @@ def compare(bundle: Bundle, threads: int | None, labelled: list[tuple[Path, str]
         {name: float(np.quantile(difference, q)) for name, q in quantiles.items()},
         tuple(read[i][0] for i in np.flatnonzero(is_cancer & flagged["fp32"] & ~flagged["int8"])),
         tuple(failed),
+        left_out,
     )
 
 
@@ -207,24 +213,31 @@ def _share(found: npt.NDArray[np.bool_]) -> float | None:
     return float(found.mean()) if found.size else None
 
 
-def read_labels(data: Path, split: str | None, classes: tuple[str, ...]) -> list[tuple[Path, str]]:
+def read_labels(
+    data: Path, split: str | None, classes: tuple[str, ...]
+) -> tuple[list[tuple[Path, str]], dict[str, int]]:
     """(image, class) from a folder of class folders; or from a CSV, or a folder's index.csv, with columns
-    path (relative to it) and label, where rows of other labels are left out. split: of its column split.
+    path (relative to it) and label. split: of its column split. Second, the rows of other labels, counted.
 
     Raises SettingError when nothing comes of it.
     """
+    if not data.exists():
+        raise SettingError(f"{data}: there is no such file or folder; give class folders or a CSV")
     table = data / "index.csv" if data.is_dir() else data
+    left_out: Counter[str] = Counter()
     if table.is_file():
         try:
             with table.open(encoding="utf-8", newline="") as file:
                 rows = csv.DictReader(file)
                 if split is not None and "split" not in (rows.fieldnames or ()):
                     raise SettingError(f"{table}: has no column split; leave --split off or add the column")
-                pairs = [
+                told = [
                     (table.parent / row["path"], row["label"])
                     for row in rows
-                    if row["label"] in classes and (split is None or row["split"] == split)
+                    if split is None or row["split"] == split
                 ]
+            left_out.update(label for _, label in told if label not in classes)
+            pairs = [(path, label) for path, label in told if label in classes]
         except (OSError, KeyError, UnicodeDecodeError) as error:
             raise SettingError(f"{table}: no CSV with columns path and label ({error})") from error
     elif split is not None:
@@ -233,7 +246,7 @@ def read_labels(data: Path, split: str | None, classes: tuple[str, ...]) -> list
         pairs = [(path, name) for name in classes for path in sorted((data / name).glob("*.*"))]
     if not pairs:
         raise SettingError(f"{data}: no images of the classes {', '.join(classes)} (split: {split or 'any'})")
-    return pairs
+    return pairs, dict(left_out)
 
 
 def table(result: Result) -> str:
@@ -269,6 +282,7 @@ def table(result: Result) -> str:
             f"|dP(cancer)| {differences}",
             " ".join([f"cancers found by FP32 and lost by INT8: {len(agreement.lost)}", *agreement.lost]),
             *(f"not read: {failure}" for failure in agreement.failed),
+            *(f"left out, no class: {label} ({count})" for label, count in agreement.left_out.items()),
         ]
     return "\n".join(lines)
 
@@ -282,7 +296,7 @@ def draw(result: Result, figure: Path) -> None:
     try:
         from edgeskin.plots import draw_bench
     except ImportError as error:
-        raise SettingError('the figure needs matplotlib: pip install "edgeskin[plots]"') from error
+        raise SettingError("the figure needs matplotlib: pip install matplotlib") from error
     draw_bench(result, figure)
 
 

@@ -44,8 +44,8 @@ class OperatingPoint:
 class Variant:
     """One precision's own calibration: softmax temperature, and operating points by falling recall.
 
-    class_priors: (C,), mean calibrated probability of each class on validation, which the decision for a
-    class is freed of; empty: the most probable class is decided for.
+    class_priors: (C,), mean probability that the network gives each class on validation, which the decision
+    for a class is freed of; empty: the most probable class is decided for.
     """
 
     temperature: float

@@ -6,6 +6,7 @@ done; 2: usage; 3: bundle.
 
 import contextlib
 import dataclasses
+import importlib.util
 import io
 import json
 import sys
@@ -15,11 +16,10 @@ from typing import Annotated, Any
 
 import typer
 
-from edgeskin import __version__
+from edgeskin import NOTICE, __version__
 from edgeskin.bundle import Precision
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
 
-DISCLAIMER = "Research software, not a medical device: it cannot rule out cancer and replaces no examination."
 # Pictures that cannot be read count too: in a folder they are refused by name, not passed over.
 SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"),
@@ -32,7 +32,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help=f"Skin-lesion assessment on any CPU, offline. {DISCLAIMER}",
+    help=f"Skin-lesion assessment on a CPU, offline. {NOTICE}",
 )
 
 BundleOption = Annotated[
@@ -48,13 +48,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object
 
 @app.command()
 def predict(
-    paths: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.")],
+    paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
     as_json: JsonOption = False,
     precision: Annotated[Precision, typer.Option(help="The quantized network, or the reference.")] = "int8",
     bundle: BundleOption = None,
     threads: ThreadsOption = None,
 ) -> None:
-    """Assess photos of skin lesions."""
+    """Assess dermoscopy pictures of skin lesions."""
     from edgeskin.classifier import Classifier
     from edgeskin.taxonomy import full_name
 
@@ -68,7 +68,7 @@ def predict(
             print(f"error: {result.error.message}", file=sys.stderr)
         else:
             print(_block(result.to_dict(), full_name), flush=True)
-    print(DISCLAIMER, file=sys.stderr)
+    print(NOTICE, file=sys.stderr)
     if failed:
         raise typer.Exit(1)
 
@@ -125,6 +125,8 @@ def bench(
     """Compare FP32 with INT8 on this machine: size, latency, memory and, with --data, recall."""
     from edgeskin import bench as benching
 
+    if png is not None and importlib.util.find_spec("matplotlib") is None:
+        raise SettingError(f"{png}: the figure needs matplotlib; pip install matplotlib, or leave --png off")
     for path in (out, png):
         if path is not None and not path.absolute().parent.is_dir():
             raise SettingError(f"{path}: its folder does not exist; make it first")
@@ -135,6 +137,8 @@ def bench(
         out.write_text(content + "\n", encoding="utf-8")
     if png is not None:
         benching.draw(result, png)
+    if result.agreement is not None and result.agreement.failed:
+        raise typer.Exit(1)
 
 
 def _photos(paths: list[Path]) -> Iterator[Path]:
@@ -144,12 +148,18 @@ def _photos(paths: list[Path]) -> Iterator[Path]:
         # What cannot be listed, like a folder without pictures, goes on as itself and is refused by name.
         with contextlib.suppress(OSError):
             if path.is_dir():
-                inside = sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES)
+                files = [child for child in path.iterdir() if child.is_file()]
+                inside = sorted(child for child in files if child.suffix.lower() in SUFFIXES)
+                if inside and len(files) > len(inside):
+                    others = len(files) - len(inside)
+                    print(f"{path}: {others} files passed over, not named as pictures", file=sys.stderr)
         yield from inside or [path]
 
 
 def _block(result: dict[str, Any], full_name: Callable[[str], str]) -> str:
-    ranked = sorted(result["probabilities"].items(), key=lambda item: -item[1])[:4]
+    ranked = sorted(result["probabilities"].items(), key=lambda item: -item[1])
+    # The decided class may be a rare one of little probability: its own is told all the same.
+    shown = [item for place, item in enumerate(ranked) if place < 4 or item[0] == result["predicted_class"]]
     point, model = result["operating_point"], result["model"]
     p_cancer, total = result["cancer_probability"], result["timing_ms"]["total"]
     lines = [
@@ -158,9 +168,9 @@ def _block(result: dict[str, Any], full_name: Callable[[str], str]) -> str:
         f"  P(cancer) {p_cancer:.3f} ({point['name']} threshold {point['threshold']:.3f})",
         f"  action    {result['action']}",
         f"  class     {full_name(result['predicted_class'])}"
-        + (" (if every class were as frequent)" if result["class_priors"] else ""),
-        "  classes   "
-        + "\n            ".join(f"{full_name(name):<26}{name:<6}{share:.3f}" for name, share in ranked),
+        + (" (the most probable if all were as frequent: a hint)" if result["class_priors"] else ""),
+        "  output    "
+        + "\n            ".join(f"{full_name(name):<26}{name:<6}{share:.3f}" for name, share in shown),
         f"  model     {model['name']} {model['version']} ({model['precision']}, {model['sha256'][:12]}), "
         f"{total:.0f} ms",
         "",

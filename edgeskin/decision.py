@@ -1,4 +1,4 @@
-"""From logits to calibrated probabilities, and from P(cancer) to what should happen next."""
+"""From logits to temperature-scaled probabilities, and from P(cancer) to what should happen next."""
 
 from collections.abc import Sequence
 from typing import Literal

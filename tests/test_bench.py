@@ -39,14 +39,16 @@ def test_a_whole_run_adds_up(shared_micro_bundle: Path, labelled: Path, tmp_path
     assert result.agreement.images == 4
     assert len(result.agreement.failed) == 1
     json.dumps(result.to_dict(), allow_nan=False)
-    assert "INT8 is" in bench.table(result)
+    told = bench.table(result)
+    assert "INT8 is" in told
+    assert "not read: " in told
     bench.draw(result, tmp_path / "bench.png")
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_agreement_is_what_single_assessments_say(shared_micro_bundle: Path, labelled: Path) -> None:
-    pairs = bench.read_labels(labelled, "val", open_bundle(shared_micro_bundle).manifest.classes)[:4]
-    agreement = bench.compare(open_bundle(shared_micro_bundle), 1, pairs)
+    pairs = bench.read_labels(labelled, "val", open_bundle(shared_micro_bundle).manifest.classes)[0][:4]
+    agreement = bench.compare(open_bundle(shared_micro_bundle), 1, pairs, {})
     results = {
         p: [Classifier(shared_micro_bundle, p, 1).assess(path) for path, _ in pairs] for p in ("fp32", "int8")
     }
@@ -69,7 +71,15 @@ def test_class_folders_are_labels_too(tmp_path: Path) -> None:
     for name in ("MEL", "notes"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.jpg").write_bytes(b"")
-    assert bench.read_labels(tmp_path, None, ("MEL", "NV")) == [(tmp_path / "MEL" / "a.jpg", "MEL")]
+    assert bench.read_labels(tmp_path, None, ("MEL", "NV")) == ([(tmp_path / "MEL" / "a.jpg", "MEL")], {})
+
+
+def test_rows_of_other_labels_are_counted(labelled: Path) -> None:
+    pairs, left_out = bench.read_labels(labelled, None, ("MEL", "NV"))
+    assert [label for _, label in pairs] == ["MEL", "NV", "NV", "MEL"]
+    assert left_out == {"BCC": 1, "OTHER": 1}
+    with pytest.raises(SettingError, match="there is no such file or folder"):
+        bench.read_labels(labelled.parent / "nowhere.csv", None, ("MEL",))
 
 
 @pytest.mark.parametrize("split", ["test", "nonsense"])

@@ -65,7 +65,7 @@ def test_the_json_is_the_contract(classifier: Classifier, lesion_jpg: Path) -> N
     assert list(values) == [
         "schema_version", "image", "status", "probabilities", "cancer_probability", "predicted_class",
         "class_priors", "operating_point", "operating_points", "risk", "action", "label_set", "certainty",
-        "uncertainty", "ood", "quality", "model", "timing_ms", "error",
+        "uncertainty", "ood", "quality", "model", "timing_ms", "error", "notice",
     ]  # fmt: skip
     assert values["schema_version"] == 1
     assert set(values["operating_point"]) == {"name", "threshold"}
