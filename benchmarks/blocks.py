@@ -78,6 +78,37 @@ def classes(stored: Evaluations) -> str:
     return table(("class, by image", "images", "recall", "AUROC", "referred"), rows)
 
 
+def risk(stored: Evaluations) -> str:
+    """What each answer of INT8 held on the test split, by image."""
+    one, manifest = _stored(stored, "test-int8"), open_bundle().manifest
+    variant = manifest.variants["int8"]
+    labels = labels_of(one.predictions.samples, manifest.classes, manifest.cancer_classes)
+    p_cancer = labels.p_cancer(one.predictions.logits, variant.temperature)
+    first, *_, last = (point.threshold for point in variant.operating_points)
+    level = np.digitize(p_cancer, (first, last))
+    cancers = int(labels.is_cancer.sum())
+    rows = []
+    for number, name in enumerate(("LOW", "MEDIUM", "HIGH")):
+        here = level == number
+        held = int((labels.is_cancer & here).sum())
+        rows.append((name, str(here.sum()), str(held), f"{held / here.sum():.1%}", f"{held / cancers:.1%}"))
+    return table(("risk", "images", "of them cancers", "share", "of all cancers"), rows)
+
+
+def weak_spots(stored: Evaluations) -> str:
+    """Subgroups that a reader has to know of; all are in the report."""
+    chosen = {
+        ("source", "HAM10000"),
+        ("source", "ISIC2018-Task1"),
+        ("age", "under 40"),
+        ("nevus", "histology-proven"),
+        ("nevus", "others"),
+    }
+    rows = _subgroups(_stored(stored, "test-int8").evaluation.images)
+    head = ("by", "group", "images", "cancers", "cancer AUROC", "cancer recall", "specificity")
+    return table(head, (row for row in rows if row[:2] in chosen))
+
+
 def subgroups(stored: Evaluations) -> str:
     """INT8 on the test split: archive, age, sex, site, and nevi by how they were diagnosed."""
     head = ("by", "group", "images", "cancers", "cancer AUROC", "cancer recall", "specificity")
@@ -269,6 +300,8 @@ BLOCKS: dict[str, Callable[[Evaluations], str]] = {
     "results": results,
     "all-measures": all_measures,
     "classes": classes,
+    "risk": risk,
+    "weak-spots": weak_spots,
     "subgroups": subgroups,
     "external": external,
     "agreement": agreement,

@@ -26,7 +26,7 @@ from train.evaluate import Evaluation, evaluation_of
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = {
-    ROOT / "README.md": ["results", "speed"],
+    ROOT / "README.md": ["results", "risk", "weak-spots", "speed"],
     ROOT / "MODEL_CARD.md": [
         *("bundle", "all-measures", "classes", "subgroups", "external", "pad-folds", "agreement"),
         *("invariance", "leaky-twin"),
