@@ -74,7 +74,8 @@ def test_a_run_goes_on_from_a_bundle(
     )
     run = fit(read_table(lesion_folder), tmp_path, config, str(bundle.folder))
     record = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    assert record["initial_weights"] == {"source": "micro 0", "sha256": bundle.sha256}
+    told = {"source": "micro 0", "sha256": bundle.sha256, "kind": "bundle"}
+    assert record["initial_weights"] == told
 
 
 @pytest.mark.parametrize(
