@@ -6,11 +6,16 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from benchmarks.known_benign import FILE as KNOWN_BENIGN
 from benchmarks.machine import RESULTS
 from edgeskin.bundle import open_bundle
+from edgeskin.decision import cancer_probability, probabilities
 from edgeskin.errors import SettingError
 from edgeskin.taxonomy import full_name
-from train.report import table
+from train.metrics import bootstrap_weights, estimate, specificity
+from train.report import table, text
 
 
 def bundle() -> str:
@@ -150,12 +155,37 @@ def invariance() -> str:
     return table(head, rows)
 
 
+def known_benign() -> str:
+    """Specificity on external dermoscopy of benign lesions, at each precision's thresholds."""
+    opened = open_bundle()
+    manifest = opened.manifest
+    with np.load(KNOWN_BENIGN, allow_pickle=False) as stored:
+        _of_the_default_bundle(KNOWN_BENIGN.name, str(stored["bundle_sha256"]))
+        groups, logits = stored["group"].tolist(), {name: stored[name] for name in ("int8", "fp32")}
+    weights = bootstrap_weights(groups)
+    rows = []
+    for precision, of in logits.items():
+        variant = manifest.variants[precision]
+        p = cancer_probability(
+            probabilities(of, variant.temperature), manifest.classes, manifest.cancer_classes
+        )
+        benign = np.zeros(len(p), dtype=bool)
+        told = (
+            text(estimate(specificity, benign, p >= point.threshold, weights=weights))
+            for point in variant.operating_points
+        )
+        rows.append((precision.upper(), str(len(p)), str(len(set(groups))), *told))
+    names = (f"specificity at {point.name}" for point in manifest.variants["int8"].operating_points)
+    return table(("external dermoscopy, known benign", "images", "patients", *names), rows)
+
+
 FACTS: dict[str, Callable[[], str]] = {
     "bundle": bundle,
     "data": data,
     "runs": runs,
     "speed": speed,
     "invariance": invariance,
+    "known-benign": known_benign,
 }
 
 

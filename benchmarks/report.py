@@ -28,8 +28,8 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = {
     ROOT / "README.md": ["results", "risk", "weak-spots", "speed"],
     ROOT / "MODEL_CARD.md": [
-        *("bundle", "all-measures", "classes", "subgroups", "external", "pad-folds", "agreement"),
-        *("invariance", "leaky-twin"),
+        *("bundle", "all-measures", "classes", "subgroups", "external", "pad-folds", "known-benign"),
+        *("agreement", "invariance", "leaky-twin"),
     ],
     ROOT / "docs/data.md": ["data", "people"],
     ROOT / "docs/experiments.md": ["runs", "experiments", "leaky-twin"],

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import blocks
 from benchmarks.blocks import Stored
+from benchmarks.known_benign import known_benign
 from edgeskin.bundle import open_bundle
 from edgeskin.errors import SettingError
 from edgeskin.taxonomy import CANCER, ISIC_2019
@@ -88,3 +89,16 @@ def test_an_experiment_against_itself_changes_nothing() -> None:
     assert [cells(told, row)[2] for row in range(3)] == ["0.000 (0.000 to 0.000)"] * 2 + [""]
     # Of 64 pairs the melanoma has the higher score but where it is lower (6) or the same (4, each a half).
     assert cells(told, 0)[1].startswith(f"{(64 - 6 - 4 / 2) / 64:.3f} ")
+
+
+def test_known_benign_images_are_of_nobody_that_was_learned_from() -> None:
+    def sample(name: str, label: str, group: str, split: str) -> Sample:
+        return Sample(Path(name), name, label, name, None, group, None, None, None, None, split, "x")
+
+    table = [
+        sample("a", "BENIGN", "p1", "external"),
+        sample("b", "BENIGN", "p2", "external"),
+        sample("c", "NV", "p3", "external"),
+        sample("d", "MEL", "p2", "val"),
+    ]
+    assert [one.image_id for one in known_benign(table)] == ["a"]
