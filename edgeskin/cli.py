@@ -9,6 +9,7 @@ import dataclasses
 import importlib.util
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -194,7 +195,7 @@ def _options(
 
 
 def main() -> None:
-    """Entry point: an error of ours becomes one line on stderr and its exit code."""
+    """Entry point: an error of ours, or of writing, becomes one line on stderr and its exit code."""
     for stream in (sys.stdout, sys.stderr):
         # A file name that the terminal cannot show must not stop the images after it.
         if isinstance(stream, io.TextIOWrapper):
@@ -210,3 +211,8 @@ def main() -> None:
             if isinstance(error, SettingError)
             else 1
         )
+    except OSError as error:
+        # A full disk or a closed pipe; what is still buffered would fail once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"error: the result cannot be written: {error}", file=sys.stderr)
+        sys.exit(1)

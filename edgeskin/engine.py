@@ -45,9 +45,9 @@ class Engine:
     def __init__(self, xml: bytes, weights: bytes, threads: int | None = None, views: int = 1) -> None:
         self._views = range(views)
         allowed = available_threads()
-        if threads is not None and not 1 <= threads <= 1024:
+        if threads is not None and not (isinstance(threads, int) and 1 <= threads <= 1024):
             raise SettingError(
-                f"threads {threads}: choose 1 to 1024, or leave it off for all {allowed} allowed"
+                f"threads {threads!r}: choose 1 to 1024, or leave it off for all {allowed} allowed"
             )
         self.threads = threads or allowed
         try:

@@ -95,6 +95,21 @@ def test_exit_codes(arguments: list[str], code: int) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_result_that_cannot_be_written_is_one_line(lesion_jpg: Path, shared_micro_bundle: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "edgeskin", "predict", lesion_jpg, "--bundle", shared_micro_bundle],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "error: the result cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_info_tells_what_is_in_the_bundle(shared_micro_bundle: Path) -> None:
     done = edgeskin("info", "--bundle", shared_micro_bundle)
     assert done.returncode == 0

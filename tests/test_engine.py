@@ -97,8 +97,8 @@ def test_bytes_that_are_no_network_are_refused() -> None:
         Engine(b"<net", b"")
 
 
-@pytest.mark.parametrize("threads", [0, -1, 5000])
-def test_impossible_threads_are_refused(shared_micro_bundle: Path, threads: int) -> None:
+@pytest.mark.parametrize("threads", [0, -1, 5000, "2"])
+def test_impossible_threads_are_refused(shared_micro_bundle: Path, threads: object) -> None:
     with pytest.raises(SettingError, match="threads"):
         Engine((shared_micro_bundle / "fp32.xml").read_bytes(), b"", threads)
 
