@@ -21,6 +21,7 @@ from train.report import main_measures, table, text
 from train.split import left_out
 
 PRECISIONS: tuple[Precision, ...] = ("int8", "fp32")
+SUBGROUP_HEAD = ("by", "group", "images", "cancers", "cancer AUROC", "cancer recall", "specificity")
 PAD = "PAD-UFES-20"
 PAD_FOLDS = 3
 EXPERIMENTS = {
@@ -105,24 +106,21 @@ def weak_spots(stored: Evaluations) -> str:
         ("nevus", "others"),
     }
     rows = _subgroups(_stored(stored, "test-int8").evaluation.images)
-    head = ("by", "group", "images", "cancers", "cancer AUROC", "cancer recall", "specificity")
-    return table(head, (row for row in rows if row[:2] in chosen))
+    return table(SUBGROUP_HEAD, (row for row in rows if row[:2] in chosen))
 
 
 def subgroups(stored: Evaluations) -> str:
     """INT8 on the test split: archive, age, sex, site, and nevi by how they were diagnosed."""
-    head = ("by", "group", "images", "cancers", "cancer AUROC", "cancer recall", "specificity")
-    return table(head, _subgroups(_stored(stored, "test-int8").evaluation.images))
+    return table(SUBGROUP_HEAD, _subgroups(_stored(stored, "test-int8").evaluation.images))
 
 
 def external(stored: Evaluations) -> str:
     """Other sources, never tuned on, as they are."""
-    head = ("precision", "by", "source", "images", "cancers", "cancer AUROC", "cancer recall", "specificity")
     rows = []
     for precision in PRECISIONS:
         groups = _subgroups(_stored(stored, f"external-{precision}").evaluation.images)
-        rows += [(precision.upper(), *row) for row in groups if row[0] == "source"]
-    return table((head[0], *head[2:]), ((row[0], *row[2:]) for row in rows))
+        rows += [(precision.upper(), *of_source) for kind, *of_source in groups if kind == "source"]
+    return table(("precision", "source", *SUBGROUP_HEAD[2:]), rows)
 
 
 def agreement(stored: Evaluations) -> str:
@@ -268,7 +266,8 @@ def experiments(stored: Evaluations) -> str:
 def people(stored: Evaluations) -> str:
     """Age, sex and site of the images that were kept from training."""
     splits = {
-        split: stored[f"{split}-int8"].evaluation.images.subgroups for split in ("val", "test", "external")
+        split: _stored(stored, f"{split}-int8").evaluation.images.subgroups
+        for split in ("val", "test", "external")
     }
     rows = []
     for kind in ("age", "sex", "site"):

@@ -3,6 +3,7 @@ image and peak memory are those of a cold start and no round warms up the next."
 
 import csv
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -291,12 +292,17 @@ def _told(share: float | None) -> str:
     return "-" if share is None else f"{share:.3f}"
 
 
+def require_plots() -> None:
+    """Raise SettingError when matplotlib, the extra ``plots``, is not installed."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise SettingError("the figure needs matplotlib: pip install matplotlib, or leave --png off")
+
+
 def draw(result: Result, figure: Path) -> None:
-    """Draw the result as a PNG. Raises SettingError when the extra ``plots`` is not installed."""
-    try:
-        from edgeskin.plots import draw_bench
-    except ImportError as error:
-        raise SettingError("the figure needs matplotlib: pip install matplotlib") from error
+    """Draw the result as a PNG. Raises SettingError as `require_plots`."""
+    require_plots()
+    from edgeskin.plots import draw_bench
+
     draw_bench(result, figure)
 
 

@@ -6,7 +6,6 @@ done; 2: usage; 3: bundle.
 
 import contextlib
 import dataclasses
-import importlib.util
 import io
 import json
 import os
@@ -126,8 +125,9 @@ def bench(
     """Compare FP32 with INT8 on this machine: size, latency, memory and, with --data, recall."""
     from edgeskin import bench as benching
 
-    if png is not None and importlib.util.find_spec("matplotlib") is None:
-        raise SettingError(f"{png}: the figure needs matplotlib; pip install matplotlib, or leave --png off")
+    if png is not None:
+        # Before the rounds, not after them.
+        benching.require_plots()
     for path in (out, png):
         if path is not None and not path.absolute().parent.is_dir():
             raise SettingError(f"{path}: its folder does not exist; make it first")

@@ -46,6 +46,12 @@ def test_a_whole_run_adds_up(shared_micro_bundle: Path, labelled: Path, tmp_path
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_without_matplotlib_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SettingError, match="the figure needs matplotlib"):
+        bench.require_plots()
+
+
 def test_agreement_is_what_single_assessments_say(shared_micro_bundle: Path, labelled: Path) -> None:
     pairs = bench.read_labels(labelled, "val", open_bundle(shared_micro_bundle).manifest.classes)[0][:4]
     agreement = bench.compare(open_bundle(shared_micro_bundle), 1, pairs, {})

@@ -95,6 +95,32 @@ def test_exit_codes(arguments: list[str], code: int) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_files_of_a_folder_that_are_passed_over_are_counted(
+    lesion_jpg: Path, shared_micro_bundle: Path, tmp_path: Path
+) -> None:
+    for name in ("a.jpg", "without_suffix", "notes.txt"):
+        (tmp_path / name).write_bytes(lesion_jpg.read_bytes())
+    done = edgeskin("predict", tmp_path, "--json", "--bundle", shared_micro_bundle)
+    assert done.returncode == 0
+    assert [json.loads(line)["image"] for line in done.stdout.splitlines()] == [str(tmp_path / "a.jpg")]
+    assert "2 files passed over" in done.stderr
+
+
+def test_the_decided_class_is_among_the_shares_however_small_its_own(
+    lesion_jpg: Path, micro_bundle: Path
+) -> None:
+    """With a prior of nearly nothing the least probable class is decided for."""
+    told = json.loads(edgeskin("predict", lesion_jpg, "--json", "--bundle", micro_bundle).stdout)
+    least = min(told["probabilities"], key=told["probabilities"].get)
+    manifest = json.loads((micro_bundle / "manifest.json").read_text(encoding="utf-8"))
+    priors = [1e-12 if name == least else 0.1 for name in manifest["classes"]]
+    for variant in manifest["variants"].values():
+        variant["class_priors"] = priors
+    (micro_bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    lines = edgeskin("predict", lesion_jpg, "--bundle", micro_bundle).stdout.splitlines()
+    assert f"{least:<6}{told['probabilities'][least]:.3f}" in lines[9]
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 def test_a_result_that_cannot_be_written_is_one_line(lesion_jpg: Path, shared_micro_bundle: Path) -> None:
     with Path("/dev/full").open("w") as full:

@@ -10,6 +10,7 @@ import csv
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 
 import imagehash
@@ -88,9 +89,10 @@ def pooled(
     grouped = merged(samples, one, other)
     kept = [sample for position, sample in enumerate(grouped) if position not in first_of]
     inside = {sample.group for sample in kept if sample.split in (None, *SPLITS)}
-    left_out = [sample for sample in kept if sample.split == EXTERNAL and sample.group in inside]
+    leaks = [sample.split == EXTERNAL and sample.group in inside for sample in kept]
+    left_out = list(compress(kept, leaks))
     return Pool(
-        [sample for sample in kept if sample not in left_out],
+        [sample for sample, leak in zip(kept, leaks, strict=True) if not leak],
         [(samples[pair.one], samples[pair.other], pair) for pair in pairs],
         copies=len(first_of),
         left_out=left_out,
