@@ -73,10 +73,9 @@ def left_out(samples: Sequence[Sample], folds: FoldConfig) -> npt.NDArray[np.boo
     """
     if not folds.count:
         return np.zeros(len(samples), dtype=bool)
-    order = sorted(range(len(samples)), key=lambda position: samples[position].image_id)
-    _, members = _folds([samples[position] for position in order], folds.count, seed=0)[folds.left_out]
+    _, members = _folds(samples, folds.count, seed=0)[folds.left_out]
     out = np.zeros(len(samples), dtype=bool)
-    out[np.array(order)[members]] = True
+    out[members] = True
     return out
 
 
