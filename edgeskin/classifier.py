@@ -45,12 +45,12 @@ class Classifier:
             preprocessing.views,
         )
         size = preprocessing.size
-        shapes = (self.engine.input_shape, self.engine.logits_shape)
-        expected = ((1, size, size, 3), (1, len(self.manifest.classes)))
-        if shapes != expected:
+        says = (self.engine.image_shape, self.engine.n_classes)
+        expected = ((size, size, 3), len(self.manifest.classes))
+        if says != expected:
             raise BundleError(
-                f"{self.bundle.folder / (precision + '.xml')}: takes and gives {shapes}, the manifest says "
-                f"{expected}; pack the bundle anew"
+                f"{self.bundle.folder / (precision + '.xml')}: image and classes are {says}, the manifest "
+                f"says {expected}; pack the bundle anew"
             )
         self._variant = self.manifest.variants[precision]
         self.model = ModelInfo(

@@ -60,8 +60,9 @@ def export(served: ServedNet, size: int, folder: Path) -> openvino.Model:
     Returns the exact network. Raises ExportError when it is not what the runtime expects.
     """
     # The torch.export-based exporter: its SiLU and squeeze-excite come out in the form that NNCF's patterns
-    # know, as those of its deprecated predecessor did; `quantize.ptq.count_quantized` shows it.
-    image = torch.zeros(1, size, size, 3, dtype=torch.uint8)
+    # know, as those of its deprecated predecessor did; `quantize.ptq.count_quantized` shows it. The batch
+    # stays open for the engine to set: traced with one image, the pooling would drop the others of a batch.
+    image = torch.zeros(2, size, size, 3, dtype=torch.uint8)
     with torch.no_grad():
         torch.onnx.export(
             served,
@@ -69,6 +70,7 @@ def export(served: ServedNet, size: int, folder: Path) -> openvino.Model:
             folder / ONNX,
             input_names=["image"],
             output_names=list(OUTPUTS),
+            dynamic_shapes=({0: torch.export.Dim("images")},),
             dynamo=True,
             external_data=False,
             verbose=False,
@@ -81,13 +83,18 @@ def export(served: ServedNet, size: int, folder: Path) -> openvino.Model:
 
 
 def expect_interface(model: openvino.Model) -> openvino.Model:
-    """The model itself, if it takes one uint8 image (1, s, s, 3) and gives the three outputs, all static."""
+    """The model itself, if it takes uint8 images (?, s, s, 3) and gives the three outputs, just n open."""
     names = [output.get_any_name() for output in model.outputs]
     image = model.input(0)
-    if names != list(OUTPUTS) or model.is_dynamic() or image.get_element_type() != openvino.Type.u8:
+    shapes = [port.get_partial_shape() for port in (image, *model.outputs)]
+    open_batch = all(
+        [side.is_dynamic for side in shape] == [True] + [False] * (len(shape) - 1) for shape in shapes
+    )
+    if names != list(OUTPUTS) or not open_batch or image.get_element_type() != openvino.Type.u8:
         raise ExportError(
-            f"the converted network takes {image} and gives {model.outputs}, not uint8 (1, s, s, 3) and the "
-            f"static outputs {', '.join(OUTPUTS)}; try another backbone, or versions of torch and openvino"
+            f"the converted network takes {image} and gives {model.outputs}, not uint8 (?, s, s, 3) and "
+            f"{', '.join(OUTPUTS)}, open in the batch alone; try another backbone, or versions of torch and "
+            "openvino"
         )
     return model
 

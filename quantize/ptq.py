@@ -77,7 +77,7 @@ def left_in_fp32(model: Model, first: int = FIRST_IN_FP32) -> list[str]:
     """Names of the nodes that stay in FP32: the first so many spatial convolutions, and squeeze-excite's
     averages and scalings, which NNCF would quantize although it leaves the convolutions between them alone.
     """
-    spatial = [node for node in convolutions(model) if node.get_output_shape(0)[2] > 1][:first]
+    spatial = [node for node in convolutions(model) if _height(node) > 1][:first]
     kinds = ("Multiply", "ReduceMean")
     scalings = [node for node in model.get_ordered_ops() if node.get_type_name() in kinds]
     return [node.get_friendly_name() for node in (*spatial, *scalings)]
@@ -214,6 +214,10 @@ def _quantized_alone(model: Model, name: str) -> Model:
             if source.get_type_name() == "FakeQuantize":
                 port.replace_source_output(source.input_value(0))
     return copy
+
+
+def _height(convolution: Any) -> int:
+    return int(convolution.get_output_partial_shape(0)[2].get_length())
 
 
 def _is_int8(convolution: Any) -> bool:

@@ -117,10 +117,9 @@ def _left_in_fp32(served: nn.Module, image: Tensor) -> list[str]:
 
 
 def _to_ir(student: nn.Module, size: int) -> openvino.Model:
-    shape = [1, size, size, 3]
     with torch.no_grad():
-        image = torch.zeros(shape, dtype=torch.uint8)
-        model = openvino.convert_model(student, example_input=image, input=shape)
+        image = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+        model = openvino.convert_model(student, example_input=image, input=[-1, size, size, 3])
     for output, name in zip(model.outputs, OUTPUTS, strict=True):
         output.get_tensor().set_names({name})
     model.input(0).get_tensor().set_names({"image"})

@@ -43,13 +43,16 @@ def lesion_jpg() -> Path:
     return ROOT / "examples" / "lesion.jpg"
 
 
-def micro_network(seed: int) -> Any:
-    """A network of the bundle's form, in ONNX-free OpenVINO: one convolution, pooling, one linear layer."""
+def micro_network(seed: int, batch: int = -1) -> Any:
+    """A network of the bundle's form, in ONNX-free OpenVINO: one convolution, pooling, one linear layer.
+
+    batch: images it takes at once, -1 leaves it open.
+    """
     import openvino
     from openvino import opset13 as ops
 
     rng = np.random.default_rng(seed)
-    image = ops.parameter([1, MICRO_SIZE, MICRO_SIZE, 3], np.uint8, name="image")
+    image = ops.parameter([batch, MICRO_SIZE, MICRO_SIZE, 3], np.uint8, name="image")
     floats = ops.transpose(ops.convert(image, "f32"), np.array([0, 3, 1, 2]))
     scaled = ops.divide(floats, ops.constant(np.float32(255)))
     kernel = rng.normal(size=(16, 3, 8, 8)).astype(np.float32) / 4

@@ -4,14 +4,16 @@ import os
 from pathlib import Path
 
 import numpy as np
+import openvino
 import pytest
+from openvino import opset13 as ops
 
 from edgeskin.bundle import Precision, open_bundle
 from edgeskin.engine import Engine, available_threads, instruction_set
 from edgeskin.errors import BundleError, SettingError
 from edgeskin.photo import load_photo
 from edgeskin.preprocess import preprocess
-from tests.conftest import MICRO_SIZE
+from tests.conftest import MICRO_SIZE, micro_network
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +92,42 @@ def test_threads_do_not_disturb_each_other(engine: Engine) -> None:
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda image: engine.infer(image).logits, images))
     np.testing.assert_array_equal(together, alone)
+
+
+def parts_of(model: openvino.Model, folder: Path) -> list[bytes]:
+    openvino.save_model(model, folder / "network.xml", compress_to_fp16=False)
+    return [(folder / f"network.{part}").read_bytes() for part in ("xml", "bin")]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 8])
+def test_a_network_of_a_fixed_batch_gives_the_same(batch: int, tmp_path: Path) -> None:
+    image = pictures(1)[0]
+    fixed, free = (
+        Engine(*parts_of(micro_network(0, size), tmp_path), views=8).infer(image) for size in (batch, -1)
+    )
+    np.testing.assert_allclose(fixed.logits, free.logits, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(fixed.features, free.features, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(fixed.fmap, free.fmap, rtol=1e-5, atol=1e-5)
+
+
+def test_a_network_that_cannot_take_every_view_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="not 8 views"):
+        Engine(*parts_of(micro_network(0, 3), tmp_path), views=8)
+    with pytest.raises(BundleError, match="not 1 views"):
+        Engine(*parts_of(micro_network(0, 4), tmp_path))
+
+
+def test_a_network_that_answers_for_the_first_of_a_batch_is_refused(tmp_path: Path) -> None:
+    """As a network traced with one image does after it is given another batch."""
+    model = micro_network(0)
+    logits = model.output("logits").get_node().input_value(0)
+    first = ops.gather(logits, np.array([0]), np.array(0))
+    first.output(0).get_tensor().set_names({"logits"})
+    logits.get_tensor().set_names(set())
+    others = [result for result in model.get_results() if "logits" not in result.output(0).get_names()]
+    cut = openvino.Model([*others, ops.result(first)], model.get_parameters(), "cut")
+    with pytest.raises(BundleError, match="each with its answer"):
+        Engine(*parts_of(cut, tmp_path), views=8)
 
 
 def test_bytes_that_are_no_network_are_refused() -> None:

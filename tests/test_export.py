@@ -52,9 +52,13 @@ def test_interface(exported: tuple[Path, openvino.Model], served: ServedNet) -> 
     assert (folder / "network.onnx").is_file()
     image = model.input("image")
     assert image.get_element_type() == openvino.Type.u8
-    assert tuple(image.shape) == (1, MICRO_SIZE, MICRO_SIZE, 3)
-    shapes = {output.get_any_name(): tuple(output.shape) for output in model.outputs}
-    assert shapes == {"logits": (1, 8), "features": (1, features), "fmap": (1, features, 2, 2)}
+    assert image.partial_shape == openvino.PartialShape([-1, MICRO_SIZE, MICRO_SIZE, 3])
+    shapes = {output.get_any_name(): output.partial_shape for output in model.outputs}
+    assert shapes == {
+        "logits": openvino.PartialShape([-1, 8]),
+        "features": openvino.PartialShape([-1, features]),
+        "fmap": openvino.PartialShape([-1, features, 2, 2]),
+    }
     assert {output.get_element_type() for output in model.outputs} == {openvino.Type.f32}
 
 
@@ -67,6 +71,17 @@ def test_the_runtime_runs_it(exported: tuple[Path, openvino.Model], served: Serv
         logits, features, fmap = served(torch.tensor(image[None]))
     for said, wanted in ((outputs.logits, logits), (outputs.features[0], features), (outputs.fmap, fmap)):
         np.testing.assert_allclose(said, wanted[0], atol=0.02)
+
+
+def test_every_image_of_a_batch_counts(exported: tuple[Path, openvino.Model], served: ServedNet) -> None:
+    parts = ((exported[0] / f"fp32.{part}").read_bytes() for part in ("xml", "bin"))
+    image = np.random.default_rng(0).integers(0, 256, (MICRO_SIZE, MICRO_SIZE, 3), dtype=np.uint8)
+    outputs = Engine(*parts, views=8).infer(image)
+    views = [np.rot90(side, quarters) for side in (image, image[:, ::-1]) for quarters in range(4)]
+    with torch.no_grad():
+        logits, features, _ = served(torch.tensor(np.stack(views)))
+    np.testing.assert_allclose(outputs.features, features, atol=0.02)
+    np.testing.assert_allclose(outputs.logits, logits.mean(dim=0), atol=0.02)
 
 
 def test_weights_are_stored_as_fp16(exported: tuple[Path, openvino.Model]) -> None:
@@ -94,8 +109,8 @@ def test_another_network_is_noticed(
 
 def test_another_interface_is_refused(exported: tuple[Path, openvino.Model]) -> None:
     model = exported[1].clone()
-    model.reshape([-1, MICRO_SIZE, MICRO_SIZE, 3])
-    with pytest.raises(ExportError, match="static"):
+    model.reshape([1, MICRO_SIZE, MICRO_SIZE, 3])
+    with pytest.raises(ExportError, match="open in the batch"):
         expect_interface(model)
 
 

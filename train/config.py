@@ -18,11 +18,19 @@ Selection = Literal["composite", "cancer_auroc", "balanced_accuracy", "macro_f1"
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """backbone: any convolutional timm name. dropout: before each of the head's two linear layers."""
+    """backbone: any convolutional timm name. dropout: before each of the head's two linear layers.
+
+    drop_path: stochastic depth, the rate at which the last residual block is passed over in training, less
+    in those before it (Huang et al., "Deep networks with stochastic depth", 2016); 0 for a backbone without.
+    """
 
     backbone: str = "efficientnet_b3"
     hidden: int = 512
     dropout: tuple[float, float] = (0.3, 0.2)
+    drop_path: float = 0.0
+
+    def __post_init__(self) -> None:
+        _within(self, "drop_path", 0, 0.9)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class LesionNet(nn.Module):
 
     def __init__(self, config: ModelConfig, n_classes: int, pretrained: bool = False) -> None:
         super().__init__()
-        self.backbone = _backbone(config.backbone, pretrained)
+        self.backbone = _backbone(config, pretrained)
         first, second = config.dropout
         self.head = nn.Sequential(
             nn.Dropout(first),
@@ -87,11 +87,16 @@ def _as_trained(value: Tensor) -> Tensor:
     return value.float() if value.is_floating_point() else value
 
 
-def _backbone(name: str, pretrained: bool) -> nn.Module:
+def _backbone(config: ModelConfig, pretrained: bool) -> nn.Module:
+    name = config.backbone
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=5, cutoff=0.5)
         raise SettingError(f"timm knows no backbone {name!r}; near it: {', '.join(near) or 'nothing'}")
-    backbone = timm.create_model(name, pretrained=pretrained, num_classes=0)
+    depth = {"drop_path_rate": config.drop_path} if config.drop_path else {}
+    try:
+        backbone = timm.create_model(name, pretrained=pretrained, num_classes=0, **depth)
+    except TypeError as error:  # the backbone knows no such setting
+        raise SettingError(f"backbone {name!r} with drop_path {config.drop_path}: {error}") from error
     with torch.no_grad():
         fmap = backbone.eval().forward_features(torch.zeros(1, 3, *backbone.pretrained_cfg["input_size"][1:]))
     if fmap.ndim != 4 or fmap.shape[1] != backbone.num_features:
