@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from edgeskin import NOTICE
 from edgeskin.decision import Risk
+from edgeskin.uncertainty import Uncertainty
 
 SCHEMA_VERSION = 1
 Status = Literal["assessed", "retake", "out_of_scope", "error"]
@@ -46,8 +47,8 @@ class Assessment:
     their sum over the cancer classes. predicted_class: the most probable one if every class were as frequent,
     by class_priors, where the bundle has them; else the most probable one. operating_point: the screening
     point, below which the risk is LOW. operating_points: all, by rising threshold; from the last one on the
-    risk is HIGH. timing_ms: milliseconds by step. notice: what the reader has to know. Parts that this
-    version does not compute are None.
+    risk is HIGH. uncertainty: when sampled. timing_ms: milliseconds by step. notice: what the reader has to
+    know. Parts that this version does not compute are None.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -63,7 +64,7 @@ class Assessment:
     action: str | None = None
     label_set: tuple[str, ...] | None = None
     certainty: Mapping[str, Any] | None = None
-    uncertainty: Mapping[str, Any] | None = None
+    uncertainty: Uncertainty | None = None
     ood: Mapping[str, Any] | None = None
     quality: Mapping[str, Any] | None = None
     model: ModelInfo

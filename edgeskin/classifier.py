@@ -3,17 +3,19 @@
 import os
 import time
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import get_args
 
 import numpy as np
 
 from edgeskin.assessment import AppliedPoint, Assessment, Failure, ModelInfo
-from edgeskin.bundle import Bundle, Precision, open_bundle
+from edgeskin.bundle import HEAD, Bundle, Precision, open_bundle
 from edgeskin.decision import ACTIONS, cancer_probability, probabilities, risk_level, without_priors
 from edgeskin.engine import Engine, instruction_set
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
 from edgeskin.photo import Source, load_photo
 from edgeskin.preprocess import preprocess
+from edgeskin.uncertainty import Head, read_head, summarize
 
 
 class Classifier:
@@ -57,10 +59,17 @@ class Classifier:
             self.manifest.name, self.manifest.version, self.bundle.sha256, precision, instruction_set()
         )
 
-    def assess(self, image: Source) -> Assessment:
+    @cached_property
+    def head(self) -> Head:
+        """The head of the network in float32, for sampling. Raises BundleError when it does not fit."""
+        return read_head(self.bundle.read(HEAD))
+
+    def assess(self, image: Source, *, mc_samples: int = 0, seed: int = 0) -> Assessment:
         """Assess one photo: a path, encoded bytes, or uint8 RGB of shape (h, w, 3).
 
-        Raises PhotoError when it cannot be read, EdgeskinError when the network gives no finite answer.
+        mc_samples: also sample the head under dropout so many times, 1 to 1000; the decision stays that of
+        the whole network. seed: of the sampling. Raises PhotoError when the photo cannot be read,
+        SettingError for a number of samples out of range, EdgeskinError when the answer is not finite.
         """
         started = time.perf_counter()
         photo = load_photo(image, self.manifest.preprocessing.size)
@@ -69,9 +78,11 @@ class Classifier:
         ready = time.perf_counter()
         outputs = self.engine.infer(prepared)
         inferred = time.perf_counter()
-
         if not np.isfinite(outputs.logits).all():
             raise EdgeskinError(f"the network {self.model.name} gave no finite answer; report the photo")
+        sampled = self.head.sample(outputs.features, mc_samples, seed) if mc_samples else None
+        ended = time.perf_counter()
+
         classes = self.manifest.classes
         by_class = probabilities(outputs.logits, self._variant.temperature)
         p_cancer = float(cancer_probability(by_class, classes, self.manifest.cancer_classes))
@@ -90,20 +101,28 @@ class Classifier:
             operating_points=applied,
             risk=risk,
             action=ACTIONS[risk],
+            uncertainty=None
+            if sampled is None
+            else summarize(sampled, seed, self._variant.temperature, classes, self.manifest.cancer_classes),
             timing_ms={
                 "decode": 1e3 * (decoded - started),
                 "preprocess": 1e3 * (ready - decoded),
                 "network": 1e3 * (inferred - ready),
+                "sampling": 1e3 * (ended - inferred),
                 "total": 1e3 * (time.perf_counter() - started),
             },
         )
 
-    def assess_many(self, images: Iterable[Source]) -> Iterator[Assessment]:
+    def assess_many(
+        self, images: Iterable[Source], *, mc_samples: int = 0, seed: int = 0
+    ) -> Iterator[Assessment]:
         """Assess photos one after another, in order; one that fails gives a result of status ``error``."""
         for image in images:
             started = time.perf_counter()
             try:
-                yield self.assess(image)
+                yield self.assess(image, mc_samples=mc_samples, seed=seed)
+            except (BundleError, SettingError):  # no image would do better
+                raise
             except EdgeskinError as error:
                 yield Assessment(
                     image=_name(image),

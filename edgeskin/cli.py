@@ -50,7 +50,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object
 def predict(
     paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
     as_json: JsonOption = False,
-    precision: Annotated[Precision, typer.Option(help="The quantized network, or the reference.")] = "int8",
+    precision: Annotated[
+        Precision | None,
+        typer.Option(help="The quantized network, or the reference; int8, with --mc-dropout fp32."),
+    ] = None,
+    mc_dropout: Annotated[
+        int, typer.Option(min=0, max=1000, help="Sample the head so many times, for its uncertainty.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
     bundle: BundleOption = None,
     threads: ThreadsOption = None,
 ) -> None:
@@ -58,9 +65,9 @@ def predict(
     from edgeskin.classifier import Classifier
     from edgeskin.taxonomy import full_name
 
-    classifier = Classifier(bundle, precision, threads)
+    classifier = Classifier(bundle, precision or ("fp32" if mc_dropout else "int8"), threads)
     failed = False
-    for result in classifier.assess_many(_photos(paths)):
+    for result in classifier.assess_many(_photos(paths), mc_samples=mc_dropout, seed=seed):
         failed |= result.status != "assessed"
         if as_json:
             print(json.dumps(result.to_dict(), allow_nan=False), flush=True)
@@ -168,6 +175,7 @@ def _block(result: dict[str, Any], full_name: Callable[[str], str]) -> str:
         f"  risk      {result['risk']}",
         f"  P(cancer) {p_cancer:.3f} ({point['name']} threshold {point['threshold']:.3f})",
         f"  action    {result['action']}",
+        *_sampled(result["uncertainty"]),
         f"  class     {full_name(result['predicted_class'])}"
         + (" (the most probable if all were as frequent: a hint)" if result["class_priors"] else ""),
         "  output    "
@@ -177,6 +185,17 @@ def _block(result: dict[str, Any], full_name: Callable[[str], str]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _sampled(told: dict[str, Any] | None) -> list[str]:
+    if told is None:
+        return []
+    low, high = told["cancer_interval"]
+    return [
+        f"  sampled   P(cancer) {told['cancer_probability']:.3f}, of {told['samples']} networks 95 % between "
+        f"{low:.3f} and {high:.3f}",
+        f"            entropy {told['entropy']:.3f} nats, {told['epistemic']:.3f} of it their disagreement",
+    ]
 
 
 def _version(wanted: bool) -> None:

@@ -67,6 +67,21 @@ def micro_network(seed: int, batch: int = -1) -> Any:
     return openvino.Model(results, [image], "micro")
 
 
+def micro_head() -> dict[str, Any]:
+    """A head as `quantize.pack.write_head` stores it, that fits the micro-network's features."""
+    rng = np.random.default_rng(7)
+    shapes = {
+        "linear1_weight": (12, 16), "linear1_bias": 12, "norm_weight": 12, "norm_bias": 12, "norm_mean": 12,
+        "linear2_weight": (len(ISIC_2019), 12), "linear2_bias": len(ISIC_2019),
+    }  # fmt: skip
+    values = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    return values | {
+        "dropout": np.float32([0.3, 0.2]),
+        "norm_var": np.ones(12, np.float32),
+        "norm_eps": np.float32(0),
+    }
+
+
 def write_micro_bundle(folder: Path) -> Path:
     """A complete bundle around two micro-networks; ``int8`` here is only a name."""
     import openvino
@@ -74,7 +89,7 @@ def write_micro_bundle(folder: Path) -> Path:
     folder.mkdir(parents=True)
     for seed, precision in enumerate(("fp32", "int8")):
         openvino.save_model(micro_network(seed), folder / f"{precision}.xml", compress_to_fp16=False)
-    np.savez(folder / "head.npz", weight=np.zeros(3, np.float32))
+    np.savez(folder / "head.npz", **micro_head())
     write_manifest(folder)
     return folder
 

@@ -121,6 +121,21 @@ def test_the_decided_class_is_among_the_shares_however_small_its_own(
     assert f"{least:<6}{told['probabilities'][least]:.3f}" in lines[9]
 
 
+def test_dropout_samples_are_of_fp32_unless_asked_otherwise(
+    lesion_jpg: Path, shared_micro_bundle: Path
+) -> None:
+    command = ["predict", lesion_jpg, "--bundle", shared_micro_bundle, "--mc-dropout", "20", "--seed", "3"]
+    told = json.loads(edgeskin(*command, "--json").stdout)
+    assert (told["model"]["precision"], told["uncertainty"]["samples"], told["uncertainty"]["seed"]) == (
+        "fp32", 20, 3
+    )  # fmt: skip
+    assert (
+        json.loads(edgeskin(*command, "--json", "--precision", "int8").stdout)["model"]["precision"] == "int8"
+    )
+    low, high = told["uncertainty"]["cancer_interval"]
+    assert f"of 20 networks 95 % between {low:.3f} and {high:.3f}" in edgeskin(*command).stdout
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 def test_a_result_that_cannot_be_written_is_one_line(lesion_jpg: Path, shared_micro_bundle: Path) -> None:
     with Path("/dev/full").open("w") as full:
