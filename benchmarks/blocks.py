@@ -84,7 +84,7 @@ def risk(stored: Evaluations) -> str:
     one, manifest = _stored(stored, "test-int8"), open_bundle().manifest
     variant = manifest.variants["int8"]
     labels = labels_of(one.predictions.samples, manifest.classes, manifest.cancer_classes)
-    p_cancer = labels.p_cancer(one.predictions.logits, variant.temperature)
+    p_cancer = labels.p_cancer(one.predictions.logits, variant.calibration)
     first, *_, last = (point.threshold for point in variant.operating_points)
     level = np.digitize(p_cancer, (first, last))
     cancers = int(labels.is_cancer.sum())
@@ -167,7 +167,7 @@ def pad_folds(stored: Evaluations) -> str:
     provenance, predictions = one.evaluation.provenance, one.predictions
     chosen = [i for i, sample in enumerate(predictions.samples) if sample.source == PAD]
     samples = [predictions.samples[i] for i in chosen]
-    p = probabilities(predictions.logits[chosen], provenance.temperature)
+    p = probabilities(predictions.logits[chosen], provenance.calibration)
     truth = np.array([provenance.classes.index(sample.label) for sample in samples])
     is_cancer = np.isin(provenance.classes, provenance.cancer)[truth]
     found = cancer_probability(p, provenance.classes, provenance.cancer) >= provenance.threshold
@@ -228,14 +228,15 @@ def experiments(stored: Evaluations) -> str:
             continue
         provenance, predictions = one.evaluation.provenance, one.predictions
         labels = _same_images(predictions, base.predictions, provenance.classes, provenance.cancer)
-        variant = fit_variant(predictions.logits, labels)
+        variant = fit_variant(predictions.logits, labels, "temperature")
+        temperature = 1 / variant.calibration.weights[0][0]
         rules = (provenance.classes, provenance.cancer, variant.operating_points[0].threshold)
         plain, freed = (
-            measure(predictions.samples, predictions.logits, *rules, variant.temperature, priors)
+            measure(predictions.samples, predictions.logits, *rules, variant.calibration, priors)
             for priors in ((), variant.class_priors)
         )
         before, after = (
-            labels.p_cancer(of.logits, fit_variant(of.logits, labels).temperature)
+            labels.p_cancer(of.logits, fit_variant(of.logits, labels, "temperature").calibration)
             for of in (base.predictions, predictions)
         )
         weights = bootstrap_weights(labels.lesions)
@@ -248,7 +249,7 @@ def experiments(stored: Evaluations) -> str:
                 text(plain.specificity_at_95),
                 f"{plain.balanced_accuracy.value:.3f}; {text(freed.balanced_accuracy)}",
                 f"{plain.classes['MEL'].recall.value:.3f}; {text(freed.classes['MEL'].recall)}",
-                f"{plain.negative_log_likelihood.value:.3f} at T = {variant.temperature:.2f}",
+                f"{plain.negative_log_likelihood.value:.3f} at T = {temperature:.2f}",
             )
         )
     head = (

@@ -167,7 +167,7 @@ def known_benign() -> str:
     for precision, of in logits.items():
         variant = manifest.variants[precision]
         p = cancer_probability(
-            probabilities(of, variant.temperature), manifest.classes, manifest.cancer_classes
+            probabilities(of, variant.calibration), manifest.classes, manifest.cancer_classes
         )
         benign = np.zeros(len(p), dtype=bool)
         told = (

@@ -78,10 +78,10 @@ def _not_of_the_bundle(folder: Path, evaluation: Evaluation) -> Iterator[str]:
     bundle, provenance = open_bundle(), evaluation.provenance
     precision = next(precision for precision in PRECISIONS if folder.name.endswith(precision))
     variant = bundle.manifest.variants[precision]
-    settings = (variant.temperature, variant.operating_points[0].threshold, variant.class_priors)
+    settings = (variant.calibration, variant.operating_points[0].threshold, variant.class_priors)
     if provenance.sha256 != bundle.sha256:
         yield f"{folder}: of another bundle than the default one"
-    elif settings != (provenance.temperature, provenance.threshold, provenance.class_priors):
+    elif settings != (provenance.calibration, provenance.threshold, provenance.class_priors):
         yield f"{folder}: with other settings than the bundle's"
     if provenance.split == "test":
         receipts = [json.loads(path.read_text(encoding="utf-8")) for path in RECEIPTS.glob("*.json")]

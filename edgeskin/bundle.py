@@ -41,14 +41,26 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """Probabilities are softmax(weights @ log softmax(logits) + bias) (Kull et al., NeurIPS 2019).
+
+    method: how it was fitted; temperature scaling is weights I / T without bias. weights: (C, C). bias: (C,).
+    """
+
+    method: str
+    weights: tuple[tuple[float, ...], ...]
+    bias: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Variant:
-    """One precision's own calibration: softmax temperature, and operating points by falling recall.
+    """What is fitted to one precision's own outputs: calibration, and operating points by falling recall.
 
     class_priors: (C,), mean probability that the network gives each class on validation, which the decision
     for a class is freed of; empty: the most probable class is decided for.
     """
 
-    temperature: float
+    calibration: Calibration
     operating_points: tuple[OperatingPoint, ...]
     class_priors: tuple[float, ...] = ()
 
@@ -151,10 +163,30 @@ def open_bundle(folder: str | os.PathLike[str] | None = None) -> Bundle:
     return bundle
 
 
+def temperature_scaling(temperature: float, n_classes: int) -> Calibration:
+    """softmax(logits / temperature) (Guo et al., ICML 2017)."""
+    rows = tuple(tuple(float(i == j) / temperature for j in range(n_classes)) for i in range(n_classes))
+    return Calibration("temperature", rows, (0.0,) * n_classes)
+
+
+def read_calibration(values: Mapping[str, Any]) -> Calibration:
+    """From plain data, as in a manifest. Raises ValueError unless it is (C, C) and (C,), all within +-100."""
+    weights = tuple(tuple(float(weight) for weight in row) for row in values["weights"])
+    bias = tuple(float(value) for value in values["bias"])
+    numbers = (*bias, *(weight for row in weights for weight in row))
+    if {len(weights), *map(len, weights)} != {len(bias)} or not all(abs(number) <= 100 for number in numbers):
+        raise ValueError("calibration needs weights (C, C) and bias (C,), all within +-100")
+    return Calibration(str(values["method"]), weights, bias)
+
+
 def _manifest(values: dict[str, Any]) -> Manifest:
+    n_classes = len(values["classes"])
     variants = {
         name: Variant(
-            float(variant["temperature"]),
+            # Bundles of edgeskin 0.3 and before have a temperature alone.
+            read_calibration(variant["calibration"])
+            if "calibration" in variant
+            else temperature_scaling(float(variant["temperature"]), n_classes),
             tuple(OperatingPoint(**point) for point in variant["operating_points"]),
             tuple(float(prior) for prior in variant.get("class_priors", ())),
         )
@@ -189,8 +221,8 @@ def _manifest(values: dict[str, Any]) -> Manifest:
         raise ValueError(f"variants {sorted(variants)}, expected {sorted(get_args(Precision))}")
     for variant in variants.values():
         thresholds = [point.threshold for point in variant.operating_points]
-        if not thresholds or sorted(thresholds) != thresholds or not 0.01 <= variant.temperature <= 100:
-            raise ValueError("operating points must rise in threshold, temperature be 0.01 to 100")
+        if not thresholds or sorted(thresholds) != thresholds or len(variant.calibration.bias) != n_classes:
+            raise ValueError("operating points must rise in threshold, calibration be for every class")
         if variant.operating_points[0].name != SCREENING_POINT:
             raise ValueError(f"the first operating point must be {SCREENING_POINT!r}")
         priors = variant.class_priors

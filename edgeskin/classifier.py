@@ -84,7 +84,7 @@ class Classifier:
         ended = time.perf_counter()
 
         classes = self.manifest.classes
-        by_class = probabilities(outputs.logits, self._variant.temperature)
+        by_class = probabilities(outputs.logits, self._variant.calibration)
         p_cancer = float(cancer_probability(by_class, classes, self.manifest.cancer_classes))
         points, priors = self._variant.operating_points, self._variant.class_priors
         applied = tuple(AppliedPoint(point.name, point.threshold) for point in points)
@@ -103,7 +103,7 @@ class Classifier:
             action=ACTIONS[risk],
             uncertainty=None
             if sampled is None
-            else summarize(sampled, seed, self._variant.temperature, classes, self.manifest.cancer_classes),
+            else summarize(sampled, seed, self._variant.calibration, classes, self.manifest.cancer_classes),
             timing_ms={
                 "decode": 1e3 * (decoded - started),
                 "preprocess": 1e3 * (ready - decoded),

@@ -100,7 +100,7 @@ def info(bundle: BundleOption = None, as_json: JsonOption = False) -> None:
         f"{preprocessing.views} views",
     ]
     for precision, variant in manifest.variants.items():
-        lines.append(f"  {precision:<10} temperature {variant.temperature:.3f}")
+        lines.append(f"  {precision:<10} calibrated by {variant.calibration.method}")
         lines += [
             f"  {'':<10} {point.name}: P(cancer) >= {point.threshold:.4f}, on validation recall "
             f"{point.recall:.3f} at specificity {point.specificity:.3f}"

@@ -1,4 +1,4 @@
-"""From logits to temperature-scaled probabilities, and from P(cancer) to what should happen next."""
+"""From logits to calibrated probabilities, and from P(cancer) to what should happen next."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from edgeskin.bundle import OperatingPoint
+from edgeskin.bundle import Calibration, OperatingPoint
 
 Risk = Literal["HIGH", "MEDIUM", "LOW"]
 
@@ -20,11 +20,19 @@ ACTIONS: dict[Risk, str] = {
 }
 
 
-def probabilities(logits: npt.NDArray[np.floating], temperature: float) -> npt.NDArray[np.float64]:
-    """softmax(logits / temperature) over the last axis (Guo et al., ICML 2017). logits: (..., C)."""
-    scaled = np.asarray(logits, dtype=np.float64) / temperature
-    exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
+def probabilities(
+    logits: npt.NDArray[np.floating], calibration: Calibration | None = None
+) -> npt.NDArray[np.float64]:
+    """Calibrated probabilities over the last axis; without a calibration the softmax. logits: (..., C)."""
+    log_p = _log_softmax(np.asarray(logits, dtype=np.float64))
+    if calibration is not None:
+        log_p = _log_softmax(log_p @ np.array(calibration.weights).T + np.array(calibration.bias))
+    return np.asarray(np.exp(log_p))
+
+
+def _log_softmax(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    shifted = scores - scores.max(axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 
 def without_priors(

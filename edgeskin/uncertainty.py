@@ -2,7 +2,7 @@
 
 A sample is a network drawn from the approximate posterior (Gal & Ghahramani, ICML 2016): one pair of dropout
 masks for all views of a picture, BatchNorm as in evaluation. Its probabilities are those of its logits,
-averaged over the views and divided by the temperature, as without sampling.
+averaged over the views and calibrated, as without sampling.
 """
 
 import io
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from edgeskin.bundle import Calibration
 from edgeskin.decision import cancer_probability, probabilities
 from edgeskin.errors import BundleError, SettingError
 
@@ -110,10 +111,10 @@ def read_head(content: bytes) -> Head:
 
 
 def summarize(
-    logits: Floats, seed: int, temperature: float, classes: Sequence[str], cancer_classes: Sequence[str]
+    logits: Floats, seed: int, calibration: Calibration, classes: Sequence[str], cancer_classes: Sequence[str]
 ) -> Uncertainty:
     """What samples (N, C), drawn with a seed, tell together."""
-    each = probabilities(logits, temperature)
+    each = probabilities(logits, calibration)
     mean = each.mean(axis=0)
     p_cancer = cancer_probability(each, classes, cancer_classes)
     low, high = np.quantile(p_cancer, (0.025, 0.975)).tolist()

@@ -16,12 +16,12 @@ import edgeskin
 from edgeskin.bundle import HEAD, Bundle, Manifest, Variant
 from edgeskin.errors import EdgeskinError, SettingError
 from quantize import pack, ptq
-from quantize.calibrate import fit_variant, labels_of
+from quantize.calibrate import Labels, compare_calibrations, fit_variant, labels_of
 from quantize.export import ServedNet, check_parity, export
 from quantize.inference import CONSOLE, Logits, instruction_sets, load, predict, prepare
 from quantize.ladder import Material, climb
 from quantize.report import Report, markdown, table
-from train.config import TrainConfig
+from quantize.scaling import chosen
 from train.data import SPLITS, Sample, read_table, require_every_class, select
 from train.evaluate import measure
 from train.fit import RECORD, load_run
@@ -96,7 +96,7 @@ def build(
             validation=validation,
             labels=labels,
             logits=logits,
-            variant=fit_variant(logits, labels),
+            variant=fit_variant(logits, labels, chosen(compare_calibrations(logits, labels))),
         )
         rungs, int8_logits = [], []
         for rung, said in climb(material, work):
@@ -131,8 +131,8 @@ def build(
             variants={"fp32": material.variant, "int8": rungs[-1].variant},
             ood=None,
             validation={
-                "fp32": _validation(val, logits, config, material.variant),
-                "int8": _validation(val, int8_logits[-1], config, rungs[-1].variant),
+                "fp32": _validation(val, logits, labels, material.variant),
+                "int8": _validation(val, int8_logits[-1], labels, rungs[-1].variant),
             },
             training={
                 "seed": config.seed,
@@ -151,14 +151,11 @@ def build(
     return bundle
 
 
-def _validation(
-    val: Sequence[Sample], logits: Logits, config: TrainConfig, variant: Variant
-) -> dict[str, Any]:
-    """What people want to know first, with 95 % lesion-bootstrap intervals."""
+def _validation(val: Sequence[Sample], logits: Logits, labels: Labels, variant: Variant) -> dict[str, Any]:
+    """What people want to know first, with 95 % lesion-bootstrap intervals, and the calibrations compared."""
     threshold = variant.operating_points[0].threshold
-    measures = measure(
-        val, logits, config.classes, config.cancer, threshold, variant.temperature, variant.class_priors
-    )
+    rules = (labels.classes, labels.cancer_classes, threshold)
+    measures = measure(val, logits, *rules, variant.calibration, variant.class_priors)
     return {
         "images": measures.images,
         "lesions": measures.lesions,
@@ -167,6 +164,7 @@ def _validation(
         "cancer_specificity": asdict(measures.screening.specificity),
         "balanced_accuracy": asdict(measures.balanced_accuracy),
         "class_recall": {name: asdict(one.recall) for name, one in measures.classes.items()},
+        "calibrations": {name: asdict(one) for name, one in compare_calibrations(logits, labels).items()},
     }
 
 

@@ -1,4 +1,4 @@
-"""Temperature and operating points, fitted on validation, for each precision on its own outputs."""
+"""Calibration and operating points, fitted on validation, for each precision on its own outputs."""
 
 import math
 from collections.abc import Sequence
@@ -6,12 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 
-from edgeskin.bundle import OperatingPoint, Variant
+from edgeskin.bundle import Calibration, OperatingPoint, Variant
 from edgeskin.decision import cancer_probability, probabilities
-from edgeskin.errors import SettingError
+from quantize.scaling import Scores, compare, fit
 from train.data import Sample, targets
 from train.metrics import recall, screening_threshold, specificity
 
@@ -37,9 +35,9 @@ class Labels:
         """(n,)."""
         return np.isin(self.classes, self.cancer_classes)[self.targets]
 
-    def p_cancer(self, logits: npt.NDArray[np.floating], temperature: float) -> npt.NDArray[np.float64]:
+    def p_cancer(self, logits: npt.NDArray[np.floating], calibration: Calibration) -> npt.NDArray[np.float64]:
         """P(cancer) as the runtime computes it. logits: (n, C) -> (n,)."""
-        return cancer_probability(probabilities(logits, temperature), self.classes, self.cancer_classes)
+        return cancer_probability(probabilities(logits, calibration), self.classes, self.cancer_classes)
 
 
 def labels_of(samples: Sequence[Sample], classes: Sequence[str], cancer_classes: Sequence[str]) -> Labels:
@@ -53,40 +51,28 @@ def labels_of(samples: Sequence[Sample], classes: Sequence[str], cancer_classes:
     )
 
 
-def fit_variant(logits: npt.NDArray[np.floating], labels: Labels) -> Variant:
-    """Temperature, then operating points on the P(cancer) that it gives, by rising threshold; class priors.
+def compare_calibrations(logits: npt.NDArray[np.floating], labels: Labels) -> dict[str, Scores]:
+    """The ways to calibrate on these images, cross-fitted; see `quantize.scaling.compare`. logits: (n, C)."""
+    return compare(logits, labels.targets, labels.lesions, np.isin(labels.classes, labels.cancer_classes))
 
-    logits: (n, C). Raises SettingError as `fit_temperature` and `operating_point`.
+
+def fit_variant(logits: npt.NDArray[np.floating], labels: Labels, method: str) -> Variant:
+    """Calibration, then operating points on the P(cancer) that it gives, by rising threshold; class priors.
+
+    logits: (n, C). method: of calibration. Raises SettingError as `quantize.scaling.fit` and
+    `operating_point`.
     """
-    temperature = fit_temperature(logits, labels.targets)
-    p_cancer = labels.p_cancer(logits, temperature)
+    calibration = fit(method, logits, labels.targets)
+    p_cancer = labels.p_cancer(logits, calibration)
     points = [
         operating_point(name, target, p_cancer, labels.is_cancer) for name, target in OPERATING_POINTS.items()
     ]
     return Variant(
-        temperature,
+        calibration,
         tuple(sorted(points, key=lambda point: point.threshold)),
-        # Not the classes' shares: trained with class weights, the network expects others than there are.
-        tuple(probabilities(logits, temperature).mean(axis=0).tolist()),
+        # Not the classes' shares: a temperature leaves it expecting others than there are.
+        tuple(probabilities(logits, calibration).mean(axis=0).tolist()),
     )
-
-
-def fit_temperature(logits: npt.NDArray[np.floating], targets: npt.NDArray[np.int64]) -> float:
-    """The temperature with the least negative log-likelihood (Guo et al., ICML 2017), 0.05 to 20.
-
-    logits: (n, C). targets: (n,) class indices. Raises SettingError when logits are not finite.
-    """
-    scores = np.asarray(logits, dtype=np.float64)
-    if not np.isfinite(scores).all():
-        raise SettingError("logits that are not finite: this network cannot be calibrated; train it anew")
-
-    def loss(log_temperature: float) -> float:
-        log_p = log_softmax(scores / math.exp(log_temperature), axis=1)
-        return -float(log_p[np.arange(len(targets)), targets].mean())
-
-    # In log T the loss is not convex, but it has a single minimum: 1 / T makes it convex.
-    fitted = minimize_scalar(loss, bounds=(math.log(0.05), math.log(20)), method="bounded")
-    return math.exp(fitted.x)
 
 
 def operating_point(

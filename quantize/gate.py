@@ -119,11 +119,11 @@ def compare(
     fp32, int8: logits (n, C) and the calibration that goes with them. replicates, seed: of the bootstrap.
     """
     cancer = labels.is_cancer
-    p_cancer = [labels.p_cancer(logits, variant.temperature) for logits, variant in (fp32, int8)]
+    p_cancer = [labels.p_cancer(logits, variant.calibration) for logits, variant in (fp32, int8)]
     thresholds = [variant.operating_points[0].threshold for _, variant in (fp32, int8)]
     found = [p >= threshold for p, threshold in zip(p_cancer, thresholds, strict=True)]
     decided = [
-        without_priors(probabilities(logits, variant.temperature), variant.class_priors).argmax(axis=1)
+        without_priors(probabilities(logits, variant.calibration), variant.class_priors).argmax(axis=1)
         for logits, variant in (fp32, int8)
     ]
     before, after = (_figures(labels, *outputs) for outputs in zip(p_cancer, found, decided, strict=True))

@@ -89,7 +89,7 @@ def judge(
     views = material.config.preprocessing.views
     logits = predict(xml, material.validation, native, views)
     # Older instructions round otherwise, but the calibration that ships is this one.
-    variant = fit_variant(logits, material.labels)
+    variant = fit_variant(logits, material.labels, material.variant.calibration.method)
     fp32 = (material.logits, material.variant)
     comparisons = [compare(native, material.labels, fp32, (logits, variant))]
     for isa in older:
@@ -118,7 +118,7 @@ def _sensitivity(material: Material) -> tuple[openvino.Model, str]:
 
 def _accuracy_control(material: Material) -> tuple[openvino.Model, str]:
     def p_cancer(logits: Logits) -> npt.NDArray[np.float64]:
-        return material.labels.p_cancer(logits, material.variant.temperature)
+        return material.labels.p_cancer(logits, material.variant.calibration)
 
     left = ptq.left_in_fp32(material.fp32)
     model = ptq.quantize_with_accuracy_control(

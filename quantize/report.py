@@ -69,8 +69,8 @@ def _section(number: int, rung: Rung, fp32: Variant) -> str:
     parts = [
         f"## {number}. {rung.name}: {_verdict(rung.passed)}",
         f"{counts.int8_convolutions} of {counts.convolutions} convolutions in INT8, {counts.quantizers} "
-        f"quantizers, {rung.bytes / 1e6:.2f} MB. Screening threshold {screen.threshold} at temperature "
-        f"{rung.variant.temperature:.3f} (FP32: {reference.threshold} at {fp32.temperature:.3f}).\n"
+        f"quantizers, {rung.bytes / 1e6:.2f} MB. Screening threshold {screen.threshold} "
+        f"(FP32: {reference.threshold}), both calibrated by {fp32.calibration.method}.\n"
         f"Settings: {rung.settings}.",
         _table(["check (drop: FP32 minus INT8)", "limit", *sets], _checks(rung.comparisons)),
         _table(["figure", "FP32", *(f"INT8 {isa}" for isa in sets)], _figures(rung.comparisons)),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import edgeskin.engine  # noqa: F401  (keeps OpenVINO's telemetry out of the tests)
-from edgeskin.bundle import FILES, Manifest, OperatingPoint, Variant
+from edgeskin.bundle import FILES, Manifest, OperatingPoint, Variant, temperature_scaling
 from edgeskin.preprocess import Preprocessing
 from edgeskin.taxonomy import CANCER, ISIC_2019
 
@@ -97,7 +97,7 @@ def write_micro_bundle(folder: Path) -> Path:
 def write_manifest(folder: Path, **changes: object) -> None:
     """A manifest that fits the folder's files, but for the changes."""
     variant = Variant(
-        1.5,
+        temperature_scaling(1.5, len(ISIC_2019)),
         (OperatingPoint("screen", 0.3, 0.95, 0.96, 0.6), OperatingPoint("balanced", 0.6, 0.87, 0.88, 0.8)),
         MICRO_PRIORS,
     )

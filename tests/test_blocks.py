@@ -19,7 +19,7 @@ Image = tuple[str, str, dict[str, float]]
 """Image id (and lesion and patient), label, probabilities."""
 
 
-def stored(images: Sequence[Image], temperature: float = 1.0, threshold: float = 0.5) -> Stored:
+def stored(images: Sequence[Image], sharpness: float = 1.0, threshold: float = 0.5) -> Stored:
     samples = [
         Sample(Path(name), name, label, name, name, name, None, None, None, None, "val", blocks.PAD)
         for name, label, _ in images
@@ -28,10 +28,8 @@ def stored(images: Sequence[Image], temperature: float = 1.0, threshold: float =
     for row, (_, _, given) in enumerate(images):
         for label, value in given.items():
             p[row, ISIC_2019.index(label)] = value
-    predictions = Predictions(samples, (temperature * np.log(p)).astype(np.float32))
-    provenance = Provenance(
-        "n", "", "val", "", None, {}, ISIC_2019, CANCER, temperature, threshold, "", (), {}, ""
-    )
+    predictions = Predictions(samples, (sharpness * np.log(p)).astype(np.float32))
+    provenance = Provenance("n", "", "val", "", None, {}, ISIC_2019, CANCER, None, threshold, "", (), {}, "")
     return Stored(evaluation_of(predictions, provenance), predictions)
 
 
@@ -39,18 +37,20 @@ def cells(table: str, row: int) -> list[str]:
     return [cell.strip() for cell in table.splitlines()[2 + row].strip("|").split("|")]
 
 
-def test_agreement_counts_what_is_lost_and_gained() -> None:
+def test_agreement_counts_what_is_lost_and_gained(
+    shared_micro_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """FP32 finds the melanomas a and b, INT8 finds a and c; d is a nevus in both."""
     likely, unlikely = {"MEL": 0.9, "NV": 0.1}, {"MEL": 0.05, "NV": 0.95}
     found = {"fp32": (likely, likely, unlikely, unlikely), "int8": (likely, unlikely, likely, unlikely)}
-    variants = open_bundle().manifest.variants
+    monkeypatch.setattr(blocks, "open_bundle", lambda: open_bundle(shared_micro_bundle))
     evaluations = {
         f"{split}-{precision}": stored(
             [
                 (name, label, p)
                 for name, label, p in zip("abcd", ("MEL", "MEL", "MEL", "NV"), found[precision], strict=True)
             ],
-            variants[precision].temperature,
+            sharpness=1.5,  # the bundle's temperature
         )
         for split in ("val", "test", "external")
         for precision in ("fp32", "int8")

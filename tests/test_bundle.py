@@ -99,21 +99,23 @@ def test_a_manifest_that_is_no_manifest_is_refused(micro_bundle: Path, content: 
 
 
 @pytest.mark.parametrize(
-    ("thresholds", "temperature", "first", "message"),
+    ("thresholds", "weight", "first", "message"),
     [
         ([0.6, 0.3], 1.0, "screen", "rise"),
         ([0.3, 1.2], 1.0, "screen", "outside 0 to 1"),
-        ([0.3, 0.6], 1e-300, "screen", "temperature"),
+        ([0.3, 0.6], 1e300, "screen", "calibration"),
+        ([0.3, 0.6], float("nan"), "screen", "calibration"),
         ([0.3, 0.6], 1.0, "balanced", "must be 'screen'"),
         ([], 1.0, "screen", "rise"),
     ],
 )
 def test_a_calibration_out_of_range_is_refused(
-    micro_bundle: Path, thresholds: list[float], temperature: float, first: str, message: str
+    micro_bundle: Path, thresholds: list[float], weight: float, first: str, message: str
 ) -> None:
     point = {"name": first, "target_recall": 0.9, "recall": 0.9, "specificity": 0.5}
     points = [point | {"threshold": threshold} for threshold in thresholds]
-    variant = {"temperature": temperature, "operating_points": points}
+    calibration = {"method": "by hand", "weights": [[weight] * 8] * 8, "bias": [0.0] * 8}
+    variant = {"calibration": calibration, "operating_points": points}
     write_manifest(micro_bundle, variants={"fp32": variant, "int8": variant})
     with pytest.raises(BundleError, match=message):
         open_bundle(micro_bundle)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from edgeskin.bundle import OperatingPoint
+from edgeskin.bundle import Calibration, OperatingPoint, temperature_scaling
 from edgeskin.decision import ACTIONS, cancer_probability, probabilities, risk_level, without_priors
 from edgeskin.taxonomy import CANCER, ISIC_2019
 
@@ -13,12 +13,20 @@ def point(name: str, threshold: float) -> OperatingPoint:
 
 def test_probabilities_are_scipys_softmax_of_scaled_logits() -> None:
     logits = np.random.default_rng(0).normal(scale=30, size=(50, 8)).astype(np.float32)
+    np.testing.assert_allclose(probabilities(logits), softmax(logits.astype(np.float64), axis=1), atol=1e-12)
     expected = softmax(logits.astype(np.float64) / 1.7, axis=1)
-    np.testing.assert_allclose(probabilities(logits, 1.7), expected, atol=1e-12)
+    np.testing.assert_allclose(probabilities(logits, temperature_scaling(1.7, 8)), expected, atol=1e-12)
+
+
+def test_a_calibration_moves_the_logarithms_of_the_probabilities() -> None:
+    """Half and half, the first row doubled and its class made e times as likely: e / 4 against 1 / 2."""
+    calibration = Calibration("by hand", ((2.0, 0.0), (0.0, 1.0)), (1.0, 0.0))
+    first = np.e / 4 / (np.e / 4 + 1 / 2)
+    np.testing.assert_allclose(probabilities(np.array([3.0, 3.0]), calibration), [first, 1 - first])
 
 
 def test_extreme_logits_stay_finite() -> None:
-    np.testing.assert_array_equal(probabilities(np.array([1e4, -1e4]), 1.0), [1.0, 0.0])
+    np.testing.assert_array_equal(probabilities(np.array([1e4, -1e4])), [1.0, 0.0])
 
 
 def test_cancer_probability_sums_the_named_classes_only() -> None:

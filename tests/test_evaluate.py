@@ -16,7 +16,7 @@ import sklearn.metrics as sk
 import torch
 from typer.testing import CliRunner
 
-from edgeskin.bundle import open_bundle
+from edgeskin.bundle import open_bundle, temperature_scaling
 from edgeskin.decision import probabilities
 from edgeskin.engine import Engine
 from edgeskin.errors import SettingError
@@ -196,7 +196,7 @@ def test_a_run(micro_run: Path, lesion_folder: Path) -> None:
 
     assert evaluation.provenance.same_split
     assert evaluation.provenance.split_sha256 == split_sha256(read_table(lesion_folder))
-    assert evaluation.provenance.temperature == 1
+    assert evaluation.provenance.calibration is None
     assert evaluation.provenance.left_out == {}
     assert {"torch", "timm", "numpy", "opencv", "python"} <= set(evaluation.provenance.versions)
 
@@ -240,7 +240,7 @@ def test_a_bundle(shared_micro_bundle: Path, lesion_folder: Path, precision: str
 
     assert evaluation.provenance.network == f"bundle micro 0 {name}"
     assert evaluation.provenance.sha256 == bundle.sha256
-    assert evaluation.provenance.temperature == 1.5
+    assert evaluation.provenance.calibration == temperature_scaling(1.5, 8)
     assert evaluation.images.screening.threshold == 0.3
     assert "screen" in evaluation.provenance.threshold_from
     assert evaluation.provenance.same_split is None  # this manifest does not tell

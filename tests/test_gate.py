@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from edgeskin.bundle import OperatingPoint, Variant
+from edgeskin.bundle import OperatingPoint, Variant, temperature_scaling
 from quantize.calibrate import Labels
 from quantize.gate import Comparison, check, compare, mcnemar
 
@@ -19,7 +19,9 @@ P = np.array([[0.4, 0.35, 0.25], [0.3, 0.4, 0.3], [0.3, 0.3, 0.4]])[TARGETS]
 
 
 def variant(threshold: float = 0.1) -> Variant:
-    return Variant(1.0, (OperatingPoint("screen", threshold, 0.95, 1.0, 1.0),))
+    return Variant(
+        temperature_scaling(1.0, len(CLASSES)), (OperatingPoint("screen", threshold, 0.95, 1.0, 1.0),)
+    )
 
 
 def judge(p: np.ndarray, threshold: float = 0.1, labels: Labels = LABELS) -> Comparison:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from edgeskin.bundle import FILES, HEAD, Manifest, OperatingPoint, Variant, open_bundle
+from edgeskin.bundle import FILES, HEAD, Manifest, OperatingPoint, Variant, open_bundle, temperature_scaling
 from edgeskin.errors import BundleError, SettingError
 from edgeskin.preprocess import Preprocessing
 from edgeskin.taxonomy import CANCER, ISIC_2019
@@ -28,7 +28,10 @@ MANIFEST = Manifest(
     classes=ISIC_2019,
     cancer_classes=CANCER,
     preprocessing=Preprocessing(size=64),
-    variants={"fp32": Variant(1.5, POINTS), "int8": Variant(1.4, POINTS)},
+    variants={
+        "fp32": Variant(temperature_scaling(1.5, 8), POINTS),
+        "int8": Variant(temperature_scaling(1.4, 8), POINTS),
+    },
     ood=None,
     validation={"cancer_auroc": {"value": 0.9}},
     training={"seed": 17},

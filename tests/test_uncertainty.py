@@ -11,6 +11,7 @@ from scipy.special import softmax
 from scipy.stats import entropy
 
 from edgeskin import Classifier, open_bundle
+from edgeskin.bundle import temperature_scaling
 from edgeskin.engine import Engine
 from edgeskin.errors import BundleError, SettingError
 from edgeskin.photo import load_photo
@@ -108,7 +109,7 @@ def test_far_features_stay_finite(head: Head, features: np.ndarray) -> None:
 
 def test_the_parts_of_the_entropy_are_scipys() -> None:
     logits = np.random.default_rng(0).normal(scale=2, size=(200, 8)).astype(np.float32)
-    told = summarize(logits, 4, 1.5, ISIC_2019, CANCER)
+    told = summarize(logits, 4, temperature_scaling(1.5, 8), ISIC_2019, CANCER)
     each = softmax(logits.astype(np.float64) / 1.5, axis=1)
     p_cancer = each[:, [0, 2, 3, 7]].sum(axis=1)
     assert told.entropy == pytest.approx(entropy(each.mean(axis=0)))
@@ -126,14 +127,14 @@ def test_the_parts_of_the_entropy_are_scipys() -> None:
 
 def test_certain_and_agreeing_networks_have_no_entropy() -> None:
     logits = np.tile(np.float32([1e4, 0, 0, 0, 0, 0, 0, 0]), (3, 1))
-    told = summarize(logits, 0, 1.0, ISIC_2019, CANCER)
+    told = summarize(logits, 0, temperature_scaling(1.0, 8), ISIC_2019, CANCER)
     assert (told.entropy, told.aleatoric, told.epistemic, told.cancer_std) == (0, 0, 0, 0)
 
 
 def test_two_networks_that_contradict_each_other() -> None:
     """Each is certain of another class: one bit, all of it disagreement."""
     logits = 1e4 * np.eye(8, dtype=np.float32)[:2]
-    told = summarize(logits, 0, 1.0, ISIC_2019, CANCER)
+    told = summarize(logits, 0, temperature_scaling(1.0, 8), ISIC_2019, CANCER)
     assert (told.entropy, told.aleatoric, told.epistemic) == pytest.approx((np.log(2), 0, np.log(2)))
     assert (told.cancer_probability, told.cancer_std) == pytest.approx((0.5, 0.5))
 

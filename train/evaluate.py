@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from edgeskin.bundle import Calibration
 from edgeskin.decision import cancer_probability, probabilities, without_priors
 from edgeskin.errors import SettingError
 from train.data import DataError, Sample, known, read_table, select, targets
@@ -140,7 +141,7 @@ class Provenance:
     left_out: Mapping[str, int]
     classes: tuple[str, ...]
     cancer: tuple[str, ...]
-    temperature: float
+    calibration: Calibration | None
     threshold: float
     threshold_from: str
     class_priors: tuple[float, ...]
@@ -203,7 +204,7 @@ def evaluate_table(
     else:
         fitted_on = logits if split == "val" else predict(network, validation)
         p_cancer = cancer_probability(
-            probabilities(fitted_on, network.temperature), network.classes, network.cancer
+            probabilities(fitted_on, network.calibration), network.classes, network.cancer
         )
         is_cancer = np.array([sample.label in network.cancer for sample in validation])
         threshold = screening_threshold(is_cancer, p_cancer, TARGET_RECALL)
@@ -219,7 +220,7 @@ def evaluate_table(
         left_out=dict(left_out),
         classes=network.classes,
         cancer=network.cancer,
-        temperature=network.temperature,
+        calibration=network.calibration,
         threshold=threshold,
         threshold_from=threshold_from,
         class_priors=network.class_priors,
@@ -234,15 +235,17 @@ def evaluation_of(predictions: Predictions, provenance: Provenance) -> Evaluatio
     """All measures of predictions that are there already."""
     samples, logits = predictions.samples, predictions.logits
     rules = (provenance.classes, provenance.cancer, provenance.threshold)
-    lesions, log_p = of_lesions(samples, logits, provenance.temperature)
+    lesions, log_p = of_lesions(samples, logits, provenance.calibration)
     return Evaluation(
         provenance,
-        lesions=measure(lesions, log_p, *rules, 1.0, provenance.class_priors),
-        images=measure(samples, logits, *rules, provenance.temperature, provenance.class_priors),
+        lesions=measure(lesions, log_p, *rules, None, provenance.class_priors),
+        images=measure(samples, logits, *rules, provenance.calibration, provenance.class_priors),
     )
 
 
-def of_lesions(samples: Sequence[Sample], logits: Logits, temperature: float) -> tuple[list[Sample], Logits]:
+def of_lesions(
+    samples: Sequence[Sample], logits: Logits, calibration: Calibration | None
+) -> tuple[list[Sample], Logits]:
     """One sample a lesion, its first, and the logarithm of its mean calibrated probabilities (lesions, C).
 
     samples: n. logits: (n, C). Raises DataError when images of a lesion have different labels.
@@ -255,7 +258,7 @@ def of_lesions(samples: Sequence[Sample], logits: Logits, temperature: float) ->
     if contrary.size:
         raise DataError(f"lesions with images of different labels: {', '.join(names[contrary][:20])}")
     p = np.zeros((len(names), logits.shape[1]))
-    np.add.at(p, lesion_of, probabilities(logits, temperature))
+    np.add.at(p, lesion_of, probabilities(logits, calibration))
     p /= np.bincount(lesion_of)[:, None]
     return [samples[position] for position in first], np.log(np.clip(p, np.finfo(np.float64).tiny, None))
 
@@ -266,7 +269,7 @@ def measure(
     classes: Sequence[str],
     cancer: Sequence[str],
     threshold: float,
-    temperature: float = 1.0,
+    calibration: Calibration | None = None,
     class_priors: Sequence[float] = (),
     replicates: int = REPLICATES,
 ) -> Measures:
@@ -277,7 +280,7 @@ def measure(
     """
     truth = targets(samples, classes)
     is_cancer = np.isin(classes, cancer)[truth]
-    p = probabilities(logits, temperature)
+    p = probabilities(logits, calibration)
     p_cancer = cancer_probability(p, classes, cancer)
     even = without_priors(p, class_priors)
     decided = even.argmax(axis=1)

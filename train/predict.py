@@ -18,7 +18,7 @@ from rich.progress import track
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from edgeskin.bundle import MANIFEST, Precision, open_bundle
+from edgeskin.bundle import MANIFEST, Calibration, Precision, open_bundle
 from edgeskin.engine import Engine, instruction_set
 from edgeskin.errors import PhotoError, SettingError
 from edgeskin.photo import load_photo
@@ -39,6 +39,7 @@ class Network:
     """A trained network in either form.
 
     sha256: of a run's weights file, or of a bundle's manifest, which holds the hashes of its files.
+    calibration: of the bundle; None in a run.
     threshold: on P(cancer), of the bundle's screening point; None in a run, which has none yet.
     class_priors: of the bundle; empty in a run.
     seed, split_sha256: of the training split; the latter None when it was not recorded.
@@ -50,7 +51,7 @@ class Network:
     classes: tuple[str, ...]
     cancer: tuple[str, ...]
     preprocessing: Preprocessing
-    temperature: float
+    calibration: Calibration | None
     threshold: float | None
     class_priors: tuple[float, ...]
     seed: int
@@ -109,7 +110,7 @@ def _open_bundle(folder: Path, precision: str) -> Network:
         classes=manifest.classes,
         cancer=manifest.cancer_classes,
         preprocessing=manifest.preprocessing,
-        temperature=variant.temperature,
+        calibration=variant.calibration,
         threshold=variant.operating_points[0].threshold,
         class_priors=variant.class_priors,
         seed=manifest.training.get("seed", TrainConfig.seed),
@@ -128,7 +129,7 @@ def _open_run(folder: Path) -> Network:
         classes=config.classes,
         cancer=config.cancer,
         preprocessing=config.preprocessing,
-        temperature=1.0,
+        calibration=None,
         threshold=None,
         class_priors=(),
         seed=config.seed,

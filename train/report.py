@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from edgeskin.bundle import read_calibration
 from edgeskin.decision import probabilities, without_priors
 from edgeskin.taxonomy import full_name
 from train.data import DataError, Sample, targets
@@ -48,7 +49,7 @@ def write_isic(evaluation: Evaluation, predictions: Predictions, out: Path) -> N
     format, for `isic-challenge-scoring classification isic_truth.csv isic_submission.csv`.
     """
     classes = evaluation.provenance.classes
-    p = probabilities(predictions.logits, evaluation.provenance.temperature)
+    p = probabilities(predictions.logits, evaluation.provenance.calibration)
     submitted = without_priors(p, evaluation.provenance.class_priors)
     truth = np.eye(len(classes))[targets(predictions.samples, classes)]
     for name, rows in (("isic_submission", submitted), ("isic_truth", truth)):
@@ -68,7 +69,8 @@ def read(folder: Path) -> tuple[Provenance, Predictions]:
     except KeyError as error:
         raise DataError(f"{folder}: written by an earlier version; evaluate the network again") from error
     told = {name: tuple(content[name]) for name in ("classes", "cancer", "class_priors")}
-    provenance = Provenance(**content | told)
+    calibration = content["calibration"] and read_calibration(content["calibration"])
+    provenance = Provenance(**content | told | {"calibration": calibration})
     with np.load(folder / "logits.npz", allow_pickle=False) as stored:
         logits, ages = stored["logits"], stored["age"].tolist()
         rows = zip(*(stored[field].tolist() for field in TEXT_FIELDS), ages, strict=True)
@@ -121,7 +123,7 @@ def markdown(evaluation: Evaluation) -> str:
         f"# {provenance.network} on {provenance.split}",
         "Research software, not a medical device.",
         f"{measures.images} images of {measures.lesions} lesions; left out for their labels: {left_out}. "
-        f"Temperature {provenance.temperature:.4g}; threshold on P(cancer) "
+        f"{_calibrated(provenance)}; threshold on P(cancer) "
         f"{measures.screening.threshold:.6g}, {provenance.threshold_from}. Intervals: 95 %, "
         f"{REPLICATES} bootstrap replicates over {measures.groups} lesions (patients, where known).",
         f"By lesion, a lesion of several images has their mean probabilities ({evaluation.lesions.images} "
@@ -245,3 +247,7 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _calibrated(provenance: Provenance) -> str:
+    return f"Calibrated by {provenance.calibration.method}" if provenance.calibration else "Not calibrated"
