@@ -20,7 +20,7 @@ from train.config import ModelConfig, Stage, TrainConfig
 from train.data import read_table
 from train.fit import fit, load_run
 from train.model import IMAGENET_MEAN, IMAGENET_STD, LesionNet
-from train.warm_start import load_bundle
+from train.warm_start import _bias, load_bundle
 
 
 def normalized(pictures: np.ndarray) -> torch.Tensor:
@@ -97,7 +97,7 @@ def test_a_backbone_with_other_weights_is_refused(
     bundle: Bundle, micro_config: TrainConfig, pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is left as it was, such as a layer scale, shows in the logits; here biases that are not read."""
-    monkeypatch.setattr("train.warm_start._bias", lambda node: torch.ones(node.get_output_shape(0)[1]))
+    monkeypatch.setattr("train.warm_start._bias", lambda node: 1 + _bias(node))
     with pytest.raises(SettingError, match="gives other logits"):
         load_bundle(LesionNet(micro_config.model, 8), bundle, ISIC_2019, normalized(pictures))
 

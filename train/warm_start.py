@@ -120,7 +120,8 @@ def _bias(convolution: Node) -> Tensor:
     """What is added to each channel (c,): the constant in the addition after it; zero where there is none."""
     follower = next(iter(convolution.output(0).get_target_inputs())).get_node()
     added = _constant(follower.input_value(1).get_node()) if follower.get_type_name() == "Add" else None
-    return torch.zeros(convolution.get_output_shape(0)[1]) if added is None else added.flatten()
+    channels = convolution.get_output_partial_shape(0)[1].get_length()
+    return torch.zeros(channels) if added is None else added.flatten()
 
 
 def _load_head(net: LesionNet, bundle: Bundle) -> None:
