@@ -52,6 +52,7 @@ def bundle() -> str:
         ),
         ("classes", ", ".join(f"{name} ({full_name(name)})" for name in manifest.classes)),
         ("counted as cancer", ", ".join(manifest.cancer_classes)),
+        ("calibrated by", manifest.variants["int8"].calibration.method),
         ("thresholds on P(cancer)", points),
         (
             "mean P(cancer) on val",
@@ -62,6 +63,58 @@ def bundle() -> str:
         ("versions", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())),
     ]
     return table(("", "default bundle"), rows)
+
+
+def calibrations() -> str:
+    """The ways to calibrate on validation, cross-fitted, as the manifest has them; INT8 and FP32."""
+    told = {name: open_bundle().manifest.validation[name]["calibrations"] for name in ("int8", "fp32")}
+    measures = (
+        "negative_log_likelihood",
+        "cancer_negative_log_likelihood",
+        "brier",
+        "calibration_error",
+    )
+    rows = []
+    for method in told["int8"]:
+        cells = []
+        for measure in measures:
+            values = [told[name][method][measure] for name in told]
+            cells.append("; ".join("" if value is None else f"{value:.4f}" for value in values).strip("; "))
+        rows.append((method, *cells))
+    return table(
+        (
+            "val, by image: INT8; FP32",
+            "NLL of the class",
+            "NLL of cancer",
+            "Brier of cancer",
+            "ECE of cancer",
+        ),
+        rows,
+    )
+
+
+def mc_dropout() -> str:
+    """What dropout samples cost beside the pass that they share, from mc_dropout.json."""
+    content = _measured("mc_dropout")
+    _of_the_default_bundle("mc_dropout.json", content["bundle_sha256"])
+    rows = []
+    for precision, steps in content["results"].items():
+        network = steps["network"]["median"]
+        for name, step in steps.items():
+            if name != "network":
+                ratio = 1 + step["median"] / network
+                rows.append(
+                    (precision.upper(), name, f"{network:.1f} ms", f"{step['median']:.1f} ms", f"{ratio:.3f}")
+                )
+    machine = content["machine"]
+    head = (
+        f"{machine['processor']}, {machine['threads']} threads",
+        "",
+        "network",
+        "sampling",
+        "both over network",
+    )
+    return table(head, rows)
 
 
 def data() -> str:
@@ -181,6 +234,8 @@ def known_benign() -> str:
 
 FACTS: dict[str, Callable[[], str]] = {
     "bundle": bundle,
+    "calibrations": calibrations,
+    "mc-dropout": mc_dropout,
     "data": data,
     "runs": runs,
     "speed": speed,

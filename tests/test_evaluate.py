@@ -368,6 +368,7 @@ def test_command_on_a_bundle_writes_here(
     elsewhere = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "there")])
     assert elsewhere.exit_code == 0, elsewhere.output
     assert (tmp_path / "there" / "confusion.png").is_file()
+    assert (tmp_path / "there" / "reliability.png").is_file()
 
 
 def test_the_official_isic_scorer_says_the_same(

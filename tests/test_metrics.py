@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sklearn.metrics as sk
+from sklearn.calibration import calibration_curve
 
 from edgeskin.errors import SettingError
 from train import metrics
@@ -249,6 +250,18 @@ def test_without_positives_the_curve_is_undefined(least: float) -> None:
     assert math.isnan(metrics.sensitivity_at_specificity(none, SCORES, least))
     assert math.isnan(metrics.specificity_at_sensitivity(none, SCORES, least))
     assert math.isnan(metrics.partial_auroc(none, SCORES))
+
+
+def test_reliability_is_scikit_learns_curve_of_quantiles() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.random(1500)
+    truth = rng.random(1500) < p
+    shares, means = calibration_curve(truth, p, n_bins=15, strategy="quantile")
+    ours = metrics.reliability(truth, p)
+    np.testing.assert_allclose(ours[0], means, atol=2e-3)
+    np.testing.assert_allclose(ours[1], shares, atol=2e-2)
+    few = metrics.reliability(np.array([True, False]), np.array([0.75, 0.5]))
+    np.testing.assert_array_equal(few, [[0.5, 0.75], [0, 1]])
 
 
 def test_a_calibration_errors_interval_is_mirrored_and_not_below_zero() -> None:

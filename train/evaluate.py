@@ -31,6 +31,7 @@ from train.metrics import (
     negative_log_likelihood,
     partial_auroc,
     recall,
+    reliability,
     screening_threshold,
     sensitivity_at_specificity,
     specificity_at_sensitivity,
@@ -88,8 +89,9 @@ class Measures:
     By the class decided for: accuracy, balanced_accuracy, macro_f1, classes, confusion (rows true, columns
     predicted). By P(cancer): cancer_auroc, cancer_partial_auroc (above a sensitivity of 0.8: 0 to 0.2),
     sensitivity_at_95 (% specificity), specificity_at_95 (% sensitivity), screening, thresholds, brier (0 to
-    1), calibration_error, subgroups (by ``source``, ``age``, ``sex``, ``site``, ``nevus``). By the true
-    class's probability: negative_log_likelihood.
+    1), calibration_error, reliability (its bins: mean P(cancer) and share of cancers), subgroups (by
+    ``source``, ``age``, ``sex``, ``site``, ``nevus``). By the true class's probability:
+    negative_log_likelihood.
     groups: lesions, patients where they are known; what the bootstrap draws. A share's interval is exact
     where each image that it counts is of another group, and few are found, or few are not.
     """
@@ -107,6 +109,7 @@ class Measures:
     negative_log_likelihood: Estimate
     brier: Estimate
     calibration_error: Estimate
+    reliability: tuple[tuple[float, float], ...]
     screening: Screening
     classes: Mapping[str, OneClass]
     subgroups: Mapping[str, Mapping[str, Subgroup]]
@@ -341,6 +344,7 @@ def measure(
         negative_log_likelihood=estimate(negative_log_likelihood, truth, p, weights=weights),
         brier=by_cancer(brier),
         calibration_error=mirrored(by_cancer(calibration_error)),
+        reliability=tuple(zip(*(part.tolist() for part in reliability(is_cancer, p_cancer)), strict=True)),
         screening=screening(threshold),
         classes={name: one_class(c) for c, name in enumerate(classes)},
         subgroups={

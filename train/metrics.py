@@ -187,11 +187,16 @@ def calibration_error(truth: Bools, p: Floats, weights: Floats | None = None) ->
     """Expected calibration error: mean |mean p - share of truth| over CALIBRATION_BINS bins of equally many
     images by rank of p, each by its weight (Naeini et al., AAAI 2015; equal-mass bins). truth, p: (n,).
     """
-    rank = np.empty(len(p), dtype=np.int64)
-    rank[np.argsort(p, kind="stable")] = np.arange(len(p))
-    bins = np.eye(CALIBRATION_BINS)[rank * CALIBRATION_BINS // len(p)]  # (n, bins)
-    gaps = np.abs(_total(bins * (p - truth)[:, None], weights))
+    gaps = np.abs(_total(_bins(p) * (p - truth)[:, None], weights))
     return _ratio(gaps.sum(axis=-1), _total(np.ones(len(p)), weights))
+
+
+def reliability(truth: Bools, p: Floats) -> tuple[Floats, Floats]:
+    """Mean p and share of truth in each bin of `calibration_error` that is not empty. truth, p: (n,)."""
+    bins = _bins(p)
+    filled = bins[:, bins.any(axis=0)]
+    count = filled.sum(axis=0)
+    return p @ filled / count, truth @ filled / count
 
 
 def confusion(targets: Classes, predicted: Classes, n_classes: int, weights: Floats | None = None) -> Floats:
@@ -242,6 +247,13 @@ def screening_threshold(is_cancer: Bools, p_cancer: Floats, target_recall: float
         raise SettingError("no cancer among the images, so no threshold reaches a cancer recall; add some")
     reached = np.arange(1, falling.size + 1) / falling.size
     return float(falling[np.argmax(reached >= target_recall)])
+
+
+def _bins(p: Floats) -> Floats:
+    """Of CALIBRATION_BINS bins of equally many, by rank, the one that each is in: (n, bins) of 0 and 1."""
+    rank = np.empty(len(p), dtype=np.int64)
+    rank[np.argsort(p, kind="stable")] = np.arange(len(p))
+    return np.asarray(np.eye(CALIBRATION_BINS)[rank * CALIBRATION_BINS // len(p)])
 
 
 def _weights(n: int, weights: Floats | None) -> Floats:

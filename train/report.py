@@ -38,10 +38,11 @@ def write(evaluation: Evaluation, predictions: Predictions, out: Path) -> None:
 
 
 def write_report(evaluation: Evaluation, out: Path) -> None:
-    """Write evaluation.json, evaluation.md and confusion.png."""
+    """Write evaluation.json, evaluation.md, confusion.png and reliability.png."""
     (out / "evaluation.json").write_text(to_json(evaluation), encoding="utf-8")
     (out / "evaluation.md").write_text(markdown(evaluation), encoding="utf-8")
     draw_confusion(evaluation.images, out / "confusion.png")
+    draw_reliability(evaluation, out / "reliability.png")
 
 
 def write_isic(evaluation: Evaluation, predictions: Predictions, out: Path) -> None:
@@ -170,6 +171,7 @@ def markdown(evaluation: Evaluation) -> str:
                 for name, one in groups.items()
             ),
         ),
+        "## Calibration\n\n![Share of cancers where P(cancer) is as said](reliability.png)",
         "## Confusion\n\n![True classes in rows, predicted ones in columns](confusion.png)",
         "## Provenance",
         f"- command: `{provenance.command}`\n"
@@ -197,6 +199,21 @@ def draw_confusion(measures: Measures, figure: Path) -> None:
     for (row, column), count in np.ndenumerate(counts):
         color = "white" if shares[row, column] > 0.5 else "black"
         axis.text(column, row, str(count), ha="center", va="center", color=color)
+    drawing.savefig(figure, dpi=120)
+
+
+def draw_reliability(evaluation: Evaluation, figure: Path) -> None:
+    """The share of cancers against mean P(cancer), in bins of equally many images, and of lesions."""
+    from matplotlib.figure import Figure
+
+    drawing = Figure(figsize=(5, 5), layout="constrained")
+    axis = drawing.subplots()
+    axis.plot([0, 1], [0, 1], color="grey", linewidth=1, label="as said")
+    for unit, measures in (("lesions", evaluation.lesions), ("images", evaluation.images)):
+        error = text(measures.calibration_error)
+        axis.plot(*zip(*measures.reliability, strict=True), marker="o", label=f"{unit}, ECE {error}")
+    axis.set(xlabel="mean P(cancer)", ylabel="share of cancers", xlim=(0, 1), ylim=(0, 1))
+    axis.legend()
     drawing.savefig(figure, dpi=120)
 
 
