@@ -2,9 +2,9 @@
 
     python -m benchmarks.mc_dropout [--rounds 40]
 
-Times the default bundle's network in all its views, and the sampling of its head with 30 and 100 samples after
-it (summary of the samples included), in turn on one picture. The published systems run the whole network once
-a sample.
+Times the default bundle's network in all its views, and after it the sampling of its head with 30 and with 100
+samples (their summary included), in turn on one picture. The published systems run the whole network once a
+sample.
 """
 
 import argparse
