@@ -2,7 +2,7 @@
 
     python -m benchmarks.mc_dropout [--rounds 40]
 
-Times the default bundle's network in all its views, and after it the sampling of its head with 30 and with 100
+Times the default bundle's network in all its views, and after it the sampling of its head with 30 and 100
 samples (their summary included), in turn on one picture. The published systems run the whole network once a
 sample.
 """
