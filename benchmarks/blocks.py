@@ -25,9 +25,13 @@ SUBGROUP_HEAD = ("by", "group", "images", "cancers", "cancer AUROC", "cancer rec
 PAD = "PAD-UFES-20"
 PAD_FOLDS = 3
 EXPERIMENTS = {
-    "a-as-published": "(a) MaxRecall as published",
-    "b-one-rebalancer": "(b) MaxRecall, class weights alone",
-    "c-cross-entropy": "(c) cross-entropy",
+    "experiments/c-cross-entropy": "(c) cross-entropy",
+    "experiments/a-as-published": "(a) MaxRecall as published",
+    "experiments/b-one-rebalancer": "(b) MaxRecall, class weights alone",
+}
+SHIPPED = {
+    "experiments/3-no-constancy-jpeg": "MaxRecall: bundle 0.2.0",
+    "val-fp32": "cross-entropy: this bundle",
 }
 
 
@@ -220,12 +224,23 @@ def leaky_twin(stored: Evaluations) -> str:
 
 
 def experiments(stored: Evaluations) -> str:
-    """The losses on one short schedule; class decisions with and without the class priors."""
-    base = _stored(stored, "experiments/c-cross-entropy")
+    """The losses on one short schedule, those that have been run."""
+    return _compared({name: told for name, told in EXPERIMENTS.items() if name in stored}, stored)
+
+
+def shipped(stored: Evaluations) -> str:
+    """The default bundle's network and that of the bundle before, FP32 in eight views."""
+    return _compared(SHIPPED, stored)
+
+
+def _compared(names: Mapping[str, str], stored: Evaluations) -> str:
+    """Networks on the same validation images, the first being what the others are paired with; class
+    decisions with and without the class priors.
+    """
+    base = _stored(stored, next(iter(names)))
     rows = []
-    for name, told in EXPERIMENTS.items():
-        if (one := stored.get(f"experiments/{name}")) is None:
-            continue
+    for name, told in names.items():
+        one = _stored(stored, name)
         provenance, predictions = one.evaluation.provenance, one.predictions
         labels = _same_images(predictions, base.predictions, provenance.classes, provenance.cancer)
         variant = fit_variant(predictions.logits, labels, "temperature")
@@ -255,7 +270,7 @@ def experiments(stored: Evaluations) -> str:
     head = (
         "val, by image",
         "cancer AUROC",
-        "against (c), paired",
+        "against the first, paired",
         "specificity at 95 % recall",
         "balanced accuracy: most probable class; freed of priors",
         "MEL recall: the same",
@@ -308,6 +323,7 @@ BLOCKS: dict[str, Callable[[Evaluations], str]] = {
     "pad-folds": pad_folds,
     "leaky-twin": leaky_twin,
     "experiments": experiments,
+    "shipped": shipped,
     "people": people,
     **{name: lambda _, tell=tell: tell() for name, tell in FACTS.items()},
 }

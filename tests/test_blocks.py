@@ -85,8 +85,8 @@ def test_folds_of_smartphone_photos() -> None:
 def test_an_experiment_against_itself_changes_nothing() -> None:
     images = [(f"m{i}", "MEL", {"MEL": 0.3 + i / 20, "NV": 0.7 - i / 20}) for i in range(8)]
     images += [(f"n{i}", "NV", {"MEL": 0.1 + i / 20, "NV": 0.9 - i / 20}) for i in range(8)]
-    told = blocks.experiments({f"experiments/{name}": stored(images) for name in blocks.EXPERIMENTS})
-    assert [cells(told, row)[2] for row in range(3)] == ["0.000 (0.000 to 0.000)"] * 2 + [""]
+    told = blocks.experiments({name: stored(images) for name in blocks.EXPERIMENTS})
+    assert [cells(told, row)[2] for row in range(3)] == ["", *["0.000 (0.000 to 0.000)"] * 2]
     # Of 64 pairs the melanoma has the higher score but where it is lower (6) or the same (4, each a half).
     assert cells(told, 0)[1].startswith(f"{(64 - 6 - 4 / 2) / 64:.3f} ")
 
