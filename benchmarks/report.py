@@ -3,7 +3,7 @@
     python -m benchmarks.report [--check]
 
 Measures every evaluation in benchmarks/results again from its logits.npz, writes evaluation.json,
-evaluation.md and confusion.png anew, and fills the blocks ``<!-- report: NAME -->`` of DOCUMENTS, which
+evaluation.md and its figures anew, and fills the blocks ``<!-- report: NAME -->`` of DOCUMENTS, which
 benchmarks.blocks computes. With --check nothing is written; a number of these that differs, from its receipt
 too, or that is not of the default bundle, is an error (exit code 1). Prose outside the blocks is not read.
 """

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from edgeskin import NOTICE
 from edgeskin.decision import Risk
+from edgeskin.quality import Quality
 from edgeskin.uncertainty import Uncertainty
 
 SCHEMA_VERSION = 1
@@ -41,7 +42,8 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Assessment:
-    """One image's result. Only status ``assessed`` carries a risk: what could not be read is never low.
+    """One image's result. Only status ``assessed`` carries a risk: what could not be read, or is not good
+    enough to be judged (``retake``), is never low.
 
     probabilities: calibrated, by class, summing to 1; scores, not frequencies. cancer_probability:
     their sum over the cancer classes. predicted_class: the most probable one if every class were as frequent,
@@ -66,7 +68,7 @@ class Assessment:
     certainty: Mapping[str, Any] | None = None
     uncertainty: Uncertainty | None = None
     ood: Mapping[str, Any] | None = None
-    quality: Mapping[str, Any] | None = None
+    quality: Quality | None = None
     model: ModelInfo
     timing_ms: Mapping[str, float]
     error: Failure | None = None

@@ -142,7 +142,7 @@ def run(
 def measure(folder: Path, precision: Precision, threads: int | None, repeats: int) -> Round:
     """One round, in this process."""
     started = time.perf_counter()
-    classifier = Classifier(folder, precision, threads)
+    classifier = Classifier(folder, precision, threads, quality_gate=False)
     compiled = time.perf_counter()
     photo = _photo()
     settings = classifier.manifest.preprocessing
@@ -173,7 +173,10 @@ def compare(
     bundle: Bundle, threads: int | None, labelled: list[tuple[Path, str]], left_out: dict[str, int]
 ) -> Agreement:
     """Assess labelled images with both precisions; one that cannot be read is named, not counted."""
-    both = {precision: Classifier(bundle, precision, threads) for precision in get_args(Precision)}
+    both = {
+        precision: Classifier(bundle, precision, threads, quality_gate=False)
+        for precision in get_args(Precision)
+    }
     read: list[tuple[str, str]] = []
     failed: list[str] = []
     assessed: dict[str, list[Assessment]] = {precision: [] for precision in both}

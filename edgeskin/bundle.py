@@ -16,7 +16,9 @@ from typing import Any, BinaryIO, Literal, get_args
 from edgeskin.errors import BundleError, SettingError
 from edgeskin.preprocess import Preprocessing
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE_VERSIONS = (1, 2)
+"""1 had a temperature instead of a calibration."""
 MANIFEST = "manifest.json"
 HEAD = "head.npz"
 SCREENING_POINT = "screen"
@@ -148,9 +150,9 @@ def open_bundle(folder: str | os.PathLike[str] | None = None) -> Bundle:
         if not isinstance(values, dict):
             raise TypeError("not a JSON object")
         version = values["schema_version"]
-        if version != SCHEMA_VERSION:
+        if version not in READABLE_VERSIONS:
             raise BundleError(
-                f"{path}: schema version {version!r}, this edgeskin reads {SCHEMA_VERSION}; "
+                f"{path}: schema version {version!r}, this edgeskin reads {READABLE_VERSIONS}; "
                 "install the edgeskin that the bundle was made for"
             )
         manifest = _manifest(values)
@@ -164,18 +166,24 @@ def open_bundle(folder: str | os.PathLike[str] | None = None) -> Bundle:
 
 
 def temperature_scaling(temperature: float, n_classes: int) -> Calibration:
-    """softmax(logits / temperature) (Guo et al., ICML 2017)."""
+    """softmax(logits / temperature) (Guo et al., ICML 2017). Raises ValueError unless it is 0.01 to 100."""
+    if not 0.01 <= temperature <= 100:
+        raise ValueError(f"temperature {temperature}: expected 0.01 to 100")
     rows = tuple(tuple(float(i == j) / temperature for j in range(n_classes)) for i in range(n_classes))
     return Calibration("temperature", rows, (0.0,) * n_classes)
 
 
 def read_calibration(values: Mapping[str, Any]) -> Calibration:
-    """From plain data, as in a manifest. Raises ValueError unless it is (C, C) and (C,), all within +-100."""
+    """From plain data, as in a manifest. Raises ValueError unless it is (C, C), above 0 on the diagonal, and
+    (C,), all within +-100.
+    """
     weights = tuple(tuple(float(weight) for weight in row) for row in values["weights"])
     bias = tuple(float(value) for value in values["bias"])
     numbers = (*bias, *(weight for row in weights for weight in row))
     if {len(weights), *map(len, weights)} != {len(bias)} or not all(abs(number) <= 100 for number in numbers):
         raise ValueError("calibration needs weights (C, C) and bias (C,), all within +-100")
+    if not all(row[position] > 0 for position, row in enumerate(weights)):
+        raise ValueError("calibration needs weights above 0 on the diagonal")
     return Calibration(str(values["method"]), weights, bias)
 
 
@@ -183,10 +191,9 @@ def _manifest(values: dict[str, Any]) -> Manifest:
     n_classes = len(values["classes"])
     variants = {
         name: Variant(
-            # Bundles of edgeskin 0.3 and before have a temperature alone.
-            read_calibration(variant["calibration"])
-            if "calibration" in variant
-            else temperature_scaling(float(variant["temperature"]), n_classes),
+            temperature_scaling(float(variant["temperature"]), n_classes)
+            if values["schema_version"] == 1
+            else read_calibration(variant["calibration"]),
             tuple(OperatingPoint(**point) for point in variant["operating_points"]),
             tuple(float(prior) for prior in variant.get("class_priors", ())),
         )

@@ -55,17 +55,21 @@ def predict(
         typer.Option(help="The quantized network, or the reference; int8, with --mc-dropout fp32."),
     ] = None,
     mc_dropout: Annotated[
-        int, typer.Option(min=0, max=1000, help="Sample the head so many times, for its uncertainty.")
+        int, typer.Option(max=1000, help="Sample the head so many times, 2 to 1000, for its uncertainty.")
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
     bundle: BundleOption = None,
     threads: ThreadsOption = None,
+    quality_gate: Annotated[
+        bool,
+        typer.Option("--quality-gate/--no-quality-gate", help="Turn away what is not good enough, or not."),
+    ] = True,
 ) -> None:
     """Assess dermoscopy pictures of skin lesions."""
     from edgeskin.classifier import Classifier
     from edgeskin.taxonomy import full_name
 
-    classifier = Classifier(bundle, precision or ("fp32" if mc_dropout else "int8"), threads)
+    classifier = Classifier(bundle, precision or ("fp32" if mc_dropout else "int8"), threads, quality_gate)
     failed = False
     for result in classifier.assess_many(_photos(paths), mc_samples=mc_dropout, seed=seed):
         failed |= result.status != "assessed"
@@ -73,6 +77,8 @@ def predict(
             print(json.dumps(result.to_dict(), allow_nan=False), flush=True)
         elif result.error is not None:
             print(f"error: {result.error.message}", file=sys.stderr)
+        elif result.status == "retake":
+            print(f"{result.image}\n  not assessed\n  action    {result.action}\n", flush=True)
         else:
             print(_block(result.to_dict(), full_name), flush=True)
     print(NOTICE, file=sys.stderr)
@@ -175,6 +181,7 @@ def _block(result: dict[str, Any], full_name: Callable[[str], str]) -> str:
         f"  risk      {result['risk']}",
         f"  P(cancer) {p_cancer:.3f} ({point['name']} threshold {point['threshold']:.3f})",
         f"  action    {result['action']}",
+        *(f"  picture   {advice}" for advice in result["quality"]["advice"]),
         *_sampled(result["uncertainty"]),
         f"  class     {full_name(result['predicted_class'])}"
         + (" (the most probable if all were as frequent: a hint)" if result["class_priors"] else ""),

@@ -10,6 +10,7 @@ from edgeskin.bundle import Calibration, OperatingPoint
 
 Risk = Literal["HIGH", "MEDIUM", "LOW"]
 
+RETAKE = "take the picture again: {}; if it gets no better, refer on clinical grounds"
 ACTIONS: dict[Risk, str] = {
     "HIGH": "refer for urgent specialist assessment",
     "MEDIUM": "refer for specialist assessment",

@@ -76,9 +76,10 @@ class Engine:
             self._batch, *image_shape = shapes[0]
             self.image_shape: tuple[int, ...] = tuple(image_shape)
             self.n_classes: int = shapes[1 + self._order[0]][1]
+            self.n_features: int = shapes[1 + self._order[1]][1]
         except (RuntimeError, ValueError, IndexError) as error:
             raise BundleError(f"OpenVINO cannot run this network: {str(error).strip()}") from error
-        if any(shape[0] != self._batch for shape in shapes) or self._batch < 1 or views % self._batch:
+        if any(shape[:1] != (self._batch,) for shape in shapes) or self._batch < 1 or views % self._batch:
             raise BundleError(
                 f"this network takes and gives {shapes}: not {views} views, each with its answer; "
                 "export it anew"

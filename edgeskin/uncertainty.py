@@ -18,7 +18,12 @@ from edgeskin.decision import cancer_probability, probabilities
 from edgeskin.errors import BundleError, SettingError
 
 Floats = npt.NDArray[np.float32]
-MOST_SAMPLES = 1000
+LEAST_SAMPLES, MOST_SAMPLES = 2, 1000
+_SHAPES = {
+    "dropout": "2", "linear1_weight": "HF", "linear1_bias": "H", "norm_weight": "H", "norm_bias": "H",
+    "norm_mean": "H", "norm_var": "H", "norm_eps": "", "linear2_weight": "CH", "linear2_bias": "C",
+}  # fmt: skip
+"""What head.npz holds, for features F, hidden units H and classes C; written by `quantize.pack`."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +78,8 @@ class Head:
     def sample(self, features: Floats, samples: int, seed: int) -> Floats:
         """Logits of so many networks, averaged over the views: (samples, C). features: (V, F).
 
-        The same seed gives the same bits on one machine. Raises SettingError when samples are not 1 to 1000.
+        The same seed gives the same bits on one machine with the same threads of numpy's BLAS.
         """
-        if not 1 <= samples <= MOST_SAMPLES:
-            raise SettingError(f"{samples} dropout samples: choose 1 to {MOST_SAMPLES}")
         rng = np.random.default_rng(seed)
         first, second = (
             (rng.random((samples, width), np.float32) >= rate) * np.float32(1 / (1 - rate))
@@ -85,29 +88,48 @@ class Head:
         return np.asarray(self.logits(features, first, second).mean(axis=1))
 
 
+def require_samples(samples: int, seed: int) -> None:
+    """Raise SettingError unless there are 2 to 1000 samples and the seed is a whole number, 0 or more."""
+    if not (isinstance(samples, int) and LEAST_SAMPLES <= samples <= MOST_SAMPLES):
+        raise SettingError(
+            f"{samples!r} dropout samples: choose {LEAST_SAMPLES} to {MOST_SAMPLES}, 0 for none"
+        )
+    if not (isinstance(seed, int) and seed >= 0):
+        raise SettingError(f"seed {seed!r}: choose a whole number, 0 or more")
+
+
 def read_head(content: bytes) -> Head:
     """The head from a bundle's head.npz. Raises BundleError when it holds something else."""
     try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            # Stored as they are: what is compressed could fill the memory.
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError("compressed")
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            values = {name: stored[name].astype(np.float32) for name in stored.files}
-        rates = values["dropout"].tolist()
-        scale = values["norm_weight"] / np.sqrt(values["norm_var"] + values["norm_eps"])
-        head = Head(
-            dropout=(rates[0], rates[1]),
-            weight1=values["linear1_weight"],
-            bias1=values["linear1_bias"],
-            scale=scale,
-            shift=values["norm_bias"] - values["norm_mean"] * scale,
-            weight2=values["linear2_weight"],
-            bias2=values["linear2_bias"],
-        )
-        hidden, classes = len(head.bias1), len(head.bias2)
-        fitting = head.weight1.shape[0] == hidden and head.weight2.shape == (classes, hidden)
-        if not fitting or scale.shape != (hidden,) or not all(0 <= rate < 1 for rate in rates):
-            raise ValueError("layers that do not fit together")
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+            values = {name: stored[name] for name in _SHAPES}
+        hidden, width = values["linear1_weight"].shape
+        sides = {"F": width, "H": hidden, "C": len(values["linear2_weight"]), "2": 2}
+        for name, shape in _SHAPES.items():
+            value = values[name]
+            if value.dtype != np.float32 or value.shape != tuple(sides[side] for side in shape):
+                raise ValueError(f"{name} is {value.dtype} {value.shape}")
+            if not np.isfinite(value).all():
+                raise ValueError(f"{name} is not finite")
+        first, second = values["dropout"].tolist()
+        if not (0 <= first < 1 and 0 <= second < 1 and (values["norm_var"] + values["norm_eps"] > 0).all()):
+            raise ValueError("dropout outside 0 to 1, or a variance that is not positive")
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
         raise BundleError(f"head.npz: no head that can be sampled ({error}); pack the bundle anew") from error
-    return head
+    scale = values["norm_weight"] / np.sqrt(values["norm_var"] + values["norm_eps"])
+    return Head(
+        dropout=(first, second),
+        weight1=values["linear1_weight"],
+        bias1=values["linear1_bias"],
+        scale=scale,
+        shift=values["norm_bias"] - values["norm_mean"] * scale,
+        weight2=values["linear2_weight"],
+        bias2=values["linear2_bias"],
+    )
 
 
 def summarize(

@@ -30,7 +30,7 @@ def draw(photo: Path, result: Assessment, cancer_classes: tuple[str, ...], out: 
         [share for _, share in ranked],
         color=["#b3261e" if name in cancer_classes else "#8a8a8a" for name, _ in ranked],
     )
-    right.set(xlim=(0, 1), xlabel=f"probability, temperature-scaled ({result.model.precision.upper()})")
+    right.set(xlim=(0, 1), xlabel=f"probability, calibrated ({result.model.precision.upper()})")
     right.spines[["top", "right"]].set_visible(False)
     right.set_title(
         f"risk {result.risk}: P(cancer) {result.cancer_probability:.2f}, "

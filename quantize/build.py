@@ -5,7 +5,7 @@ import json
 import platform
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from quantize.export import ServedNet, check_parity, export
 from quantize.inference import CONSOLE, Logits, instruction_sets, load, predict, prepare
 from quantize.ladder import Material, climb
 from quantize.report import Report, markdown, table
-from quantize.scaling import chosen
+from quantize.scaling import Scores, chosen
 from train.data import SPLITS, Sample, read_table, require_every_class, select
 from train.evaluate import measure
 from train.fit import RECORD, load_run
@@ -82,9 +82,12 @@ def build(
         served = ServedNet(net).eval()
         fp32 = export(served, config.preprocessing.size, work)
         pack.write_head(net, work / HEAD)
-        parity = check_parity(served, work, images("parity", ptq.stratified(val, seed)[:PARITY_IMAGES]))
+        views = config.preprocessing.views
+        some = images("parity", ptq.stratified(val, seed)[:PARITY_IMAGES])
+        parity = check_parity(served, work, some, views)
         validation = images("validation", val)
-        logits = predict(work / "fp32.xml", validation, views=config.preprocessing.views)
+        logits = predict(work / "fp32.xml", validation, views=views)
+        compared = compare_calibrations(logits, labels)
         material = Material(
             config=config,
             seed=seed,
@@ -96,7 +99,7 @@ def build(
             validation=validation,
             labels=labels,
             logits=logits,
-            variant=fit_variant(logits, labels, chosen(compare_calibrations(logits, labels))),
+            variant=fit_variant(logits, labels, chosen(compared)),
         )
         rungs, int8_logits = [], []
         for rung, said in climb(material, work):
@@ -131,8 +134,14 @@ def build(
             variants={"fp32": material.variant, "int8": rungs[-1].variant},
             ood=None,
             validation={
-                "fp32": _validation(val, logits, labels, material.variant),
-                "int8": _validation(val, int8_logits[-1], labels, rungs[-1].variant),
+                "fp32": _validation(val, logits, labels, material.variant, compared),
+                "int8": _validation(
+                    val,
+                    int8_logits[-1],
+                    labels,
+                    rungs[-1].variant,
+                    compare_calibrations(int8_logits[-1], labels),
+                ),
             },
             training={
                 "seed": config.seed,
@@ -151,7 +160,13 @@ def build(
     return bundle
 
 
-def _validation(val: Sequence[Sample], logits: Logits, labels: Labels, variant: Variant) -> dict[str, Any]:
+def _validation(
+    val: Sequence[Sample],
+    logits: Logits,
+    labels: Labels,
+    variant: Variant,
+    compared: Mapping[str, Scores],
+) -> dict[str, Any]:
     """What people want to know first, with 95 % lesion-bootstrap intervals, and the calibrations compared."""
     threshold = variant.operating_points[0].threshold
     rules = (labels.classes, labels.cancer_classes, threshold)
@@ -164,7 +179,7 @@ def _validation(val: Sequence[Sample], logits: Logits, labels: Labels, variant: 
         "cancer_specificity": asdict(measures.screening.specificity),
         "balanced_accuracy": asdict(measures.balanced_accuracy),
         "class_recall": {name: asdict(one.recall) for name, one in measures.classes.items()},
-        "calibrations": {name: asdict(one) for name, one in compare_calibrations(logits, labels).items()},
+        "calibrations": {name: asdict(one) for name, one in compared.items()},
     }
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeskin.errors import EdgeskinError
+from edgeskin.preprocess import turned
 from quantize.inference import load, predict
 from train.model import IMAGENET_MEAN, IMAGENET_STD, LesionNet
 
@@ -99,20 +100,21 @@ def expect_interface(model: openvino.Model) -> openvino.Model:
     return model
 
 
-def check_parity(served: ServedNet, folder: Path, images: Path) -> Parity:
-    """Run images through torch and the three files that `export` wrote into the folder.
+def check_parity(served: ServedNet, folder: Path, images: Path, views: int) -> Parity:
+    """Run images through torch and the three files that `export` wrote into the folder, as they are served.
 
-    images: .npy of uint8 (n, s, s, 3). Raises ExportError when ONNX or the exact IR differ from torch by more
-    than MAX_LOGIT_DIFFERENCE in a logit, or in a class.
+    images: .npy of uint8 (n, s, s, 3). views: run together and averaged. Raises ExportError when ONNX or the
+    exact IR differ from torch by more than MAX_LOGIT_DIFFERENCE in a logit, or in a class.
     """
     pictures = load(images)
+    batches = [np.stack([turned(picture, view) for view in range(views)]) for picture in pictures]
     with torch.no_grad():
-        reference = np.concatenate([served(torch.tensor(picture[None]))[0].numpy() for picture in pictures])
+        reference = np.stack([served(torch.tensor(batch))[0].mean(dim=0).numpy() for batch in batches])
     session = onnxruntime.InferenceSession(folder / ONNX, providers=["CPUExecutionProvider"])
     converted = (
-        np.concatenate([session.run(["logits"], {"image": picture[None]})[0] for picture in pictures]),
-        predict(folder / "exact.xml", images),
-        predict(folder / "fp32.xml", images),
+        np.stack([session.run(["logits"], {"image": batch})[0].mean(axis=0) for batch in batches]),
+        predict(folder / "exact.xml", images, views=views),
+        predict(folder / "fp32.xml", images, views=views),
     )
     differences = [float(np.abs(logits - reference).max()) for logits in converted]
     by_onnx, by_ir, by_fp16 = (logits.argmax(axis=1) != reference.argmax(axis=1) for logits in converted)

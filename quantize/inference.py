@@ -55,7 +55,7 @@ def load(images: Path) -> Images:
 
 
 def predict(xml: Path, images: Path, isa: str = NATIVE, views: int = 1) -> Logits:
-    """Run an IR as the runtime does, image by image. Returns logits, float32 (n, C).
+    """Run an IR as the runtime does, an image in its views at a time. Returns logits, float32 (n, C).
 
     images: an .npy file of uint8 (n, s, s, 3). isa: ``native``, or a value of ONEDNN_MAX_CPU_ISA, which
     needs a process of its own. views: as the Engine's. Raises InferenceError when that process fails.

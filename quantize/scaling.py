@@ -1,6 +1,7 @@
 """Ways to calibrate, compared by cross-fitting: each image is judged by what was fitted without its fold.
 
-Those in METHODS move the probabilities of all classes, of which P(cancer) is the sum, and can be shipped.
+Those in METHODS, maps of the log-probabilities, move all classes, of which P(cancer) is the sum, and can be
+shipped.
 Platt's and isotonic calibration move P(cancer) alone, and are compared on it.
 """
 
@@ -48,9 +49,9 @@ METHODS: Mapping[str, Form] = {
     "temperature": Form(_shared, bias=False),
     # Alexandari et al., "Maximum likelihood with bias-corrected calibration", ICML 2020.
     "bias-corrected temperature": Form(_shared),
-    # Guo et al., as above.
-    "vector scaling": Form(lambda n: np.where(np.eye(n, dtype=bool), np.arange(n)[:, None], -1)),
-    # Kull et al., "Beyond temperature scaling", NeurIPS 2019.
+    # Kull et al., "Beyond temperature scaling", NeurIPS 2019: diagonal (as vector scaling, but of the
+    # log-probabilities), and full with ODIR's penalty, which here is fixed and not tuned.
+    "diagonal Dirichlet": Form(lambda n: np.where(np.eye(n, dtype=bool), np.arange(n)[:, None], -1)),
     "Dirichlet": Form(lambda n: np.arange(n * n).reshape(n, n), penalty=OFF_DIAGONAL),
 }
 
@@ -114,7 +115,7 @@ def fit(method: str, logits: Logits, targets: Targets) -> Calibration:
 def compare(
     logits: Logits, targets: Targets, groups: Sequence[str], is_cancer: npt.NDArray[np.bool_]
 ) -> dict[str, Scores]:
-    """Each way's scores; nothing where a class is of one group alone, so that no fold can be left out.
+    """Each way's scores; nothing where the groups are too few for every class to be in every fold's rest.
 
     logits: (n, C). targets: (n,). groups: (n,), never on two sides. is_cancer: (C,).
     """
@@ -124,23 +125,24 @@ def compare(
         return {}
     dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
     splits = list(dealer.split(logits, targets, groups))
+    if any(len(np.unique(targets[rest])) < logits.shape[1] for rest, _ in splits):
+        return {}
     cancer = is_cancer[targets]
     scores = {}
     for method in METHODS:
         p = np.empty(logits.shape)
         for rest, fold in splits:
             p[fold] = probabilities(logits[fold], fit(method, logits[rest], targets[rest]))
-        scores[method] = _scores(
-            p[:, is_cancer].sum(axis=1), cancer, float(negative_log_likelihood(targets, p))
-        )
+        loss = float(negative_log_likelihood(targets, p))
+        scores[method] = _scores(p[:, is_cancer].sum(axis=1), cancer, loss)
+    scaled = []
+    for rest, _ in splits:
+        temperature = fit("temperature", logits[rest], targets[rest])
+        scaled.append(probabilities(logits, temperature)[:, is_cancer].sum(axis=1))
     for method, fitted in _OF_CANCER.items():
         p_cancer = np.empty(len(logits))
-        for rest, fold in splits:
-            before = [
-                probabilities(part, fit("temperature", logits[rest], targets[rest]))[:, is_cancer].sum(axis=1)
-                for part in (logits[rest], logits[fold])
-            ]
-            p_cancer[fold] = fitted(before[0], cancer[rest], before[1])
+        for (rest, fold), p_scaled in zip(splits, scaled, strict=True):
+            p_cancer[fold] = fitted(p_scaled[rest], cancer[rest], p_scaled[fold])
         scores[method] = _scores(p_cancer, cancer, None)
     return scores
 
@@ -174,6 +176,9 @@ def _logit(p: Floats) -> Floats:
 
 
 def _scores(p_cancer: Floats, cancer: npt.NDArray[np.bool_], loss: float | None) -> Scores:
+    # Isotonic calibration gives many the same: their order, which parts them into bins, is left to chance.
+    order = np.random.default_rng(0).permutation(len(p_cancer))
+    p_cancer, cancer = p_cancer[order], cancer[order]
     both = np.stack([1 - p_cancer, p_cancer], axis=1)
     return Scores(
         loss,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeskin.bundle import open_bundle
+from edgeskin.bundle import open_bundle, temperature_scaling
 from edgeskin.errors import BundleError
 from tests.conftest import write_manifest
 
@@ -71,7 +71,7 @@ def test_no_bundle_at_all_tells_how_to_get_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema_version": 2}, "schema version 2"),
+        ({"schema_version": 3}, "schema version 3"),
         ({"cancer_classes": ["MEL", "XYZ"]}, "do not fit"),
         ({"cancer_classes": []}, "do not fit"),
         ({"files": {"../../etc/passwd": ["0", 1]}}, "expected"),
@@ -105,6 +105,7 @@ def test_a_manifest_that_is_no_manifest_is_refused(micro_bundle: Path, content: 
         ([0.3, 1.2], 1.0, "screen", "outside 0 to 1"),
         ([0.3, 0.6], 1e300, "screen", "calibration"),
         ([0.3, 0.6], float("nan"), "screen", "calibration"),
+        ([0.3, 0.6], -1.0, "screen", "diagonal"),
         ([0.3, 0.6], 1.0, "balanced", "must be 'screen'"),
         ([], 1.0, "screen", "rise"),
     ],
@@ -121,10 +122,28 @@ def test_a_calibration_out_of_range_is_refused(
         open_bundle(micro_bundle)
 
 
+@pytest.mark.parametrize("temperature", [0, -1.2, 1e-300, float("nan"), 1000])
+def test_a_temperature_of_an_earlier_bundle_is_held_to_its_range(
+    micro_bundle: Path, temperature: float
+) -> None:
+    point = {"name": "screen", "threshold": 0.3, "target_recall": 0.9, "recall": 0.9, "specificity": 0.5}
+    variant = {"temperature": temperature, "operating_points": [point]}
+    write_manifest(micro_bundle, schema_version=1, variants={"fp32": variant, "int8": variant})
+    with pytest.raises(BundleError, match="temperature"):
+        open_bundle(micro_bundle)
+
+
+def test_a_bundle_with_a_temperature_still_opens(micro_bundle: Path) -> None:
+    point = {"name": "screen", "threshold": 0.3, "target_recall": 0.9, "recall": 0.9, "specificity": 0.5}
+    variant = {"temperature": 2.0, "operating_points": [point]}
+    write_manifest(micro_bundle, schema_version=1, variants={"fp32": variant, "int8": variant})
+    assert open_bundle(micro_bundle).manifest.variants["int8"].calibration == temperature_scaling(2.0, 8)
+
+
 @pytest.mark.parametrize("priors", [[0.5, 0.5], [0.0] + [0.1] * 7, [float("nan")] + [0.1] * 7])
 def test_class_priors_that_do_not_fit_are_refused(micro_bundle: Path, priors: list[float]) -> None:
     point = {"name": "screen", "threshold": 0.3, "target_recall": 0.9, "recall": 0.9, "specificity": 0.5}
     variant = {"temperature": 1.0, "operating_points": [point], "class_priors": priors}
-    write_manifest(micro_bundle, variants={"fp32": variant, "int8": variant})
+    write_manifest(micro_bundle, schema_version=1, variants={"fp32": variant, "int8": variant})
     with pytest.raises(BundleError, match="class priors"):
         open_bundle(micro_bundle)

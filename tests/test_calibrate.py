@@ -44,7 +44,7 @@ def test_no_cancer_no_threshold() -> None:
         operating_point("p", 0.95, P_CANCER, np.zeros(14, dtype=bool))
 
 
-@pytest.mark.parametrize("method", ["temperature", "vector scaling"])
+@pytest.mark.parametrize("method", ["temperature", "diagonal Dirichlet"])
 def test_a_variant_gives_its_recall_image_by_image(method: str) -> None:
     logits, targets = random_outputs()
     classes, cancer = ("A", "B", "C", "D", "E"), ("B", "E")

@@ -15,7 +15,7 @@ from tests.conftest import MICRO_PRIORS, write_manifest
 
 @pytest.fixture(scope="module")
 def classifier(shared_micro_bundle: Path) -> Classifier:
-    return Classifier(shared_micro_bundle, "fp32", threads=1)
+    return Classifier(shared_micro_bundle, "fp32", threads=1, quality_gate=False)
 
 
 def test_an_assessment_is_the_network_temperature_and_threshold_put_together(
@@ -70,9 +70,7 @@ def test_the_json_is_the_contract(classifier: Classifier, lesion_jpg: Path) -> N
     assert values["schema_version"] == 1
     assert set(values["operating_point"]) == {"name", "threshold"}
     assert set(values["model"]) == {"name", "version", "sha256", "precision", "isa"}
-    assert all(
-        values[part] is None for part in ("label_set", "certainty", "uncertainty", "ood", "quality", "error")
-    )
+    assert all(values[part] is None for part in ("label_set", "certainty", "uncertainty", "ood", "error"))
     with pytest.raises(dataclasses.FrozenInstanceError):
         result.risk = "LOW"
 
@@ -85,7 +83,9 @@ def test_an_unknown_precision_is_refused(shared_micro_bundle: Path) -> None:
 def test_a_network_of_other_classes_is_refused(micro_bundle: Path) -> None:
     point = {"name": "screen", "threshold": 0.3, "target_recall": 0.9, "recall": 0.9, "specificity": 0.5}
     variants = {key: {"temperature": 1.0, "operating_points": [point]} for key in ("fp32", "int8")}
-    write_manifest(micro_bundle, classes=["MEL", "NV"], cancer_classes=["MEL"], variants=variants)
+    write_manifest(
+        micro_bundle, schema_version=1, classes=["MEL", "NV"], cancer_classes=["MEL"], variants=variants
+    )
     with pytest.raises(BundleError, match="pack the bundle anew"):
         Classifier(micro_bundle)
 

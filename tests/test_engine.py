@@ -130,6 +130,14 @@ def test_a_network_that_answers_for_the_first_of_a_batch_is_refused(tmp_path: Pa
         Engine(*parts_of(cut, tmp_path), views=8)
 
 
+def test_an_output_without_a_batch_is_refused(tmp_path: Path) -> None:
+    model = micro_network(0)
+    scalar = ops.reduce_mean(model.output("logits").get_node().input_value(0), np.array([0, 1]))
+    more = openvino.Model([*model.get_results(), ops.result(scalar)], model.get_parameters(), "more")
+    with pytest.raises(BundleError, match="each with its answer"):
+        Engine(*parts_of(more, tmp_path))
+
+
 def test_bytes_that_are_no_network_are_refused() -> None:
     with pytest.raises(BundleError, match="OpenVINO cannot run"):
         Engine(b"<net", b"")

@@ -89,8 +89,9 @@ def test_weights_are_stored_as_fp16(exported: tuple[Path, openvino.Model]) -> No
     assert (folder / "fp32.bin").stat().st_size < 0.6 * (folder / "exact.bin").stat().st_size
 
 
-def test_parity(exported: tuple[Path, openvino.Model], served: ServedNet, images: Path) -> None:
-    parity = check_parity(served, exported[0], images)
+@pytest.mark.parametrize("views", [1, 8])
+def test_parity(exported: tuple[Path, openvino.Model], served: ServedNet, images: Path, views: int) -> None:
+    parity = check_parity(served, exported[0], images, views)
     assert parity.images == 16
     assert max(parity.onnx, parity.fp32_ir) < 1e-4
     assert parity.fp32_ir < parity.fp16_storage < 0.1
@@ -104,7 +105,7 @@ def test_another_network_is_noticed(
     with torch.no_grad():
         other.net.head[5].bias[0] += 0.002
     with pytest.raises(ExportError, match=r"16 images the largest logit difference is 0\.002"):
-        check_parity(other, exported[0], images)
+        check_parity(other, exported[0], images, 1)
 
 
 def test_another_interface_is_refused(exported: tuple[Path, openvino.Model]) -> None:

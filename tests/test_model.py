@@ -40,6 +40,20 @@ def test_a_backbone_without_feature_map_is_refused() -> None:
         LesionNet(ModelConfig(backbone="test_vit"), 8)
 
 
+def test_stochastic_depth_reaches_timm() -> None:
+    """The rate rises over the residual blocks to the one asked for."""
+    net = LesionNet(ModelConfig(backbone="test_efficientnet", drop_path=0.25), 8)
+    rates = [part.drop_prob for part in net.backbone.modules() if type(part).__name__ == "DropPath"]
+    assert rates
+    assert rates == sorted(rates)
+    assert 0 < max(rates) < 0.25  # timm counts every block to the rate, the last of which has no shortcut
+
+
+def test_a_backbone_without_stochastic_depth_is_refused() -> None:
+    with pytest.raises(SettingError, match=r"'dla46_c' with drop_path 0\.2"):
+        LesionNet(ModelConfig(backbone="dla46_c", drop_path=0.2), 8)
+
+
 @pytest.mark.parametrize("backbone", ["test_efficientnet", "test_resnet", "test_convnext"])
 def test_shapes_of_the_three_outputs(backbone: str, images: Tensor) -> None:
     net = LesionNet(ModelConfig(backbone=backbone, hidden=16), 5).eval()

@@ -9,7 +9,7 @@ from sklearn.metrics import brier_score_loss, log_loss
 
 from edgeskin.decision import probabilities
 from edgeskin.errors import SettingError
-from quantize.scaling import METHODS, Scores, chosen, compare, fit
+from quantize.scaling import METHODS, Scores, _scores, chosen, compare, fit
 
 IS_CANCER = np.array([False, True, False, False, True])
 
@@ -61,7 +61,7 @@ def test_a_bias_that_was_added_is_taken_out_again() -> None:
     )
 
 
-def test_vector_scaling_is_torchs_optimum() -> None:
+def test_a_scale_and_bias_for_each_class_are_torchs_optimum() -> None:
     logits, targets = random_outputs()
     log_p = torch.from_numpy(log_softmax(logits, axis=1))
     scale, bias = (
@@ -79,7 +79,7 @@ def test_vector_scaling_is_torchs_optimum() -> None:
         return value
 
     optimizer.step(closure)
-    found = fit("vector scaling", logits, targets)
+    found = fit("diagonal Dirichlet", logits, targets)
     np.testing.assert_allclose(np.diag(found.weights), scale.detach(), atol=1e-3)
     np.testing.assert_allclose(np.array(found.bias) - found.bias[0], (bias - bias[0]).detach(), atol=1e-3)
     assert np.count_nonzero(np.array(found.weights)[~np.eye(5, dtype=bool)]) == 0
@@ -96,14 +96,25 @@ def test_a_full_matrix_is_scikit_learns_regression_but_for_its_penalty(
     np.testing.assert_allclose(found, regression.predict_proba(log_p), atol=2e-3)
 
 
-def test_the_penalty_keeps_a_full_matrix_near_the_diagonal() -> None:
+def test_the_penalty_keeps_a_full_matrix_near_the_diagonal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The penalised optimum: there, the loss rises along each weight as fast as the penalty falls."""
     logits, targets = random_outputs(60)
     off = ~np.eye(5, dtype=bool)
-    free = fit("Dirichlet", logits, targets)
-    assert abs(np.array(free.weights)[off]).max() < 5
-    assert loss(probabilities(logits, free), targets) < loss(
-        probabilities(logits, fit("vector scaling", logits, targets)), targets
-    )
+    log_p, truth = log_softmax(logits, axis=1), np.eye(5)[targets]
+    held = fit("Dirichlet", logits, targets)
+    weights, bias = np.array(held.weights), np.array(held.bias)
+    residual = (probabilities(logits, held) - truth) / 60
+    np.testing.assert_allclose((residual.T @ log_p)[off], -2 * 0.01 / 20 * weights[off], atol=1e-4)
+    np.testing.assert_allclose(residual.sum(axis=0), -2 * 0.01 / 5 * bias, atol=1e-4)
+    monkeypatch.setitem(METHODS, "Dirichlet", METHODS["Dirichlet"].__class__(METHODS["Dirichlet"].free))
+    free = np.array(fit("Dirichlet", logits, targets).weights)
+    assert (weights[off] ** 2).sum() < (free[off] ** 2).sum()
+
+
+def test_images_alike_are_parted_by_chance() -> None:
+    """All at 0.3, cancers first, as isotonic calibration may have them: no bin is of cancers alone."""
+    cancer = np.arange(1500) < 450
+    assert _scores(np.full(1500, 0.3), cancer, None).calibration_error < 0.06
 
 
 def test_a_class_that_is_never_wrong_stays_within_bounds() -> None:

@@ -1,7 +1,9 @@
 """MC-dropout in numpy, against torch's own dropout and scipy's entropies."""
 
+import concurrent.futures
 import dataclasses
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from edgeskin.preprocess import preprocess
 from edgeskin.taxonomy import CANCER, ISIC_2019
 from edgeskin.uncertainty import Head, read_head, summarize
 from quantize.pack import write_head
-from tests.conftest import micro_head
+from tests.conftest import micro_head, write_manifest
 from train.config import ModelConfig
 from train.model import LesionNet
 
@@ -139,12 +141,18 @@ def test_two_networks_that_contradict_each_other() -> None:
     assert (told.cancer_probability, told.cancer_std) == pytest.approx((0.5, 0.5))
 
 
-@pytest.mark.parametrize("samples", [-1, 1001])
-def test_impossible_numbers_of_samples_are_refused(
-    shared_micro_bundle: Path, lesion_jpg: Path, samples: int
+@pytest.mark.parametrize(("samples", "seed"), [(-1, 0), (1, 0), (1001, 0), (2.0, 0), (30, -1), (30, 0.5)])
+def test_impossible_samples_and_seeds_are_refused(
+    shared_micro_bundle: Path, lesion_jpg: Path, samples: int, seed: int
 ) -> None:
-    with pytest.raises(SettingError, match="1 to 1000"):
-        next(Classifier(shared_micro_bundle).assess_many([lesion_jpg], mc_samples=samples))
+    with pytest.raises(SettingError, match="choose"):
+        next(Classifier(shared_micro_bundle).assess_many([lesion_jpg], mc_samples=samples, seed=seed))
+
+
+def stored(values: dict[str, np.ndarray], save: Callable[..., None] = np.savez) -> bytes:
+    file = io.BytesIO()
+    save(file, **values)
+    return file.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -152,18 +160,53 @@ def test_impossible_numbers_of_samples_are_refused(
     [
         {"linear2_weight": np.zeros((8, 11), np.float32)},
         {"linear1_weight": np.zeros((11, 16), np.float32)},
+        {"linear1_weight": np.zeros((12, 16, 1), np.float32)},
+        {"linear1_bias": np.float32(0)},
         {"norm_mean": np.zeros(3, np.float32)},
+        {"norm_bias": np.zeros((12, 12), np.float32)},
+        {"norm_var": np.full(12, -1, np.float32)},
+        {"linear2_weight": np.full((8, 12), np.nan, np.float32)},
+        {"linear2_bias": np.zeros(8, np.complex64)},
         {"dropout": np.float32([0.3])},
+        {"dropout": np.float32([0.3, 0.2, 0.1])},
         {"dropout": np.float32([0.3, 1.0])},
     ],
 )
 def test_a_head_that_does_not_fit_is_refused(changes: dict[str, np.ndarray]) -> None:
-    file = io.BytesIO()
-    np.savez(file, **(micro_head() | changes))
     with pytest.raises(BundleError, match=r"head\.npz"):
-        read_head(file.getvalue())
-    with pytest.raises(BundleError, match=r"head\.npz"):
-        read_head(b"PK")
+        read_head(stored(micro_head() | changes))
+
+
+def test_files_that_are_no_head_are_refused() -> None:
+    array = io.BytesIO()
+    np.save(array, np.zeros(3, np.float32))
+    whole = stored(micro_head())
+    broken = whole[:300] + bytes(40) + whole[340:]
+    compressed = stored(micro_head(), np.savez_compressed)
+    for content in (b"", b"PK", array.getvalue(), whole[:-30], broken, compressed):
+        with pytest.raises(BundleError, match=r"head\.npz"):
+            read_head(content)
+
+
+@pytest.mark.parametrize("widths", [(5, 8), (16, 3)])
+def test_a_head_of_another_network_is_refused(
+    widths: tuple[int, int], micro_bundle: Path, lesion_jpg: Path
+) -> None:
+    """It fits in itself, but has other features or classes."""
+    features, classes = widths
+    other = {"linear1_weight": (12, features), "linear2_weight": (classes, 12), "linear2_bias": (classes,)}
+    changes = {name: np.zeros(shape, np.float32) for name, shape in other.items()}
+    np.savez(micro_bundle / "head.npz", **(micro_head() | changes))
+    write_manifest(micro_bundle)
+    with pytest.raises(BundleError, match=r"head\.npz: features and classes"):
+        next(Classifier(micro_bundle).assess_many([lesion_jpg], mc_samples=5))
+
+
+def test_threads_share_one_head(shared_micro_bundle: Path, lesion_jpg: Path) -> None:
+    classifier = Classifier(shared_micro_bundle)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        told = list(pool.map(lambda _: classifier.assess(lesion_jpg, mc_samples=20).uncertainty, range(8)))
+    assert all(one == told[0] for one in told)
 
 
 def test_an_assessment_carries_the_samples_and_decides_without_them(

@@ -67,10 +67,10 @@ def read(folder: Path) -> tuple[Provenance, Predictions]:
     """What `write` stored, to measure again; the images themselves are not there."""
     try:
         content = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["provenance"]
+        calibration = content["calibration"] and read_calibration(content["calibration"])
     except KeyError as error:
         raise DataError(f"{folder}: written by an earlier version; evaluate the network again") from error
     told = {name: tuple(content[name]) for name in ("classes", "cancer", "class_priors")}
-    calibration = content["calibration"] and read_calibration(content["calibration"])
     provenance = Provenance(**content | told | {"calibration": calibration})
     with np.load(folder / "logits.npz", allow_pickle=False) as stored:
         logits, ages = stored["logits"], stored["age"].tolist()
