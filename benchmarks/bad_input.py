@@ -1,4 +1,4 @@
-"""What does a bad picture cost? Time, peak memory and exit code of `edgeskin predict BAD GOOD --json`.
+"""What does a bad picture cost? Time, peak memory and exit code of `edgeskin predict BAD GOOD`.
 
     python -m benchmarks.bad_input
 
@@ -81,7 +81,9 @@ finally:
 
 
 def _measure(name: str, path: Path) -> dict[str, Any]:
-    command = [sys.executable, "-c", PROBE, "predict", str(path), str(GOOD), "--json"]
+    # The gate would turn away the noise that readable files hold here, and spare them the network.
+    options = ["--json", "--no-quality-gate"]
+    command = [sys.executable, "-c", PROBE, "predict", str(path), str(GOOD), *options]
     started = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - started

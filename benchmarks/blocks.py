@@ -16,7 +16,7 @@ from quantize.calibrate import Labels, fit_variant, labels_of
 from quantize.gate import compare, paired_change
 from train.config import FoldConfig
 from train.evaluate import Evaluation, Measures, Predictions, measure
-from train.metrics import auroc, bootstrap_weights
+from train.metrics import auroc, bootstrap_weights, negative_log_likelihood
 from train.report import main_measures, table, text
 from train.split import left_out
 
@@ -30,9 +30,10 @@ EXPERIMENTS = {
     "experiments/b-one-rebalancer": "(b) MaxRecall, class weights alone",
 }
 SHIPPED = {
-    "experiments/3-no-constancy-jpeg": "MaxRecall: bundle 0.2.0",
-    "val-fp32": "cross-entropy: this bundle",
+    "experiments/3-no-constancy-jpeg": "run 3, MaxRecall: bundle 0.2.0",
+    "val-fp32": "run 4, cross-entropy: the default bundle",
 }
+COMPARED_CALIBRATION = "bias-corrected temperature"
 
 
 @dataclass(frozen=True)
@@ -234,37 +235,43 @@ def shipped(stored: Evaluations) -> str:
 
 
 def _compared(names: Mapping[str, str], stored: Evaluations) -> str:
-    """Networks on the same validation images, the first being what the others are paired with; class
-    decisions with and without the class priors.
+    """Networks on the same validation images, each calibrated there with a bias a class; the others are
+    paired with the first. Class decisions with and without the class priors.
     """
-    base = _stored(stored, next(iter(names)))
+    base = _stored(stored, next(iter(names))).predictions
     rows = []
     for name, told in names.items():
         one = _stored(stored, name)
         provenance, predictions = one.evaluation.provenance, one.predictions
-        labels = _same_images(predictions, base.predictions, provenance.classes, provenance.cancer)
-        variant = fit_variant(predictions.logits, labels, "temperature")
-        temperature = 1 / variant.calibration.weights[0][0]
+        labels = _same_images(predictions, base, provenance.classes, provenance.cancer)
+        variant = fit_variant(predictions.logits, labels, COMPARED_CALIBRATION)
         rules = (provenance.classes, provenance.cancer, variant.operating_points[0].threshold)
         plain, freed = (
             measure(predictions.samples, predictions.logits, *rules, variant.calibration, priors)
             for priors in ((), variant.class_priors)
         )
         before, after = (
-            labels.p_cancer(of.logits, fit_variant(of.logits, labels, "temperature").calibration)
-            for of in (base.predictions, predictions)
+            probabilities(of.logits, fit_variant(of.logits, labels, COMPARED_CALIBRATION).calibration)
+            for of in (base, predictions)
         )
         weights = bootstrap_weights(labels.lesions)
-        change = paired_change(auroc, labels.is_cancer, before, after, weights)
+        is_class = np.isin(labels.classes, labels.cancer_classes)
+        cancer = (p[:, is_class].sum(axis=1) for p in (before, after))
+        changes = (
+            paired_change(auroc, labels.is_cancer, *cancer, weights),
+            paired_change(negative_log_likelihood, labels.targets, before, after, weights),
+        )
+        auroc_change, loss_change = ("" if predictions is base else text(change) for change in changes)
         rows.append(
             (
                 told,
                 text(plain.cancer_auroc),
-                "" if one is base else text(change),
+                auroc_change,
                 text(plain.specificity_at_95),
                 f"{plain.balanced_accuracy.value:.3f}; {text(freed.balanced_accuracy)}",
                 f"{plain.classes['MEL'].recall.value:.3f}; {text(freed.classes['MEL'].recall)}",
-                f"{plain.negative_log_likelihood.value:.3f} at T = {temperature:.2f}",
+                f"{plain.negative_log_likelihood.value:.3f}",
+                loss_change,
             )
         )
     head = (
@@ -275,6 +282,7 @@ def _compared(names: Mapping[str, str], stored: Evaluations) -> str:
         "balanced accuracy: most probable class; freed of priors",
         "MEL recall: the same",
         "NLL",
+        "against the first, paired",
     )
     return table(head, rows)
 

@@ -29,10 +29,10 @@ DOCUMENTS = {
     ROOT / "README.md": ["results", "risk", "weak-spots", "speed"],
     ROOT / "MODEL_CARD.md": [
         *("bundle", "all-measures", "classes", "subgroups", "external", "pad-folds", "known-benign"),
-        *("agreement", "invariance", "leaky-twin"),
+        *("calibrations", "mc-dropout", "agreement", "invariance", "leaky-twin"),
     ],
     ROOT / "docs/data.md": ["data", "people"],
-    ROOT / "docs/experiments.md": ["runs", "experiments", "leaky-twin"],
+    ROOT / "docs/experiments.md": ["runs", "shipped", "experiments", "leaky-twin"],
 }
 """Each with its blocks, in their order."""
 _BLOCK = re.compile(r"(<!-- report: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)

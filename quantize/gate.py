@@ -168,12 +168,12 @@ def mcnemar(one: Bools, other: Bools) -> float:
 
 def paired_change(
     measure: Callable[..., Floats],
-    truth: Bools,
+    truth: npt.NDArray[Any],
     before: npt.NDArray[Any],
     after: npt.NDArray[Any],
     weights: Floats,
 ) -> Estimate:
-    """How a measure of (n,) outputs changes, with the interval of the paired change over the replicates."""
+    """How a measure of n outputs changes, with the interval of the paired change over the replicates."""
 
     def change(weights: Floats | None = None) -> Floats:
         return measure(truth, after, weights) - measure(truth, before, weights)
