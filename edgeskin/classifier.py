@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from itertools import pairwise
 from typing import get_args
 
 import numpy as np
@@ -165,8 +166,8 @@ class Classifier:
 
 def _milliseconds(started: float, **ends: float) -> dict[str, float]:
     """How long each step took, from when the one before ended, and all together."""
-    begins = (started, *ends.values())
-    steps = {name: 1e3 * (end - begin) for (name, end), begin in zip(ends.items(), begins, strict=False)}
+    spans = zip(ends, pairwise((started, *ends.values())), strict=True)
+    steps = {name: 1e3 * (end - begin) for name, (begin, end) in spans}
     return steps | {"total": 1e3 * (time.perf_counter() - started)}
 
 

@@ -1,8 +1,7 @@
 """Ways to calibrate, compared by cross-fitting: each image is judged by what was fitted without its fold.
 
 Those in METHODS, maps of the log-probabilities, move all classes, of which P(cancer) is the sum, and can be
-shipped.
-Platt's and isotonic calibration move P(cancer) alone, and are compared on it.
+shipped. Platt's and isotonic calibration move P(cancer) alone, and are compared on it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
