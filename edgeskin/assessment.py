@@ -45,12 +45,13 @@ class Assessment:
     """One image's result. Only status ``assessed`` carries a risk: what could not be read, or is not good
     enough to be judged (``retake``), is never low.
 
-    probabilities: calibrated, by class, summing to 1; frequencies on pictures like validation's
-    alone. cancer_probability: their sum over the cancer classes. predicted_class: the most probable one if every class were as frequent,
-    by class_priors, where the bundle has them; else the most probable one. operating_point: the screening
-    point, below which the risk is LOW. operating_points: all, by rising threshold; from the last one on the
-    risk is HIGH. uncertainty: when sampled. timing_ms: milliseconds by step. notice: what the reader has to
-    know. Parts that this version does not compute are None.
+    probabilities: calibrated, by class, summing to 1; frequencies on pictures like validation's alone.
+    cancer_probability: their sum over the cancer classes. predicted_class: the most probable one if
+    every class were as frequent, by class_priors, where the bundle has them; else the most probable
+    one. operating_point: the screening point, below which the risk is LOW. operating_points: all, by
+    rising threshold; from the last one on the risk is HIGH. uncertainty: when sampled. timing_ms:
+    milliseconds by step. notice: what the reader has to know. Parts that this version does not compute
+    are None.
     """
 
     schema_version: int = SCHEMA_VERSION
