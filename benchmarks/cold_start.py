@@ -3,23 +3,27 @@
     python -m benchmarks.cold_start [--repeats 15]
 
 Times, as a user would feel them: the interpreter alone, ``import edgeskin``, and ``edgeskin predict`` on
-the example image with INT8 and FP32. The processes alternate, so that a drift of the machine hits all.
+the example image with INT8 and FP32, each without and with its compiled network in a cache. The processes
+alternate, so that a drift of the machine hits all.
 """
 
 import argparse
 import subprocess
 import sys
+import tempfile
 import time
 
 from benchmarks.machine import machine, spread, write
 from edgeskin.bundle import open_bundle
 
-COMMANDS = {
-    "python": ["-c", "pass"],
-    "import edgeskin": ["-c", "import edgeskin"],
-    "predict int8": ["-m", "edgeskin", "predict", "examples/lesion.jpg"],
-    "predict fp32": ["-m", "edgeskin", "predict", "examples/lesion.jpg", "--precision", "fp32"],
-}
+PREDICT = ["-m", "edgeskin", "predict", "examples/lesion.jpg", "--precision"]
+
+
+def commands(cache: str) -> dict[str, list[str]]:
+    """What is timed, as arguments of the interpreter."""
+    plain = {f"predict {precision}": [*PREDICT, precision] for precision in ("int8", "fp32")}
+    cached = {f"{name}, cached": [*command, "--cache", cache] for name, command in plain.items()}
+    return {"python": ["-c", "pass"], "import edgeskin": ["-c", "import edgeskin"]} | plain | cached
 
 
 def main() -> None:
@@ -29,13 +33,15 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=15)
     repeats = parser.parse_args().repeats
-    samples: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for turn in range(repeats + 1):
-        for name, arguments in COMMANDS.items():
-            started = time.perf_counter()
-            subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
-            if turn:  # the first turn fills the file cache
-                samples[name].append(1e3 * (time.perf_counter() - started))
+    with tempfile.TemporaryDirectory() as cache:
+        timed = commands(cache)
+        samples: dict[str, list[float]] = {name: [] for name in timed}
+        for turn in range(repeats + 1):
+            for name, arguments in timed.items():
+                started = time.perf_counter()
+                subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+                if turn:  # the first turn fills the file cache, and the other
+                    samples[name].append(1e3 * (time.perf_counter() - started))
     result = {
         "command": f"python -m benchmarks.cold_start --repeats {repeats}",
         "unit": "milliseconds, whole process",
@@ -46,7 +52,7 @@ def main() -> None:
     }
     for name, values in result["results"].items():
         quartiles = f"{values['quartile_1']:.0f} to {values['quartile_3']:.0f}"
-        print(f"{name:<16} {values['median']:7.0f} ms  (quartiles {quartiles})")
+        print(f"{name:<20} {values['median']:7.0f} ms  (quartiles {quartiles})")
     print(write("cold_start", result))
 
 

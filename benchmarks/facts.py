@@ -167,6 +167,7 @@ def speed() -> str:
                 f"{m['p50_ms']:.1f} ms",
                 f"{m['peak_mb']:.0f} MB",
                 f"{cold[f'predict {name}']['median'] / 1e3:.2f} s",
+                f"{cold[f'predict {name}, cached']['median'] / 1e3:.2f} s",
             )
         )
     machine, settings = bench["machine"], bench["settings"]
@@ -176,6 +177,7 @@ def speed() -> str:
         f"network, {settings['views']} views, p50",
         "peak memory",
         "whole `predict` process",
+        "with `--cache`",
     )
     told = table(head, rows)
     return f"{told}\n\nINT8 is {bench['speedup']:.2f} times as fast as FP32 there."

@@ -28,9 +28,11 @@ class Classifier:
     threads: CPU threads; all that the quota and affinity allow when None.
     quality_gate: whether a picture that is not good enough is turned away (status ``retake``) or assessed all
     the same, its quality told in either case.
+    cache: a folder to keep the compiled network in, made if need be; the next start on the same machine is
+    then quicker. Nothing is kept when None. Who may write there decides what runs.
 
     Raises BundleError for a bundle that is missing, altered or does not run, SettingError for a setting
-    out of range.
+    out of range or a cache that cannot be written.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Classifier:
         precision: Precision = "int8",
         threads: int | None = None,
         quality_gate: bool = True,
+        cache: str | os.PathLike[str] | None = None,
     ) -> None:
         if precision not in get_args(Precision):
             raise SettingError(f"precision {precision!r}: choose one of {', '.join(get_args(Precision))}")
@@ -50,6 +53,7 @@ class Classifier:
             self.bundle.read(f"{precision}.bin"),
             threads,
             preprocessing.views,
+            cache,
         )
         size = preprocessing.size
         says = (self.engine.image_shape, self.engine.n_classes)

@@ -64,12 +64,19 @@ def predict(
         bool,
         typer.Option("--quality-gate/--no-quality-gate", help="Turn away what is not good enough, or not."),
     ] = True,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="EDGESKIN_CACHE", help="Folder for the compiled network: the next start is quicker."
+        ),
+    ] = None,
 ) -> None:
     """Assess dermoscopy pictures of skin lesions."""
     from edgeskin.classifier import Classifier
     from edgeskin.taxonomy import full_name
 
-    classifier = Classifier(bundle, precision or ("fp32" if mc_dropout else "int8"), threads, quality_gate)
+    chosen: Precision = precision or ("fp32" if mc_dropout else "int8")
+    classifier = Classifier(bundle, chosen, threads, quality_gate, cache)
     failed = False
     for result in classifier.assess_many(_photos(paths), mc_samples=mc_dropout, seed=seed):
         failed |= result.status != "assessed"

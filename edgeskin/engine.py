@@ -1,5 +1,6 @@
 """OpenVINO on the CPU: no telemetry, float32 where the graph is float, threads within the quota."""
 
+import hashlib
 import math
 import os
 import sys
@@ -17,6 +18,7 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 import openvino  # noqa: E402
 
 from edgeskin.errors import BundleError, EdgeskinError, SettingError  # noqa: E402
+from edgeskin.model_cache import load_or_compile  # noqa: E402
 from edgeskin.preprocess import turned, turned_back  # noqa: E402
 
 FloatArray = npt.NDArray[np.float32]
@@ -41,10 +43,19 @@ class Engine:
 
     xml, weights: the IR's bytes. threads: CPU threads, all that the quota and affinity allow when None.
     views: 1, or 8 dihedral ones to average over, a quarter turn then changes nothing.
-    Raises BundleError when the bytes are no network of the expected form.
+    cache: a folder to keep the compiled network in, and to take it from; made if need be. None: neither.
+    Raises BundleError when the bytes are no network of the expected form, SettingError for a number of
+    threads out of range or a cache that cannot be written.
     """
 
-    def __init__(self, xml: bytes, weights: bytes, threads: int | None = None, views: int = 1) -> None:
+    def __init__(
+        self,
+        xml: bytes,
+        weights: bytes,
+        threads: int | None = None,
+        views: int = 1,
+        cache: str | os.PathLike[str] | None = None,
+    ) -> None:
         self._views = views
         allowed = available_threads()
         if threads is not None and not (isinstance(threads, int) and 1 <= threads <= 1024):
@@ -53,23 +64,7 @@ class Engine:
             )
         self.threads = threads or allowed
         try:
-            core = openvino.Core()
-            model = core.read_model(model=xml, weights=weights)
-            shape = model.input(0).partial_shape
-            if shape[0].is_dynamic:
-                shape[0] = math.gcd(views, VIEWS_AT_ONCE)
-                model.reshape(shape)
-            self._compiled = core.compile_model(
-                model,
-                "CPU",
-                {
-                    "PERFORMANCE_HINT": "LATENCY",
-                    # Left alone, a CPU with bf16 would run the float32 network in bf16.
-                    "INFERENCE_PRECISION_HINT": "f32",
-                    "INFERENCE_NUM_THREADS": self.threads,
-                    "NUM_STREAMS": 1,
-                },
-            )
+            self._compiled = self._compile(xml, weights, cache)
             names = [output.get_any_name() for output in self._compiled.outputs]
             self._order = [names.index(name) for name in ("logits", "features", "fmap")]
             shapes = [tuple(port.shape) for port in (self._compiled.input(0), *self._compiled.outputs)]
@@ -85,6 +80,32 @@ class Engine:
                 "export it anew"
             )
         self._local = threading.local()
+
+    def _compile(
+        self, xml: bytes, weights: bytes, cache: str | os.PathLike[str] | None
+    ) -> openvino.CompiledModel:
+        core = openvino.Core()
+        settings: dict[str, str | int] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            # Left alone, a CPU with bf16 would run the float32 network in bf16.
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": self.threads,
+            "NUM_STREAMS": 1,
+        }
+
+        def compile_network() -> openvino.CompiledModel:
+            model = core.read_model(model=xml, weights=weights)
+            shape = model.input(0).partial_shape
+            if shape[0].is_dynamic:
+                shape[0] = math.gcd(self._views, VIEWS_AT_ONCE)
+                model.reshape(shape)
+            return core.compile_model(model, "CPU", settings)
+
+        if cache is None:
+            return compile_network()
+        ir = [hashlib.sha256(part).hexdigest() for part in (xml, weights)]
+        depends_on = (ir, math.gcd(self._views, VIEWS_AT_ONCE))
+        return load_or_compile(Path(cache), depends_on, core, settings, compile_network)
 
     def infer(self, image: npt.NDArray[np.uint8]) -> Outputs:
         """Run one image in all its views: uint8 RGB (s, s, 3), s as compiled.

@@ -1,0 +1,68 @@
+"""Compiled networks kept between processes, in a folder that the user names: compiling is most of a start.
+
+Each file is the SHA-256 of what follows, and OpenVINO's export of the compiled network. One that is cut short
+or altered is compiled anew; OpenVINO alone would load it and answer wrongly. The hash guards against damage,
+not against somebody who may write into the folder.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeskin.errors import SettingError
+
+if TYPE_CHECKING:
+    import openvino
+
+_HASH_BYTES = 32
+
+
+def load_or_compile(
+    folder: Path,
+    depends_on: tuple[object, ...],
+    core: "openvino.Core",
+    settings: Mapping[str, object],
+    compile_network: Callable[[], "openvino.CompiledModel"],
+) -> "openvino.CompiledModel":
+    """The network kept in the folder, made if need be; else a newly compiled one, then kept.
+
+    depends_on: all that the compiled network depends on beside OpenVINO, this CPU and the settings. When the
+    disk is full nothing is kept, and nothing raised. Raises SettingError when the folder cannot be written.
+    """
+    _require_writable(folder)
+    of_cpu = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
+    isa = os.environ.get("ONEDNN_MAX_CPU_ISA")
+    told = repr((core.get_versions("CPU")["CPU"].build_number, of_cpu, isa, dict(settings), depends_on))
+    file = folder / f"{hashlib.sha256(told.encode()).hexdigest()}.blob"
+    with contextlib.suppress(OSError):
+        content = file.read_bytes()
+        kept = content[_HASH_BYTES:]
+        if hashlib.sha256(kept).digest() == content[:_HASH_BYTES]:
+            return core.import_model(io.BytesIO(kept), "CPU", dict(settings))
+    compiled = compile_network()
+    exported = compiled.export_model().getvalue()
+    # Put in place whole: another process may be reading, or writing the same.
+    with contextlib.suppress(OSError), tempfile.NamedTemporaryFile(dir=folder, delete=False) as part:
+        try:
+            part.write(hashlib.sha256(exported).digest() + exported)
+            part.close()
+            Path(part.name).replace(file)
+        except OSError:
+            Path(part.name).unlink()
+    return compiled
+
+
+def _require_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SettingError(
+            f"cache {folder}: cannot be written ({error.strerror}); name a folder of yours, or none"
+        ) from error

@@ -1,0 +1,90 @@
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeskin import Classifier
+from edgeskin.engine import Engine
+from edgeskin.errors import SettingError
+from tests.conftest import MICRO_SIZE
+
+IMAGE = np.random.default_rng(2).integers(0, 256, (MICRO_SIZE, MICRO_SIZE, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def cached(shared_micro_bundle: Path, tmp_path: Path) -> Callable[..., np.ndarray]:
+    """Logits of an engine with a cache, of either precision's network."""
+
+    def logits(name: str = "fp32", threads: int = 1, views: int = 1) -> np.ndarray:
+        parts = [(shared_micro_bundle / f"{name}.{part}").read_bytes() for part in ("xml", "bin")]
+        return Engine(*parts, threads, views, tmp_path / "cache").infer(IMAGE).logits
+
+    return logits
+
+
+def kept(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "cache").iterdir())
+
+
+def test_what_was_kept_is_what_runs(cached: Callable[..., np.ndarray], tmp_path: Path) -> None:
+    expected = cached()
+    (file,) = kept(tmp_path)
+    written = file.stat().st_mtime_ns
+    np.testing.assert_array_equal(cached(), expected)
+    assert kept(tmp_path) == [file]
+    assert file.stat().st_mtime_ns == written
+    # Another network in its place shows that it was not compiled.
+    other = cached("int8")
+    (another,) = set(kept(tmp_path)) - {file}
+    file.write_bytes(another.read_bytes())
+    np.testing.assert_array_equal(cached(), other)
+    assert not np.array_equal(other, expected)
+
+
+@pytest.mark.parametrize("damage", ["cut", "garbled", "empty", "hash"])
+def test_damage_is_compiled_away(cached: Callable[..., np.ndarray], tmp_path: Path, damage: str) -> None:
+    expected = cached()
+    (file,) = kept(tmp_path)
+    whole = file.read_bytes()
+    middle = len(whole) // 2
+    file.write_bytes(
+        {
+            "cut": whole[:middle],
+            "garbled": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
+            "empty": b"",
+            "hash": bytes(32) + whole[32:],
+        }[damage]
+    )
+    np.testing.assert_array_equal(cached(), expected)
+    mended = file.read_bytes()
+    assert hashlib.sha256(mended[32:]).digest() == mended[:32]
+
+
+def test_every_setting_has_its_own(
+    cached: Callable[..., np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for settings in ({}, {"threads": 2}, {"views": 8}, {"name": "int8"}):
+        cached(**settings)
+    assert len(kept(tmp_path)) == 4
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    cached()
+    assert len(kept(tmp_path)) == 5
+
+
+@pytest.mark.parametrize("name", ["file", "file/inside"])
+def test_a_folder_that_cannot_be_written_is_refused(
+    shared_micro_bundle: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingError, match=r"cache .*file.*: cannot be written"):
+        Classifier(shared_micro_bundle, cache=tmp_path / name)
+
+
+def test_nothing_is_kept_unless_asked(
+    shared_micro_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Classifier(shared_micro_bundle)
+    assert not list(tmp_path.iterdir())
