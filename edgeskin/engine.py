@@ -30,12 +30,17 @@ VIEWS_AT_ONCE = 4
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the network says of one image: logits (C,) and fmap (F, h, w), averaged over its views (each fmap
-    turned back first), and each view's features (views, F); copies."""
+    """What the network says of one image in its views: each view's logits (views, C) and features (views, F),
+    and their mean fmap (F, h, w), each turned back first; copies."""
 
-    logits: FloatArray
+    view_logits: FloatArray
     features: FloatArray
     fmap: FloatArray
+
+    @property
+    def logits(self) -> FloatArray:
+        """(C,): the mean over the views, which the answer follows from."""
+        return np.asarray(self.view_logits.mean(axis=0))
 
 
 class Engine:
@@ -126,7 +131,7 @@ class Engine:
             raise EdgeskinError(f"OpenVINO failed on this image: {str(error).strip()}") from error
         logits, features, fmap = (np.concatenate([run[at] for run in runs]) for at in self._order)
         upright = [turned_back(one, view, (1, 2)) for view, one in enumerate(fmap)]
-        return Outputs(logits.mean(axis=0), features, np.mean(upright, axis=0))
+        return Outputs(logits, features, np.mean(upright, axis=0))
 
 
 def available_threads() -> int:
