@@ -15,65 +15,28 @@ from typing import Any, BinaryIO, Literal, get_args
 
 from edgeskin.errors import BundleError, SettingError
 from edgeskin.preprocess import Preprocessing
+from edgeskin.variant import Variant, read_variant
 
-SCHEMA_VERSION = 2
-READABLE_VERSIONS = (1, 2)
-"""1 had a temperature instead of a calibration."""
+SCHEMA_VERSION = 3
+READABLE_VERSIONS = (1, 2, 3)
+"""1 had a temperature instead of a calibration; 2 no certificates, label sets, certainty and ood.npz."""
 MANIFEST = "manifest.json"
 HEAD = "head.npz"
-SCREENING_POINT = "screen"
+OOD = "ood.npz"
 Precision = Literal["int8", "fp32"]
 FILES = ("fp32.xml", "fp32.bin", "int8.xml", "int8.bin", HEAD)
+OPTIONAL_FILES = (OOD,)
 DEFAULT_BUNDLE = Path(__file__).parent / "models" / "default"
 _LARGEST_MANIFEST = 4 * 2**20
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """A threshold on P(cancer), fixed on validation as the highest that reaches ``target_recall``.
-
-    recall, specificity: what it gave on validation, 0 to 1.
-    """
-
-    name: str
-    threshold: float
-    target_recall: float
-    recall: float
-    specificity: float
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Probabilities are softmax(weights @ log softmax(logits) + bias) (Kull et al., NeurIPS 2019).
-
-    method: how it was fitted; temperature scaling is weights I / T without bias. weights: (C, C). bias: (C,).
-    """
-
-    method: str
-    weights: tuple[tuple[float, ...], ...]
-    bias: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What is fitted to one precision's own outputs: calibration, and operating points by falling recall.
-
-    class_priors: (C,), mean probability that the network gives each class on validation, which the decision
-    for a class is freed of; empty: the most probable class is decided for.
-    """
-
-    calibration: Calibration
-    operating_points: tuple[OperatingPoint, ...]
-    class_priors: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class Manifest:
     """What the runtime needs to know of a network, and where it comes from.
 
-    variants: by precision. ood: statistics for the out-of-distribution score, None until fitted.
-    validation, training, gate, versions: for people and documents; the runtime does not read them.
-    files: name -> (SHA-256 in hex, size in bytes).
+    variants: by precision. ood: which score tells what is out of scope, and how the others compare with it;
+    None where there was nothing to fit it on. validation, training, gate, versions: for people and
+    documents; the runtime does not read them. files: name -> (SHA-256 in hex, size in bytes).
     """
 
     name: str
@@ -165,40 +128,12 @@ def open_bundle(folder: str | os.PathLike[str] | None = None) -> Bundle:
     return bundle
 
 
-def temperature_scaling(temperature: float, n_classes: int) -> Calibration:
-    """softmax(logits / temperature) (Guo et al., ICML 2017). Raises ValueError unless it is 0.01 to 100."""
-    if not 0.01 <= temperature <= 100:
-        raise ValueError(f"temperature {temperature}: expected 0.01 to 100")
-    rows = tuple(tuple(float(i == j) / temperature for j in range(n_classes)) for i in range(n_classes))
-    return Calibration("temperature", rows, (0.0,) * n_classes)
-
-
-def read_calibration(values: Mapping[str, Any]) -> Calibration:
-    """From plain data, as in a manifest. Raises ValueError unless it is (C, C), above 0 on the diagonal, and
-    (C,), all within +-100.
-    """
-    weights = tuple(tuple(float(weight) for weight in row) for row in values["weights"])
-    bias = tuple(float(value) for value in values["bias"])
-    numbers = (*bias, *(weight for row in weights for weight in row))
-    if {len(weights), *map(len, weights)} != {len(bias)} or not all(abs(number) <= 100 for number in numbers):
-        raise ValueError("calibration needs weights (C, C) and bias (C,), all within +-100")
-    if not all(row[position] > 0 for position, row in enumerate(weights)):
-        raise ValueError("calibration needs weights above 0 on the diagonal")
-    return Calibration(str(values["method"]), weights, bias)
-
-
 def _manifest(values: dict[str, Any]) -> Manifest:
+    for listed in (values["classes"], values["cancer_classes"]):
+        if not isinstance(listed, list):
+            raise TypeError(f"{listed!r} is not a list of classes")
     n_classes = len(values["classes"])
-    variants = {
-        name: Variant(
-            temperature_scaling(float(variant["temperature"]), n_classes)
-            if values["schema_version"] == 1
-            else read_calibration(variant["calibration"]),
-            tuple(OperatingPoint(**point) for point in variant["operating_points"]),
-            tuple(float(prior) for prior in variant.get("class_priors", ())),
-        )
-        for name, variant in values["variants"].items()
-    }
+    variants = {name: read_variant(variant, n_classes) for name, variant in values["variants"].items()}
     manifest = Manifest(
         **values
         | {
@@ -209,11 +144,7 @@ def _manifest(values: dict[str, Any]) -> Manifest:
             "files": {name: (str(sha256), int(size)) for name, (sha256, size) in values["files"].items()},
         }
     )
-    names = [manifest.name, manifest.version]
-    for listed in (values["classes"], values["cancer_classes"]):
-        if not isinstance(listed, list):
-            raise TypeError(f"{listed!r} is not a list of classes")
-        names += listed
+    names = (manifest.name, manifest.version, *manifest.classes, *manifest.cancer_classes)
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"name, version and classes must be text, not {names}")
     strangers = set(manifest.cancer_classes) - set(manifest.classes)
@@ -222,21 +153,11 @@ def _manifest(values: dict[str, Any]) -> Manifest:
             f"classes {manifest.classes} and cancer classes {manifest.cancer_classes} do not fit"
         )
     # Names are a fixed set, so that no manifest can point outside its folder.
-    if set(manifest.files) != set(FILES):
-        raise ValueError(f"files {sorted(manifest.files)}, expected {sorted(FILES)}")
+    files = {*FILES, *(OPTIONAL_FILES if manifest.ood else ())}
+    if set(manifest.files) != files:
+        raise ValueError(f"files {sorted(manifest.files)}, expected {sorted(files)}")
     if set(variants) != set(get_args(Precision)):
         raise ValueError(f"variants {sorted(variants)}, expected {sorted(get_args(Precision))}")
-    for variant in variants.values():
-        thresholds = [point.threshold for point in variant.operating_points]
-        if not thresholds or sorted(thresholds) != thresholds or len(variant.calibration.bias) != n_classes:
-            raise ValueError("operating points must rise in threshold, calibration be for every class")
-        if variant.operating_points[0].name != SCREENING_POINT:
-            raise ValueError(f"the first operating point must be {SCREENING_POINT!r}")
-        priors = variant.class_priors
-        if priors and (len(priors) != len(manifest.classes) or not all(0 < prior <= 1 for prior in priors)):
-            raise ValueError(f"class priors {priors}: expected one above 0 for each class, or none")
-        if not all(0 <= threshold <= 1 for threshold in thresholds):
-            raise ValueError(f"thresholds {thresholds} outside 0 to 1")
     return manifest
 
 

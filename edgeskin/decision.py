@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from edgeskin.bundle import Calibration, OperatingPoint
+from edgeskin.variant import Calibration, OperatingPoint
 
 Risk = Literal["HIGH", "MEDIUM", "LOW"]
 

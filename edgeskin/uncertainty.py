@@ -1,8 +1,8 @@
 """MC-dropout at the price of one pass: dropout is in the head alone, so the head alone is run N times.
 
-A sample is a network drawn from the approximate posterior (Gal & Ghahramani, ICML 2016): one pair of dropout
-masks for all views of a picture, BatchNorm as in evaluation. Its probabilities are those of its logits,
-averaged over the views and calibrated, as without sampling.
+A sample is a network drawn from the approximate posterior (Gal & Ghahramani, ICML 2016): one pair of
+dropout masks for all views of a picture, BatchNorm as in evaluation. Its probabilities are those of its
+logits, averaged over the views and calibrated, as without sampling.
 """
 
 import io
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgeskin.bundle import Calibration
 from edgeskin.decision import cancer_probability, probabilities
 from edgeskin.errors import BundleError, SettingError
+from edgeskin.variant import Calibration
 
 Floats = npt.NDArray[np.float32]
 LEAST_SAMPLES, MOST_SAMPLES = 2, 1000

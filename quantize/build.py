@@ -13,8 +13,9 @@ from typing import Any
 import cv2
 
 import edgeskin
-from edgeskin.bundle import HEAD, Bundle, Manifest, Variant
+from edgeskin.bundle import HEAD, Bundle, Manifest
 from edgeskin.errors import EdgeskinError, SettingError
+from edgeskin.variant import Variant
 from quantize import pack, ptq
 from quantize.calibrate import Labels, compare_calibrations, fit_variant, labels_of
 from quantize.export import ServedNet, check_parity, export

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgeskin.bundle import Calibration, OperatingPoint, Variant
 from edgeskin.decision import cancer_probability, probabilities
+from edgeskin.variant import Calibration, OperatingPoint, Variant
 from quantize.scaling import Scores, compare, fit
 from train.data import Sample, targets
 from train.metrics import recall, screening_threshold, specificity

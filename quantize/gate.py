@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
 
-from edgeskin.bundle import Variant
 from edgeskin.decision import probabilities, without_priors
+from edgeskin.variant import Variant
 from quantize.calibrate import Labels
 from train.metrics import (
     Bools,

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import openvino
 
-from edgeskin.bundle import Variant
+from edgeskin.variant import Variant
 from quantize import ptq, qat
 from quantize.calibrate import Labels, fit_variant
 from quantize.export import ServedNet

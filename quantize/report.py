@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from edgeskin.bundle import Variant
+from edgeskin.variant import Variant
 from quantize.export import MAX_LOGIT_DIFFERENCE, Parity
 from quantize.gate import Comparison
 from quantize.ladder import Rung

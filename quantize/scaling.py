@@ -15,9 +15,9 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 
-from edgeskin.bundle import Calibration
 from edgeskin.decision import probabilities
 from edgeskin.errors import SettingError
+from edgeskin.variant import Calibration
 from train.metrics import brier, calibration_error, negative_log_likelihood
 
 Floats = npt.NDArray[np.float64]

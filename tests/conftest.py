@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import edgeskin.engine  # noqa: F401  (keeps OpenVINO's telemetry out of the tests)
-from edgeskin.bundle import FILES, Manifest, OperatingPoint, Variant, temperature_scaling
+from edgeskin.bundle import FILES, Manifest
 from edgeskin.preprocess import Preprocessing
 from edgeskin.taxonomy import CANCER, ISIC_2019
+from edgeskin.variant import OperatingPoint, Variant, temperature_scaling
 
 if TYPE_CHECKING:
     from train.config import TrainConfig

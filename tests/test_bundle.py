@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from edgeskin.bundle import open_bundle, temperature_scaling
+from edgeskin.bundle import open_bundle
 from edgeskin.errors import BundleError
+from edgeskin.variant import temperature_scaling
 from tests.conftest import write_manifest
 
 
@@ -71,7 +72,7 @@ def test_no_bundle_at_all_tells_how_to_get_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema_version": 3}, "schema version 3"),
+        ({"schema_version": 4}, "schema version 4"),
         ({"cancer_classes": ["MEL", "XYZ"]}, "do not fit"),
         ({"cancer_classes": []}, "do not fit"),
         ({"files": {"../../etc/passwd": ["0", 1]}}, "expected"),

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from edgeskin.bundle import Calibration, OperatingPoint, temperature_scaling
 from edgeskin.decision import ACTIONS, cancer_probability, probabilities, risk_level, without_priors
 from edgeskin.taxonomy import CANCER, ISIC_2019
+from edgeskin.variant import Calibration, OperatingPoint, temperature_scaling
 
 
 def point(name: str, threshold: float) -> OperatingPoint:

@@ -16,13 +16,14 @@ import sklearn.metrics as sk
 import torch
 from typer.testing import CliRunner
 
-from edgeskin.bundle import open_bundle, temperature_scaling
+from edgeskin.bundle import open_bundle
 from edgeskin.decision import probabilities
 from edgeskin.engine import Engine
 from edgeskin.errors import SettingError
 from edgeskin.photo import load_photo
 from edgeskin.preprocess import preprocess
 from edgeskin.taxonomy import CANCER, ISIC_2019
+from edgeskin.variant import temperature_scaling
 from tests.conftest import MICRO_PRIORS, write_manifest
 from train import report
 from train.cli import app

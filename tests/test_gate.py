@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from edgeskin.bundle import OperatingPoint, Variant, temperature_scaling
+from edgeskin.variant import OperatingPoint, Variant, temperature_scaling
 from quantize.calibrate import Labels
 from quantize.gate import Comparison, check, compare, mcnemar
 

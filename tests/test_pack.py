@@ -9,10 +9,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from edgeskin.bundle import FILES, HEAD, Manifest, OperatingPoint, Variant, open_bundle, temperature_scaling
+from edgeskin.bundle import FILES, HEAD, Manifest, open_bundle
 from edgeskin.errors import BundleError, SettingError
 from edgeskin.preprocess import Preprocessing
 from edgeskin.taxonomy import CANCER, ISIC_2019
+from edgeskin.variant import OperatingPoint, Variant, temperature_scaling
 from quantize import gate, ladder
 from quantize.build import GateError, build
 from quantize.cli import app

@@ -13,13 +13,13 @@ from scipy.special import softmax
 from scipy.stats import entropy
 
 from edgeskin import Classifier, open_bundle
-from edgeskin.bundle import temperature_scaling
 from edgeskin.engine import Engine
 from edgeskin.errors import BundleError, SettingError
 from edgeskin.photo import load_photo
 from edgeskin.preprocess import preprocess
 from edgeskin.taxonomy import CANCER, ISIC_2019
 from edgeskin.uncertainty import Head, read_head, summarize
+from edgeskin.variant import temperature_scaling
 from quantize.pack import write_head
 from tests.conftest import micro_head, write_manifest
 from train.config import ModelConfig

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edgeskin.bundle import Calibration
 from edgeskin.decision import cancer_probability, probabilities, without_priors
 from edgeskin.errors import SettingError
+from edgeskin.variant import Calibration
 from train.data import DataError, Sample, known, read_table, select, targets
 from train.metrics import (
     Bools,

@@ -18,11 +18,12 @@ from rich.progress import track
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from edgeskin.bundle import MANIFEST, Calibration, Precision, open_bundle
+from edgeskin.bundle import MANIFEST, Precision, open_bundle
 from edgeskin.engine import Engine, instruction_set
 from edgeskin.errors import PhotoError, SettingError
 from edgeskin.photo import load_photo
 from edgeskin.preprocess import DIHEDRAL, Preprocessing, preprocess
+from edgeskin.variant import Calibration
 from train.config import TrainConfig
 from train.data import DataError, Sample
 from train.fit import RECORD, WEIGHTS, load_run

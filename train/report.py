@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from edgeskin.bundle import read_calibration
 from edgeskin.decision import probabilities, without_priors
 from edgeskin.taxonomy import full_name
+from edgeskin.variant import read_calibration
 from train.data import DataError, Sample, targets
 from train.evaluate import REPLICATES, Evaluation, Measures, Predictions, Provenance
 from train.metrics import Estimate
