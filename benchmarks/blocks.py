@@ -12,8 +12,9 @@ from edgeskin.bundle import Precision, open_bundle
 from edgeskin.decision import cancer_probability, probabilities
 from edgeskin.errors import SettingError
 from edgeskin.taxonomy import full_name
-from quantize.calibrate import Labels, fit_variant, labels_of
+from quantize.calibrate import Labels, labels_of
 from quantize.gate import compare, paired_change
+from quantize.scaling import fit
 from train.config import FoldConfig
 from train.evaluate import Evaluation, Measures, Predictions, measure
 from train.metrics import auroc, bootstrap_weights, negative_log_likelihood
@@ -34,6 +35,8 @@ SHIPPED = {
     "val-fp32": "run 4, cross-entropy: the default bundle",
 }
 COMPARED_CALIBRATION = "bias-corrected temperature"
+COMPARED_THRESHOLD = 0.5
+"""None of the measures told depends on it."""
 
 
 @dataclass(frozen=True)
@@ -244,15 +247,15 @@ def _compared(names: Mapping[str, str], stored: Evaluations) -> str:
         one = _stored(stored, name)
         provenance, predictions = one.evaluation.provenance, one.predictions
         labels = _same_images(predictions, base, provenance.classes, provenance.cancer)
-        variant = fit_variant(predictions.logits, labels, COMPARED_CALIBRATION)
-        rules = (provenance.classes, provenance.cancer, variant.operating_points[0].threshold)
-        plain, freed = (
-            measure(predictions.samples, predictions.logits, *rules, variant.calibration, priors)
-            for priors in ((), variant.class_priors)
-        )
+        fitted = [fit(COMPARED_CALIBRATION, of.logits, labels.targets) for of in (base, predictions)]
         before, after = (
-            probabilities(of.logits, fit_variant(of.logits, labels, COMPARED_CALIBRATION).calibration)
-            for of in (base, predictions)
+            probabilities(of.logits, calibration)
+            for of, calibration in zip((base, predictions), fitted, strict=True)
+        )
+        rules = (provenance.classes, provenance.cancer, COMPARED_THRESHOLD)
+        plain, freed = (
+            measure(predictions.samples, predictions.logits, *rules, fitted[1], priors)
+            for priors in ((), tuple(after.mean(axis=0).tolist()))
         )
         weights = bootstrap_weights(labels.lesions)
         is_class = np.isin(labels.classes, labels.cancer_classes)

@@ -5,7 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from edgeskin import NOTICE
-from edgeskin.decision import Risk
+from edgeskin.certainty import Certainty
+from edgeskin.certificate import Certificate
+from edgeskin.decision import SAFETY_NET, Risk
+from edgeskin.ood import Ood
 from edgeskin.quality import Quality
 from edgeskin.uncertainty import Uncertainty
 
@@ -15,10 +18,11 @@ Status = Literal["assessed", "retake", "out_of_scope", "error"]
 
 @dataclass(frozen=True)
 class AppliedPoint:
-    """A named threshold on P(cancer), 0 to 1."""
+    """A named threshold on P(cancer), 0 to 1. certificate: what it promises, None where nothing."""
 
     name: str
     threshold: float
+    certificate: Certificate | None = None
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,14 @@ class Assessment:
     enough to be judged (``retake``), is never low.
 
     probabilities: calibrated, by class, summing to 1; frequencies on pictures like validation's alone.
-    cancer_probability: their sum over the cancer classes. predicted_class: the most probable one if
-    every class were as frequent, by class_priors, where the bundle has them; else the most probable
-    one. operating_point: the screening point, below which the risk is LOW. operating_points: all, by
-    rising threshold; from the last one on the risk is HIGH. uncertainty: when sampled. timing_ms:
-    milliseconds by step. notice: what the reader has to know. Parts that this version does not compute
-    are None.
+    cancer_probability: their sum over the cancer classes. predicted_class: the most probable one if every
+    class were as frequent, by class_priors, where the bundle has them; else the most probable one.
+    operating_point: the screening point, below which the risk is LOW. operating_points: all, by rising
+    threshold; from the last one on the risk is HIGH. label_set: classes that are plausible, by falling
+    probability; leading_label: the most serious of them. uncertainty: when sampled. ood: how far the
+    picture is from those that the network knows. blind_spots: where little is known that applies, or may
+    apply. timing_ms: milliseconds by step. safety_net, notice: what the reader has to know. Parts that the
+    bundle holds nothing for are None.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -66,13 +72,16 @@ class Assessment:
     risk: Risk | None = None
     action: str | None = None
     label_set: tuple[str, ...] | None = None
-    certainty: Mapping[str, Any] | None = None
+    leading_label: str | None = None
+    certainty: Certainty | None = None
     uncertainty: Uncertainty | None = None
-    ood: Mapping[str, Any] | None = None
+    ood: Ood | None = None
     quality: Quality | None = None
     model: ModelInfo
     timing_ms: Mapping[str, float]
     error: Failure | None = None
+    blind_spots: tuple[str, ...] = ()
+    safety_net: str = SAFETY_NET
     notice: str = NOTICE
 
     def to_dict(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, get_args
 
 from edgeskin.errors import BundleError, SettingError
+from edgeskin.ood import OOD
 from edgeskin.preprocess import Preprocessing
 from edgeskin.variant import Variant, read_variant
 
@@ -22,7 +23,6 @@ READABLE_VERSIONS = (1, 2, 3)
 """1 had a temperature instead of a calibration; 2 no certificates, label sets, certainty and ood.npz."""
 MANIFEST = "manifest.json"
 HEAD = "head.npz"
-OOD = "ood.npz"
 Precision = Literal["int8", "fp32"]
 FILES = ("fp32.xml", "fp32.bin", "int8.xml", "int8.bin", HEAD)
 OPTIONAL_FILES = (OOD,)

@@ -3,33 +3,48 @@
 import os
 import time
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import get_args
 
 import numpy as np
 
 from edgeskin.assessment import AppliedPoint, Assessment, Failure, ModelInfo
+from edgeskin.blind_spots import Context, blind_spots
 from edgeskin.bundle import HEAD, Bundle, Precision, open_bundle
-from edgeskin.decision import ACTIONS, RETAKE, cancer_probability, probabilities, risk_level, without_priors
-from edgeskin.engine import Engine, instruction_set
+from edgeskin.certainty import certainty
+from edgeskin.decision import (
+    ACTIONS,
+    OUT_OF_SCOPE,
+    RETAKE,
+    cancer_probability,
+    label_set,
+    leading_label,
+    probabilities,
+    risk_level,
+    without_priors,
+)
+from edgeskin.engine import Engine, Outputs, instruction_set
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
+from edgeskin.ood import OOD, Ood, OodStatistics, read_statistics, thumbnail
 from edgeskin.photo import Source, load_photo
-from edgeskin.preprocess import preprocess
+from edgeskin.preprocess import Image, preprocess
 from edgeskin.quality import judge
 from edgeskin.uncertainty import Head, read_head, require_samples, summarize
+from edgeskin.variant import operating_points
 
 
 class Classifier:
     """Assesses photos of skin lesions. Thread-safe; results are copies.
 
-    bundle: folder of a bundle, or an open one; the one that ships with the package when None.
-    precision: the quantized network (``int8``) or the reference (``fp32``).
-    threads: CPU threads; all that the quota and affinity allow when None.
-    quality_gate: whether a picture that is not good enough is turned away (status ``retake``) or assessed all
-    the same, its quality told in either case.
-    cache: a folder to keep the compiled network in, made if need be; the next start on the same machine is
-    then quicker. Nothing is kept when None. Who may write there decides what runs.
+    bundle: folder of a bundle, or an open one; the one that ships with the package when None. precision:
+    the quantized network (``int8``) or the reference (``fp32``). threads: CPU threads; all that the quota
+    and affinity allow when None. quality_gate: whether a picture that is not good enough is turned away
+    (status ``retake``) or assessed all the same, its quality told in either case. scope_gate: the same for
+    a picture of another kind than the network knows (status ``out_of_scope``). sensitivity: to certify
+    instead of the bundle's screening point, such as 0.9: below its threshold the risk is LOW. cache: a
+    folder to keep the compiled network in, made if need be; the next start on the same machine is then
+    quicker. Nothing is kept when None. Who may write there decides what runs.
 
     Raises BundleError for a bundle that is missing, altered or does not run, SettingError for a setting
     out of range or a cache that cannot be written.
@@ -40,7 +55,10 @@ class Classifier:
         bundle: str | os.PathLike[str] | Bundle | None = None,
         precision: Precision = "int8",
         threads: int | None = None,
+        *,
         quality_gate: bool = True,
+        scope_gate: bool = True,
+        sensitivity: float | None = None,
         cache: str | os.PathLike[str] | None = None,
     ) -> None:
         if precision not in get_args(Precision):
@@ -63,8 +81,10 @@ class Classifier:
                 f"{self.bundle.folder / (precision + '.xml')}: image and classes are {says}, the manifest "
                 f"says {expected}; pack the bundle anew"
             )
-        self.quality_gate = quality_gate
+        self.quality_gate, self.scope_gate = quality_gate, scope_gate
         self._variant = self.manifest.variants[precision]
+        self.operating_points = operating_points(self._variant, sensitivity)
+        """By rising threshold; the first is the screening point."""
         self.model = ModelInfo(
             self.manifest.name, self.manifest.version, self.bundle.sha256, precision, instruction_set()
         )
@@ -81,52 +101,80 @@ class Classifier:
             )
         return head
 
-    def assess(self, image: Source, *, mc_samples: int = 0, seed: int = 0) -> Assessment:
+    @cached_property
+    def ood_statistics(self) -> OodStatistics:
+        """What the out-of-distribution score is computed with. Raises BundleError when it does not fit."""
+        statistics = read_statistics(self.bundle.read(OOD))
+        if len(statistics.feature_mean) != self.engine.n_features:
+            raise BundleError(f"{self.bundle.folder / OOD}: of another network; pack the bundle anew")
+        return statistics
+
+    def assess(
+        self, image: Source, *, mc_samples: int = 0, seed: int = 0, context: Context | None = None
+    ) -> Assessment:
         """Assess one photo: a path, encoded bytes, or uint8 RGB of shape (h, w, 3).
 
         mc_samples: also sample the head, which is float32, so many times under dropout, 2 to 1000, on the
         features of this classifier's precision; the decision stays that of the whole network. seed: of the
-        sampling. Raises PhotoError when the photo cannot be read, SettingError for a number of samples or a
-        seed out of range, EdgeskinError when the answer is not finite.
+        sampling. context: what is known beside the picture; it changes which blind spots are told, nothing
+        else. Raises PhotoError when the photo cannot be read, SettingError for a number of samples or a seed
+        out of range, EdgeskinError when the answer is not finite.
         """
         if mc_samples:
             require_samples(mc_samples, seed)
+        around = blind_spots(context or Context())
         started = time.perf_counter()
         photo = load_photo(image, self.manifest.preprocessing.size)
         decoded = time.perf_counter()
         quality = judge(photo)
         judged = time.perf_counter()
-        if quality.retake and self.quality_gate:
-            return Assessment(
-                image=_name(image),
-                model=self.model,
-                status="retake",
-                action=RETAKE.format("; ".join(quality.retake)),
-                quality=quality,
-                timing_ms=_milliseconds(started, decode=decoded, quality=judged),
-            )
-        prepared = preprocess(photo.image, self.manifest.preprocessing)
-        ready = time.perf_counter()
-        outputs = self.engine.infer(prepared)
-        inferred = time.perf_counter()
-        if not np.isfinite(outputs.logits).all():
-            raise EdgeskinError(f"the network {self.model.name} gave no finite answer; report the photo")
-        classes = self.manifest.classes
-        uncertainty = None
-        if mc_samples:
-            sampled = self.head.sample(outputs.features, mc_samples, seed)
-            cancer = self.manifest.cancer_classes
-            uncertainty = summarize(sampled, seed, self._variant.calibration, classes, cancer)
-        ended = time.perf_counter()
-
-        by_class = probabilities(outputs.logits, self._variant.calibration)
-        p_cancer = float(cancer_probability(by_class, classes, self.manifest.cancer_classes))
-        points, priors = self._variant.operating_points, self._variant.class_priors
-        applied = tuple(AppliedPoint(point.name, point.threshold) for point in points)
-        risk = risk_level(p_cancer, points)
-        return Assessment(
+        told = partial(
+            Assessment,
             image=_name(image),
             model=self.model,
+            quality=quality,
+            blind_spots=around,
+        )
+        steps = {"decode": decoded, "quality": judged}
+        if quality.retake and self.quality_gate:
+            advice = RETAKE.format("; ".join(quality.retake))
+            return told(status="retake", action=advice, timing_ms=_milliseconds(started, **steps))
+        prepared = preprocess(photo.image, self.manifest.preprocessing)
+        steps["preprocess"] = time.perf_counter()
+        outputs = self.engine.infer(prepared)
+        steps["network"] = time.perf_counter()
+        if not np.isfinite(outputs.logits).all():
+            raise EdgeskinError(f"the network {self.model.name} gave no finite answer; report the photo")
+        ood = self._ood(outputs, prepared)
+        steps["ood"] = time.perf_counter()
+        told = partial(told, ood=ood)
+        if ood is not None and ood.score > ood.threshold and self.scope_gate:
+            timing = _milliseconds(started, **steps)
+            return told(status="out_of_scope", action=OUT_OF_SCOPE, timing_ms=timing)
+
+        classes, cancer = self.manifest.classes, self.manifest.cancer_classes
+        calibration, priors = self._variant.calibration, self._variant.class_priors
+        if mc_samples:
+            sampled = self.head.sample(outputs.features, mc_samples, seed)
+            told = partial(told, uncertainty=summarize(sampled, seed, calibration, classes, cancer))
+            steps["sampling"] = time.perf_counter()
+        by_class = probabilities(outputs.logits, calibration)
+        p_cancer = float(cancer_probability(by_class, classes, cancer))
+        points, sets, rule = self.operating_points, self._variant.label_sets, self._variant.certainty
+        if sets is not None:
+            members = label_set(by_class, sets.thresholds)
+            ranked = np.argsort(-by_class, kind="stable").tolist()
+            told = partial(
+                told,
+                label_set=tuple(classes[place] for place in ranked if members[place]),
+                leading_label=leading_label(by_class, members, classes, cancer),
+            )
+        if rule is not None:
+            of_views = cancer_probability(probabilities(outputs.view_logits, calibration), classes, cancer)
+            told = partial(told, certainty=certainty(p_cancer, of_views, points[0].threshold, rule))
+        applied = tuple(AppliedPoint(point.name, point.threshold, point.certificate) for point in points)
+        risk = risk_level(p_cancer, points)
+        return told(
             status="assessed",
             probabilities=dict(zip(classes, by_class.tolist(), strict=True)),
             cancer_probability=p_cancer,
@@ -136,26 +184,31 @@ class Classifier:
             operating_points=applied,
             risk=risk,
             action=ACTIONS[risk],
-            uncertainty=uncertainty,
-            quality=quality,
-            timing_ms=_milliseconds(
-                started,
-                decode=decoded,
-                quality=judged,
-                preprocess=ready,
-                network=inferred,
-                sampling=ended,
-            ),
+            timing_ms=_milliseconds(started, **steps, decision=time.perf_counter()),
         )
 
+    def _ood(self, outputs: Outputs, prepared: Image) -> Ood | None:
+        threshold = self._variant.ood_threshold
+        if threshold is None:
+            return None
+        features = outputs.features.mean(axis=0, keepdims=True)
+        both = self.ood_statistics.distances(features, outputs.logits[None], thumbnail(prepared)[None])[0]
+        of_features, of_picture = both.tolist()
+        return Ood(of_features + of_picture, threshold, of_features, of_picture)
+
     def assess_many(
-        self, images: Iterable[Source], *, mc_samples: int = 0, seed: int = 0
+        self,
+        images: Iterable[Source],
+        *,
+        mc_samples: int = 0,
+        seed: int = 0,
+        context: Context | None = None,
     ) -> Iterator[Assessment]:
         """Assess photos one after another, in order; one that fails gives a result of status ``error``."""
         for image in images:
             started = time.perf_counter()
             try:
-                yield self.assess(image, mc_samples=mc_samples, seed=seed)
+                yield self.assess(image, mc_samples=mc_samples, seed=seed, context=context)
             except (BundleError, SettingError):  # no image would do better
                 raise
             except EdgeskinError as error:

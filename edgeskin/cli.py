@@ -64,6 +64,16 @@ def predict(
         bool,
         typer.Option("--quality-gate/--no-quality-gate", help="Turn away what is not good enough, or not."),
     ] = True,
+    scope_gate: Annotated[
+        bool,
+        typer.Option("--scope-gate/--no-scope-gate", help="Turn away what is no dermoscopy picture, or not."),
+    ] = True,
+    sensitivity: Annotated[
+        float | None,
+        typer.Option(help="Of cancers, to certify instead of the bundle's, such as 0.9; LOW is below it."),
+    ] = None,
+    age: Annotated[float | None, typer.Option(help="Years; for the blind spots told, nothing else.")] = None,
+    site: Annotated[str | None, typer.Option(help="Where it is; for the blind spots told.")] = None,
     cache: Annotated[
         Path | None,
         typer.Option(
@@ -72,19 +82,29 @@ def predict(
     ] = None,
 ) -> None:
     """Assess dermoscopy pictures of skin lesions."""
+    from edgeskin.blind_spots import Context
     from edgeskin.classifier import Classifier
     from edgeskin.taxonomy import full_name
 
     chosen: Precision = precision or ("fp32" if mc_dropout else "int8")
-    classifier = Classifier(bundle, chosen, threads, quality_gate, cache)
+    context = Context(age, site)
+    classifier = Classifier(
+        bundle,
+        chosen,
+        threads,
+        quality_gate=quality_gate,
+        scope_gate=scope_gate,
+        sensitivity=sensitivity,
+        cache=cache,
+    )
     failed = False
-    for result in classifier.assess_many(_photos(paths), mc_samples=mc_dropout, seed=seed):
+    for result in classifier.assess_many(_photos(paths), mc_samples=mc_dropout, seed=seed, context=context):
         failed |= result.status != "assessed"
         if as_json:
             print(json.dumps(result.to_dict(), allow_nan=False), flush=True)
         elif result.error is not None:
             print(f"error: {result.error.message}", file=sys.stderr)
-        elif result.status == "retake":
+        elif result.status != "assessed":
             print(f"{result.image}\n  not assessed\n  action    {result.action}\n", flush=True)
         else:
             print(_block(result.to_dict(), full_name), flush=True)
@@ -187,18 +207,46 @@ def _block(result: dict[str, Any], full_name: Callable[[str], str]) -> str:
         result["image"],
         f"  risk      {result['risk']}",
         f"  P(cancer) {p_cancer:.3f} ({point['name']} threshold {point['threshold']:.3f})",
+        *_certified(point["certificate"]),
         f"  action    {result['action']}",
         *(f"  picture   {advice}" for advice in result["quality"]["advice"]),
+        *_certain(result["certainty"]),
         *_sampled(result["uncertainty"]),
         f"  class     {full_name(result['predicted_class'])}"
         + (" (the most probable if all were as frequent: a hint)" if result["class_priors"] else ""),
+        *_plausible(result, full_name),
         "  output    "
         + "\n            ".join(f"{full_name(name):<26}{name:<6}{share:.3f}" for name, share in shown),
+        "  not known " + "\n            ".join(result["blind_spots"]),
+        f"  always    {result['safety_net']}",
         f"  model     {model['name']} {model['version']} ({model['precision']}, {model['sha256'][:12]}), "
         f"{total:.0f} ms",
         "",
     ]
     return "\n".join(lines)
+
+
+def _certified(told: dict[str, Any] | None) -> list[str]:
+    if told is None:
+        return []
+    return [
+        f"            with {told['confidence']:.0%} confidence at least {told['sensitivity']:.1%} of cancers "
+        f"are above it, if they are like the {told['lesions']} it was chosen on"
+    ]
+
+
+def _certain(told: dict[str, Any] | None) -> list[str]:
+    if told is None:
+        return []
+    parts = ", ".join(f"{name} {value:.2f}" for name, value in told["parts"].items())
+    return [f"  certainty {told['level']} ({told['score']:.2f}: {parts})"]
+
+
+def _plausible(result: dict[str, Any], full_name: Callable[[str], str]) -> list[str]:
+    if result["label_set"] is None:
+        return []
+    names = ", ".join(map(full_name, result["label_set"]))
+    return [f"  plausible {names}; the most serious: {full_name(result['leading_label'])}"]
 
 
 def _sampled(told: dict[str, Any] | None) -> list[str]:

@@ -6,18 +6,23 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from edgeskin.taxonomy import SERIOUSNESS
 from edgeskin.variant import Calibration, OperatingPoint
 
 Risk = Literal["HIGH", "MEDIUM", "LOW"]
 
 RETAKE = "take the picture again: {}; if it gets no better, refer on clinical grounds"
+OUT_OF_SCOPE = (
+    "not the kind of picture that can be assessed: take a dermoscopy picture with the lesion in the middle; "
+    "if it is one, refer on clinical grounds"
+)
+SAFETY_NET = (
+    "whatever this says, a lesion that changes, bleeds or itches, or that worries anyone, should be examined"
+)
 ACTIONS: dict[Risk, str] = {
     "HIGH": "refer for urgent specialist assessment",
     "MEDIUM": "refer for specialist assessment",
-    "LOW": (
-        "no referral from this image alone; seek advice if the lesion changes, bleeds or itches, "
-        "or if anyone is worried"
-    ),
+    "LOW": "no referral from this image alone",
 }
 
 
@@ -64,3 +69,33 @@ def risk_level(p_cancer: float, points: Sequence[OperatingPoint]) -> Risk:
     if p_cancer < points[0].threshold:
         return "LOW"
     return "HIGH" if p_cancer >= points[-1].threshold else "MEDIUM"
+
+
+def label_set(
+    class_probabilities: npt.NDArray[np.float64], thresholds: Sequence[float]
+) -> npt.NDArray[np.bool_]:
+    """Which classes are in the label set: from their threshold on, and the most probable one.
+
+    class_probabilities: (..., C). thresholds: (C,). Returns (..., C).
+    """
+    most = class_probabilities.max(axis=-1, keepdims=True)
+    return np.asarray((class_probabilities >= np.asarray(thresholds)) | (class_probabilities == most))
+
+
+def leading_label(
+    class_probabilities: npt.NDArray[np.float64],
+    members: npt.NDArray[np.bool_],
+    classes: Sequence[str],
+    cancer_classes: Sequence[str],
+) -> str:
+    """The most serious class of a label set: cancers by SERIOUSNESS, then others; equals by probability.
+
+    class_probabilities, members: (C,).
+    """
+
+    def rank(position: int) -> tuple[bool, int, float]:
+        name = classes[position]
+        order = SERIOUSNESS.index(name) if name in SERIOUSNESS else len(SERIOUSNESS)
+        return name not in cancer_classes, order, -float(class_probabilities[position])
+
+    return classes[min(np.flatnonzero(members).tolist(), key=rank)]

@@ -8,6 +8,9 @@ ISIC_2019 = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")
 CANCER = ("MEL", "BCC", "AK", "SCC")
 """Cancers and the pre-cancer AK; HAM10000's ``akiec`` holds AK and intraepithelial carcinoma."""
 
+SERIOUSNESS = ("MEL", "SCC", "BCC", "AK")
+"""Most serious first, by how likely it is to spread."""
+
 FULL_NAMES = {
     "MEL": "melanoma",
     "NV": "melanocytic nevus",

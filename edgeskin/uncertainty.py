@@ -5,19 +5,17 @@ dropout masks for all views of a picture, BatchNorm as in evaluation. Its probab
 logits, averaged over the views and calibrated, as without sampling.
 """
 
-import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from edgeskin.arrays import Floats, read_arrays
 from edgeskin.decision import cancer_probability, probabilities
 from edgeskin.errors import BundleError, SettingError
 from edgeskin.variant import Calibration
 
-Floats = npt.NDArray[np.float32]
 LEAST_SAMPLES, MOST_SAMPLES = 2, 1000
 _SHAPES = {
     "dropout": "2", "linear1_weight": "HF", "linear1_bias": "H", "norm_weight": "H", "norm_bias": "H",
@@ -100,26 +98,12 @@ def require_samples(samples: int, seed: int) -> None:
 
 def read_head(content: bytes) -> Head:
     """The head from a bundle's head.npz. Raises BundleError when it holds something else."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            # Stored as they are: what is compressed could fill the memory.
-            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                raise ValueError("compressed")
-        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            values = {name: stored[name] for name in _SHAPES}
-        hidden, width = values["linear1_weight"].shape
-        sides = {"F": width, "H": hidden, "C": len(values["linear2_weight"]), "2": 2}
-        for name, shape in _SHAPES.items():
-            value = values[name]
-            if value.dtype != np.float32 or value.shape != tuple(sides[side] for side in shape):
-                raise ValueError(f"{name} is {value.dtype} {value.shape}")
-            if not np.isfinite(value).all():
-                raise ValueError(f"{name} is not finite")
-        first, second = values["dropout"].tolist()
-        if not (0 <= first < 1 and 0 <= second < 1 and (values["norm_var"] + values["norm_eps"] > 0).all()):
-            raise ValueError("dropout outside 0 to 1, or a variance that is not positive")
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
-        raise BundleError(f"head.npz: no head that can be sampled ({error}); pack the bundle anew") from error
+    values = read_arrays(content, "head.npz", _SHAPES)
+    first, second = values["dropout"].tolist()
+    if not (0 <= first < 1 and 0 <= second < 1 and (values["norm_var"] + values["norm_eps"] > 0).all()):
+        raise BundleError(
+            "head.npz: dropout outside 0 to 1, or a variance that is not positive; pack the bundle anew"
+        )
     scale = values["norm_weight"] / np.sqrt(values["norm_var"] + values["norm_eps"])
     return Head(
         dropout=(first, second),

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeskin.certainty import CertaintyRule
-from edgeskin.certificate import Certificate
+from edgeskin.certificate import Certificate, certified_threshold
+from edgeskin.errors import SettingError
 
 SCREENING_POINT = "screen"
 
@@ -45,10 +46,8 @@ class Calibration:
 
 @dataclass(frozen=True)
 class LesionScores:
-    """P(cancer) of validation's lesions, rising: of each cancer its least certain photo's, of others the
-    mean.
-
-    From calibrations that had not seen the lesion.
+    """P(cancer) of validation's lesions, rising: of each cancer its photo with the least, of each other
+    lesion its photo with the most; from calibrations that had not seen the lesion.
     """
 
     cancer: tuple[float, ...]
@@ -85,6 +84,29 @@ class Variant:
     label_sets: LabelSets | None = None
     certainty: CertaintyRule | None = None
     ood_threshold: float | None = None
+
+
+def operating_points(variant: Variant, sensitivity: float | None = None) -> tuple[OperatingPoint, ...]:
+    """The variant's, or with a screening point of the user's own sensitivity, and those of higher thresholds.
+
+    Its recall and specificity are by lesion. Raises SettingError when the bundle has no lesions to certify
+    it on, or too few.
+    """
+    if sensitivity is None:
+        return variant.operating_points
+    scores = variant.lesion_scores
+    if scores is None:
+        raise SettingError("this bundle holds no lesions to certify a sensitivity on; quantize its run anew")
+    threshold, certificate = certified_threshold(scores.cancer, sensitivity)
+    own = OperatingPoint(
+        SCREENING_POINT,
+        threshold,
+        sensitivity,
+        recall=1 - certificate.missed / certificate.lesions,
+        specificity=sum(score < threshold for score in scores.others) / max(1, len(scores.others)),
+        certificate=certificate,
+    )
+    return (own, *(point for point in variant.operating_points[1:] if point.threshold > threshold))
 
 
 def temperature_scaling(temperature: float, n_classes: int) -> Calibration:

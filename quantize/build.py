@@ -1,5 +1,6 @@
 """The whole way from a run to a bundle."""
 
+import dataclasses
 import importlib.metadata
 import json
 import platform
@@ -15,21 +16,27 @@ import cv2
 import edgeskin
 from edgeskin.bundle import HEAD, Bundle, Manifest
 from edgeskin.errors import EdgeskinError, SettingError
+from edgeskin.ood import OOD
 from edgeskin.variant import Variant
 from quantize import pack, ptq
 from quantize.calibrate import Labels, compare_calibrations, fit_variant, labels_of
 from quantize.export import ServedNet, check_parity, export
-from quantize.inference import CONSOLE, Logits, instruction_sets, load, predict, prepare
+from quantize.inference import CONSOLE, instruction_sets, load, predict, prepare
 from quantize.ladder import Material, climb
+from quantize.ood import FINAL, Seen, compare_scores, fit_statistics, threshold, write_statistics
 from quantize.report import Report, markdown, table
 from quantize.scaling import Scores, chosen
-from train.data import SPLITS, Sample, read_table, require_every_class, select
+from train.data import SPLITS, Sample, read_table, require_every_class, select, targets
 from train.evaluate import measure
 from train.fit import RECORD, load_run
+from train.outputs import Floats
 from train.split import assign_splits, split_sha256
 
 PARITY_IMAGES = 64
 RANKING_IMAGES = 300
+OOD_IMAGES = 2400
+OTHERS = "ood_val"
+"""The split of pictures that are known to be out of distribution, to compare scores on."""
 
 
 class GateError(EdgeskinError):
@@ -87,8 +94,8 @@ def build(
         some = images("parity", ptq.stratified(val, seed)[:PARITY_IMAGES])
         parity = check_parity(served, work, some, views)
         validation = images("validation", val)
-        logits = predict(work / "fp32.xml", validation, views=views)
-        compared = compare_calibrations(logits, labels)
+        outputs = predict(work / "fp32.xml", validation, views=views)
+        compared = compare_calibrations(outputs.logits, labels)
         material = Material(
             config=config,
             seed=seed,
@@ -99,14 +106,16 @@ def build(
             cancers=load(images("cancers", cancers)),
             validation=validation,
             labels=labels,
-            logits=logits,
-            variant=fit_variant(logits, labels, chosen(compared)),
+            outputs=outputs,
+            variant=fit_variant(outputs, labels, chosen(compared)),
         )
-        rungs, int8_logits = [], []
+        rungs, int8_outputs = [], []
         for rung, said in climb(material, work):
             rungs.append(rung)
-            int8_logits.append(said)
+            int8_outputs.append(said)
             CONSOLE.print(table(rung))
+        int8 = int8_outputs[-1]
+        variants = {"fp32": material.variant, "int8": rungs[-1].variant}
         report = Report(
             passed=rungs[-1].passed,
             images=len(val),
@@ -126,22 +135,48 @@ def build(
                 f"{run}: INT8 does not pass the gate ({', '.join(failed)}), so nothing is packed; "
                 f"{gate_md} tells of every way tried; train further, or with another backbone"
             )
+        ood = None
+        if others := [sample for sample in samples if sample.split == OTHERS]:
+            CONSOLE.print("fitting what is out of distribution")
+
+            def seen(kind: str, chosen: Sequence[Sample]) -> Seen:
+                prepared = images(kind, chosen)
+                return Seen.of(predict(work / "int8.xml", prepared, views=views), load(prepared))
+
+            some = ordered[:OOD_IMAGES]
+            known, known_targets = seen("known", some), targets(some, config.classes)
+            statistics = fit_statistics(known)
+            write_statistics(statistics, work / OOD)
+            val_seen = {
+                name: Seen.of(said, load(validation)) for name, said in (("fp32", outputs), ("int8", int8))
+            }
+            variants = {
+                name: dataclasses.replace(variant, ood_threshold=threshold(statistics, val_seen[name]))
+                for name, variant in variants.items()
+            }
+            on_val = (val_seen["int8"], labels.targets)
+            compared_scores = compare_scores(
+                (known, known_targets), on_val, seen("others", others), config.classes
+            )
+            ood = {
+                "score": FINAL,
+                "training_images": len(some),
+                "others": len(others),
+                "precision": "int8",
+                "compared": {name: asdict(one) for name, one in compared_scores.items()},
+            }
         manifest = Manifest(
             name=name,
             version=version,
             classes=config.classes,
             cancer_classes=config.cancer,
             preprocessing=config.preprocessing,
-            variants={"fp32": material.variant, "int8": rungs[-1].variant},
-            ood=None,
+            variants=variants,
+            ood=ood,
             validation={
-                "fp32": _validation(val, logits, labels, material.variant, compared),
+                "fp32": _validation(val, outputs.logits, labels, variants["fp32"], compared),
                 "int8": _validation(
-                    val,
-                    int8_logits[-1],
-                    labels,
-                    rungs[-1].variant,
-                    compare_calibrations(int8_logits[-1], labels),
+                    val, int8.logits, labels, variants["int8"], compare_calibrations(int8.logits, labels)
                 ),
             },
             training={
@@ -150,7 +185,7 @@ def build(
                 "images": _counts(samples),
                 "run": record,
             },
-            gate=asdict(report),
+            gate=_without_lesions(asdict(report)),
             versions=_versions(),
             files={},
         )
@@ -163,7 +198,7 @@ def build(
 
 def _validation(
     val: Sequence[Sample],
-    logits: Logits,
+    logits: Floats,
     labels: Labels,
     variant: Variant,
     compared: Mapping[str, Scores],
@@ -182,6 +217,13 @@ def _validation(
         "class_recall": {name: asdict(one.recall) for name, one in measures.classes.items()},
         "calibrations": {name: asdict(one) for name, one in compared.items()},
     }
+
+
+def _without_lesions(report: dict[str, Any]) -> dict[str, Any]:
+    """Their scores are in the manifest already, with the variants."""
+    for variant in (report["fp32"], *(rung["variant"] for rung in report["rungs"])):
+        del variant["lesion_scores"]
+    return report
 
 
 def _counts(samples: Sequence[Sample]) -> dict[str, dict[str, dict[str, int]]]:

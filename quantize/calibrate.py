@@ -1,20 +1,24 @@
-"""Calibration and operating points, fitted on validation, for each precision on its own outputs."""
+"""All that is fitted on validation, for each precision on its own outputs."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from edgeskin.certificate import certified_threshold, certify
 from edgeskin.decision import cancer_probability, probabilities
-from edgeskin.variant import Calibration, OperatingPoint, Variant
-from quantize.scaling import Scores, compare, fit
+from edgeskin.errors import SettingError
+from edgeskin.variant import Calibration, LesionScores, OperatingPoint, Variant
+from quantize.certainty import fit_certainty
+from quantize.conformal import fit_label_sets, lowest
+from quantize.scaling import Scores, compare, cross_fitted, fit
 from train.data import Sample, targets
-from train.metrics import recall, screening_threshold, specificity
+from train.metrics import recall, specificity
+from train.outputs import Outputs
 
 OPERATING_POINTS = {"screen": 0.95, "balanced": 0.87}
-"""Cancer recall aimed at: DermaSensor's and DERM's level, and a dermatologist's (87.5 %, meta-analysis)."""
+"""Cancer recall to certify: DermaSensor's and DERM's level, and a dermatologist's (87.5 %, meta-analysis)."""
 
 
 @dataclass(frozen=True)
@@ -56,40 +60,66 @@ def compare_calibrations(logits: npt.NDArray[np.floating], labels: Labels) -> di
     return compare(logits, labels.targets, labels.lesions, np.isin(labels.classes, labels.cancer_classes))
 
 
-def fit_variant(logits: npt.NDArray[np.floating], labels: Labels, method: str) -> Variant:
-    """Calibration, then operating points on the P(cancer) that it gives, by rising threshold; class priors.
+def fit_variant(outputs: Outputs, labels: Labels, method: str) -> Variant:
+    """Calibration, then all that is chosen on the probabilities that it gives.
 
-    logits: (n, C). method: of calibration. Raises SettingError as `quantize.scaling.fit` and
-    `operating_point`.
+    The calibration that ships is fitted on all images; thresholds, label sets and certainty are chosen on
+    probabilities that are cross-fitted. method: of calibration. Raises SettingError as
+    `quantize.scaling.fit`, or when there is no cancer.
     """
+    logits, lesions, is_cancer = outputs.logits, np.asarray(labels.lesions), labels.is_cancer
     calibration = fit(method, logits, labels.targets)
-    p_cancer = labels.p_cancer(logits, calibration)
-    points = [
-        operating_point(name, target, p_cancer, labels.is_cancer) for name, target in OPERATING_POINTS.items()
-    ]
+    shipped = probabilities(logits, calibration)
+    p, of_views = cross_fitted(method, outputs.view_logits, labels.targets, labels.lesions)
+    p_cancer, view_p_cancer = (
+        cancer_probability(of, labels.classes, labels.cancer_classes) for of in (p, of_views)
+    )
+    scores = LesionScores(
+        cancer=_rising(lowest(p_cancer[is_cancer], lesions[is_cancer])),
+        others=_rising(-lowest(-p_cancer[~is_cancer], lesions[~is_cancer])),
+    )
+    told = (cancer_probability(shipped, labels.classes, labels.cancer_classes), is_cancer)
+    points = [operating_point(name, target, scores, *told) for name, target in OPERATING_POINTS.items()]
+    points.sort(key=lambda point: point.threshold)
     return Variant(
         calibration,
-        tuple(sorted(points, key=lambda point: point.threshold)),
+        tuple(points),
         # Not the classes' shares: a temperature leaves it expecting others than there are.
-        tuple(probabilities(logits, calibration).mean(axis=0).tolist()),
+        class_priors=tuple(shipped.mean(axis=0).tolist()),
+        lesion_scores=scores,
+        label_sets=fit_label_sets(p, labels.targets, lesions),
+        certainty=fit_certainty(p_cancer, view_p_cancer, is_cancer, points[0].threshold),
     )
 
 
 def operating_point(
-    name: str, target_recall: float, p_cancer: npt.NDArray[np.float64], is_cancer: npt.NDArray[np.bool_]
+    name: str,
+    target: float,
+    scores: LesionScores,
+    p_cancer: npt.NDArray[np.float64],
+    is_cancer: npt.NDArray[np.bool_],
 ) -> OperatingPoint:
-    """The highest threshold with cancer recall >= target, and what it gives. p_cancer, is_cancer: (n,).
+    """The highest threshold that certifies a sensitivity, or else the highest sensitivity that the lesions
+    support; and what it gives by image.
 
+    scores: that the threshold is chosen on. p_cancer, is_cancer: (n,), of the images, as the runtime has it.
     Raises SettingError when there is no cancer.
     """
-    exact = screening_threshold(is_cancer, p_cancer, target_recall)
-    # Rounded down, so that a last bit that comes out otherwise in the runtime loses no cancer.
-    threshold = math.floor(exact * 1e6) / 1e6
+    if not scores.cancer:
+        raise SettingError("no cancer among the images, so no threshold reaches a cancer recall; add some")
+    supported = certify(len(scores.cancer), 0).sensitivity
+    threshold, certificate = certified_threshold(scores.cancer, min(target, supported))
     found = p_cancer >= threshold
     return OperatingPoint(
         name,
         threshold,
-        target_recall,
+        target,
         recall=float(recall(is_cancer, found)),
         specificity=float(specificity(is_cancer, found)),
+        certificate=certificate,
     )
+
+
+def _rising(scores: npt.NDArray[np.float64]) -> tuple[float, ...]:
+    # Rounded down, so that a last bit that comes out otherwise in the runtime loses no cancer.
+    return tuple((np.floor(np.sort(scores) * 1e6) / 1e6).tolist())

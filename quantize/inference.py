@@ -1,4 +1,4 @@
-"""Logits of many images from an IR, with all the CPU has or held to an older instruction set."""
+"""What an IR says of many images, with all the CPU has or held to an older instruction set."""
 
 import os
 import subprocess
@@ -16,10 +16,10 @@ from edgeskin.engine import Engine, instruction_set
 from edgeskin.errors import EdgeskinError
 from edgeskin.photo import load_photo
 from edgeskin.preprocess import Preprocessing, preprocess
+from train.outputs import Outputs
 
 CONSOLE = Console(stderr=True)
 Images = npt.NDArray[np.uint8]
-Logits = npt.NDArray[np.float32]
 
 NATIVE = "native"
 OLDER = {"avx512_vnni": ("AVX512_CORE_VNNI", "AVX2"), "avx512": ("AVX2",), "avx2": ("AVX2",)}
@@ -54,8 +54,8 @@ def load(images: Path) -> Images:
     return np.load(images, mmap_mode="r", allow_pickle=False)
 
 
-def predict(xml: Path, images: Path, isa: str = NATIVE, views: int = 1) -> Logits:
-    """Run an IR as the runtime does, an image in its views at a time. Returns logits, float32 (n, C).
+def predict(xml: Path, images: Path, isa: str = NATIVE, views: int = 1) -> Outputs:
+    """Run an IR as the runtime does, an image in its views at a time.
 
     images: an .npy file of uint8 (n, s, s, 3). isa: ``native``, or a value of ONEDNN_MAX_CPU_ISA, which
     needs a process of its own. views: as the Engine's. Raises InferenceError when that process fails.
@@ -63,7 +63,7 @@ def predict(xml: Path, images: Path, isa: str = NATIVE, views: int = 1) -> Logit
     if isa == NATIVE:
         return _run(xml, images, views)
     with tempfile.TemporaryDirectory(dir=images.parent) as folder:
-        out = Path(folder) / "logits.npy"
+        out = Path(folder) / "outputs.npz"
         command = [
             sys.executable,
             "-m",
@@ -80,15 +80,22 @@ def predict(xml: Path, images: Path, isa: str = NATIVE, views: int = 1) -> Logit
         )
         if done.returncode:
             raise InferenceError(f"{xml} with ONEDNN_MAX_CPU_ISA={isa} failed: {done.stderr.strip()[-2000:]}")
-        return np.load(out, allow_pickle=False)
+        with np.load(out, allow_pickle=False) as stored:
+            return Outputs(**stored)
 
 
-def _run(xml: Path, images: Path, views: int) -> Logits:
+def _run(xml: Path, images: Path, views: int) -> Outputs:
     engine = Engine(xml.read_bytes(), xml.with_suffix(".bin").read_bytes(), views=views)
     pictures = load(images)
     steps = track(pictures, f"running {xml.stem}", len(pictures), console=CONSOLE, transient=True)
-    return np.stack([engine.infer(picture).logits for picture in steps])
+    view_logits, features = [], []
+    for picture in steps:
+        said = engine.infer(picture)
+        view_logits.append(said.view_logits)
+        features.append(said.features.mean(axis=0))
+    return Outputs(np.stack(view_logits), np.stack(features))
 
 
 if __name__ == "__main__":
-    np.save(sys.argv[3], _run(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[4])))
+    ran = _run(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[4]))
+    np.savez(sys.argv[3], **vars(ran))

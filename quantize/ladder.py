@@ -18,9 +18,10 @@ from quantize import ptq, qat
 from quantize.calibrate import Labels, fit_variant
 from quantize.export import ServedNet
 from quantize.gate import Comparison, compare
-from quantize.inference import CONSOLE, Images, Logits, instruction_sets, predict
+from quantize.inference import CONSOLE, Images, instruction_sets, predict
 from train.config import TrainConfig
 from train.data import Sample
+from train.outputs import Floats, Outputs
 
 SENSITIVITY_IMAGES = 64
 
@@ -31,7 +32,7 @@ class Material:
 
     served, fp32: the network in torch and in OpenVINO. calibration, cancers: training images, uint8
     (n, s, s, 3), the second of cancers that do not calibrate. validation: .npy of the images that judge, in
-    the order of ``labels``. logits, variant: what FP32 says of them, and its calibration.
+    the order of ``labels``. outputs, variant: what FP32 says of them, and what is fitted to it.
     """
 
     config: TrainConfig
@@ -43,7 +44,7 @@ class Material:
     cancers: Images
     validation: Path
     labels: Labels
-    logits: Logits
+    outputs: Outputs
     variant: Variant
 
 
@@ -63,10 +64,10 @@ class Rung:
     passed: bool
 
 
-def climb(material: Material, folder: Path) -> Iterator[tuple[Rung, Logits]]:
+def climb(material: Material, folder: Path) -> Iterator[tuple[Rung, Outputs]]:
     """Quantize, judge and yield until a rung passes; the last one's network is ``int8.xml`` in the folder.
 
-    With each rung come its logits on validation, by the native instructions.
+    With each rung comes what it says of validation, by the native instructions.
     """
     # Its warnings are about choices made here on purpose, one a layer.
     nncf.set_log_level(logging.ERROR)
@@ -75,31 +76,31 @@ def climb(material: Material, folder: Path) -> Iterator[tuple[Rung, Logits]]:
         with redirect_stdout(sys.stderr):  # NNCF writes its progress to stdout
             model, settings = make(material)
         openvino.save_model(model, folder / "int8.xml")
-        rung, logits = judge(name, settings, model, folder / "int8.xml", material)
-        yield rung, logits
+        rung, outputs = judge(name, settings, model, folder / "int8.xml", material)
+        yield rung, outputs
         if rung.passed:
             return
 
 
 def judge(
     name: str, settings: str, model: openvino.Model, xml: Path, material: Material
-) -> tuple[Rung, Logits]:
+) -> tuple[Rung, Outputs]:
     """Run the gate on a stored INT8 network, with one instruction set after the other while it passes."""
     native, *older = instruction_sets()
     views = material.config.preprocessing.views
-    logits = predict(xml, material.validation, native, views)
+    outputs = predict(xml, material.validation, native, views)
     # Older instructions round otherwise, but the calibration that ships is this one.
-    variant = fit_variant(logits, material.labels, material.variant.calibration.method)
-    fp32 = (material.logits, material.variant)
-    comparisons = [compare(native, material.labels, fp32, (logits, variant))]
+    variant = fit_variant(outputs, material.labels, material.variant.calibration.method)
+    fp32 = (material.outputs.logits, material.variant)
+    comparisons = [compare(native, material.labels, fp32, (outputs.logits, variant))]
     for isa in older:
         if comparisons[-1].passed:
             others = predict(xml, material.validation, isa, views)
-            comparisons.append(compare(isa, material.labels, fp32, (others, variant)))
+            comparisons.append(compare(isa, material.labels, fp32, (others.logits, variant)))
     size = xml.stat().st_size + xml.with_suffix(".bin").stat().st_size
     passed = all(comparison.passed for comparison in comparisons)
     counts = ptq.count_quantized(model)
-    return Rung(name, settings, counts, size, variant, tuple(comparisons), passed), logits
+    return Rung(name, settings, counts, size, variant, tuple(comparisons), passed), outputs
 
 
 def _histogram(material: Material, first_in_fp32: int = ptq.FIRST_IN_FP32) -> tuple[openvino.Model, str]:
@@ -117,7 +118,7 @@ def _sensitivity(material: Material) -> tuple[openvino.Model, str]:
 
 
 def _accuracy_control(material: Material) -> tuple[openvino.Model, str]:
-    def p_cancer(logits: Logits) -> npt.NDArray[np.float64]:
+    def p_cancer(logits: Floats) -> npt.NDArray[np.float64]:
         return material.labels.p_cancer(logits, material.variant.calibration)
 
     left = ptq.left_in_fp32(material.fp32)

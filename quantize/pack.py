@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from edgeskin.bundle import FILES, MANIFEST, Bundle, Manifest, open_bundle
+from edgeskin.bundle import FILES, MANIFEST, OPTIONAL_FILES, Bundle, Manifest, open_bundle
 from edgeskin.errors import BundleError
 from train.model import LesionNet
 
@@ -50,7 +50,7 @@ def write_head(net: LesionNet, path: Path) -> None:
 
 
 def pack(source: Path, out: Path, manifest: Manifest, gate: str, replace: bool = False) -> Bundle:
-    """Make ``out`` a bundle of the files FILES in ``source``, and verify it.
+    """Make ``out`` a bundle of the files in ``source``, and verify it.
 
     manifest: complete but for ``files``. gate: the report, for people. The bundle is made in a folder beside
     ``out`` and moved into place whole. Raises BundleError as `require_free`, or when it cannot be read back.
@@ -59,9 +59,10 @@ def pack(source: Path, out: Path, manifest: Manifest, gate: str, replace: bool =
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         staged, former = Path(folder) / "new", Path(folder) / "former"
         staged.mkdir()
-        for name in FILES:
+        names = (*FILES, *(OPTIONAL_FILES if manifest.ood else ()))
+        for name in names:
             shutil.copyfile(source / name, staged / name)
-        complete = dataclasses.replace(manifest, files={name: _describe(staged / name) for name in FILES})
+        complete = dataclasses.replace(manifest, files={name: _describe(staged / name) for name in names})
         text = json.dumps(dataclasses.asdict(complete), indent=2, allow_nan=False)
         (staged / MANIFEST).write_text(text + "\n", encoding="utf-8")
         (staged / GATE).write_text(gate, encoding="utf-8")

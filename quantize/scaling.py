@@ -118,13 +118,8 @@ def compare(
 
     logits: (n, C). targets: (n,). groups: (n,), never on two sides. is_cancer: (C,).
     """
-    by_class = [len(set(np.asarray(groups)[targets == c])) for c in range(logits.shape[1])]
-    folds = min(FOLDS, *by_class)
-    if folds < 2:
-        return {}
-    dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
-    splits = list(dealer.split(logits, targets, groups))
-    if any(len(np.unique(targets[rest])) < logits.shape[1] for rest, _ in splits):
+    splits = _splits(targets, groups, logits.shape[1])
+    if not splits:
         return {}
     cancer = is_cancer[targets]
     scores = {}
@@ -144,6 +139,39 @@ def compare(
             p_cancer[fold] = fitted(p_scaled[rest], cancer[rest], p_scaled[fold])
         scores[method] = _scores(p_cancer, cancer, None)
     return scores
+
+
+def cross_fitted(
+    method: str, view_logits: Logits, targets: Targets, groups: Sequence[str]
+) -> tuple[Floats, Floats]:
+    """Probabilities (n, C) of each image, and (n, V, C) of its views, calibrated without its fold.
+
+    By a calibration of all of them where the groups are too few for folds. view_logits: (n, V, C); the rest
+    as `compare`.
+    """
+    n, _, n_classes = view_logits.shape
+    everything = np.arange(n)
+    logits = view_logits.mean(axis=1)
+    p, of_views = np.empty((n, n_classes)), np.empty(view_logits.shape)
+    for rest, fold in _splits(targets, groups, n_classes) or [(everything, everything)]:
+        calibration = fit(method, logits[rest], targets[rest])
+        p[fold] = probabilities(logits[fold], calibration)
+        of_views[fold] = probabilities(view_logits[fold], calibration)
+    return p, of_views
+
+
+def _splits(
+    targets: Targets, groups: Sequence[str], n_classes: int
+) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Positions of the rest and of the fold, for each fold; none where a rest would lack a class."""
+    by_class = [len(set(np.asarray(groups)[targets == c])) for c in range(n_classes)]
+    folds = min(FOLDS, *by_class)
+    if folds < 2:
+        return []
+    dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
+    splits = list(dealer.split(targets, targets, groups))
+    complete = all(len(np.unique(targets[rest])) == n_classes for rest, _ in splits)
+    return splits if complete else []
 
 
 def chosen(scores: Mapping[str, Scores]) -> str:
