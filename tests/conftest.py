@@ -14,9 +14,12 @@ import pytest
 
 import edgeskin.engine  # noqa: F401  (keeps OpenVINO's telemetry out of the tests)
 from edgeskin.bundle import FILES, Manifest
+from edgeskin.certainty import CertaintyRule
+from edgeskin.certificate import Certificate
+from edgeskin.ood import OOD
 from edgeskin.preprocess import Preprocessing
 from edgeskin.taxonomy import CANCER, ISIC_2019
-from edgeskin.variant import OperatingPoint, Variant, temperature_scaling
+from edgeskin.variant import LabelSets, LesionScores, OperatingPoint, Variant, temperature_scaling
 
 if TYPE_CHECKING:
     from train.config import TrainConfig
@@ -83,6 +86,16 @@ def micro_head() -> dict[str, Any]:
     }
 
 
+def micro_statistics() -> dict[str, Any]:
+    """As `quantize.ood.write_statistics` stores them, for the micro-network's features."""
+    rng = np.random.default_rng(8)
+    shapes = {"feature_mean": 16, "feature_basis": (16, 4), "picture_mean": 768, "picture_basis": (768, 5)}
+    values = {name: rng.random(shape, np.float32) for name, shape in shapes.items()}
+    for name in ("feature_basis", "picture_basis"):
+        values[name] = np.linalg.qr(values[name])[0]
+    return values | {"alpha": np.float32(2), "center": np.float32([1, 2]), "spread": np.float32([1, 3])}
+
+
 def write_micro_bundle(folder: Path) -> Path:
     """A complete bundle around two micro-networks; ``int8`` here is only a name."""
     import openvino
@@ -91,6 +104,7 @@ def write_micro_bundle(folder: Path) -> Path:
     for seed, precision in enumerate(("fp32", "int8")):
         openvino.save_model(micro_network(seed), folder / f"{precision}.xml", compress_to_fp16=False)
     np.savez(folder / "head.npz", **micro_head())
+    np.savez(folder / "ood.npz", **micro_statistics())
     write_manifest(folder)
     return folder
 
@@ -99,17 +113,24 @@ def write_manifest(folder: Path, **changes: object) -> None:
     """A manifest that fits the folder's files, but for the changes."""
     variant = Variant(
         temperature_scaling(1.5, len(ISIC_2019)),
-        (OperatingPoint("screen", 0.3, 0.95, 0.96, 0.6), OperatingPoint("balanced", 0.6, 0.87, 0.88, 0.8)),
+        (
+            OperatingPoint("screen", 0.3, 0.95, 0.96, 0.6, Certificate(0.951, 0.95, 100, 1)),
+            OperatingPoint("balanced", 0.6, 0.87, 0.88, 0.8),
+        ),
         MICRO_PRIORS,
+        LesionScores(tuple(np.arange(1, 101) / 101), (0.1, 0.2, 0.9)),
+        LabelSets(0.9, (0.1,) * len(ISIC_2019), (20,) * len(ISIC_2019)),
+        CertaintyRule((0.25,) * 4, (0.5,), (0.01, 0.02), 0.3, 0.7),
+        ood_threshold=1e3,
     )
     files = {
         name: (hashlib.sha256((folder / name).read_bytes()).hexdigest(), (folder / name).stat().st_size)
-        for name in FILES
+        for name in (*FILES, OOD)
     }
     manifest = Manifest(
         name="micro", version="0", classes=ISIC_2019, cancer_classes=CANCER,
         preprocessing=Preprocessing(size=MICRO_SIZE), variants={"fp32": variant, "int8": variant},
-        ood=None, validation={}, training={}, gate={}, versions={}, files=files,
+        ood={"score": "by hand"}, validation={}, training={}, gate={}, versions={}, files=files,
     )  # fmt: skip
     values = dataclasses.asdict(manifest) | changes
     (folder / "manifest.json").write_text(json.dumps(values), encoding="utf-8")

@@ -64,13 +64,15 @@ def test_the_json_is_the_contract(classifier: Classifier, lesion_jpg: Path) -> N
     values = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert list(values) == [
         "schema_version", "image", "status", "probabilities", "cancer_probability", "predicted_class",
-        "class_priors", "operating_point", "operating_points", "risk", "action", "label_set", "certainty",
-        "uncertainty", "ood", "quality", "model", "timing_ms", "error", "notice",
+        "class_priors", "operating_point", "operating_points", "risk", "action", "label_set", "leading_label",
+        "certainty", "uncertainty", "ood", "quality", "model", "timing_ms", "error", "blind_spots",
+        "safety_net", "notice",
     ]  # fmt: skip
     assert values["schema_version"] == 1
-    assert set(values["operating_point"]) == {"name", "threshold"}
+    assert set(values["operating_point"]) == {"name", "threshold", "certificate"}
     assert set(values["model"]) == {"name", "version", "sha256", "precision", "isa"}
-    assert all(values[part] is None for part in ("label_set", "certainty", "uncertainty", "ood", "error"))
+    assert all(values[part] is not None for part in ("label_set", "leading_label", "certainty", "ood"))
+    assert all(values[part] is None for part in ("uncertainty", "error"))
     with pytest.raises(dataclasses.FrozenInstanceError):
         result.risk = "LOW"
 
@@ -94,3 +96,74 @@ def test_a_network_of_another_size_than_the_manifest_is_refused(micro_bundle: Pa
     write_manifest(micro_bundle, preprocessing={"size": 96})
     with pytest.raises(BundleError, match="96"):
         Classifier(micro_bundle)
+
+
+def test_what_is_far_from_training_gets_no_risk(micro_bundle: Path, lesion_jpg: Path) -> None:
+    values = json.loads((micro_bundle / "manifest.json").read_text())
+    variants = {name: variant | {"ood_threshold": -1e3} for name, variant in values["variants"].items()}
+    write_manifest(micro_bundle, variants=variants)
+    result = Classifier(micro_bundle, quality_gate=False).assess(lesion_jpg)
+    assert (result.status, result.risk, result.cancer_probability) == ("out_of_scope", None, None)
+    assert "refer on clinical grounds" in result.action
+    assert result.ood.score > result.ood.threshold == -1e3
+    gated = Classifier(micro_bundle, quality_gate=False, scope_gate=False).assess(lesion_jpg)
+    assert (gated.status, gated.ood) == ("assessed", result.ood)
+
+
+def test_the_ood_score_is_that_of_the_outputs(classifier: Classifier, lesion_jpg: Path) -> None:
+    """The formula written out, on the stored arrays."""
+    image = cv2.cvtColor(cv2.imdecode(np.fromfile(lesion_jpg, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    result = classifier.assess(image)
+    prepared = preprocess(image, classifier.manifest.preprocessing)
+    outputs = classifier.engine.infer(prepared)
+    with np.load(classifier.bundle.folder / "ood.npz") as stored:
+        values = {name: stored[name].astype(np.float64) for name in stored.files}
+    features = outputs.features.mean(axis=0).astype(np.float64)
+    centred = features / np.linalg.norm(features) - values["feature_mean"]
+    off = np.linalg.norm(centred - values["feature_basis"] @ (values["feature_basis"].T @ centred))
+    energy = np.log(np.exp(outputs.logits.astype(np.float64)).sum())
+    small = cv2.resize(prepared, (16, 16), interpolation=cv2.INTER_AREA).reshape(-1) / 255
+    apart = small - values["picture_mean"]
+    off_picture = np.linalg.norm(apart - values["picture_basis"] @ (values["picture_basis"].T @ apart))
+    assert result.ood.features == pytest.approx(2 * off - energy - 1, abs=1e-3)
+    assert result.ood.picture == pytest.approx((off_picture - 2) / 3, abs=1e-3)
+    assert result.ood.score == pytest.approx(result.ood.features + result.ood.picture)
+
+
+def test_statistics_of_another_network_are_refused(micro_bundle: Path, lesion_jpg: Path) -> None:
+    rng = np.random.default_rng(0)
+    with np.load(micro_bundle / "ood.npz") as stored:
+        values = {name: stored[name] for name in stored.files}
+    basis = np.linalg.qr(rng.random((20, 4), np.float32))[0]
+    changed = {"feature_mean": rng.random(20, np.float32), "feature_basis": basis}
+    np.savez(micro_bundle / "ood.npz", **values | changed)
+    write_manifest(micro_bundle)
+    with pytest.raises(BundleError, match="another network"):
+        Classifier(micro_bundle, quality_gate=False).assess(lesion_jpg)
+
+
+def test_a_sensitivity_of_the_users_own_moves_the_screening_point(
+    shared_micro_bundle: Path, lesion_jpg: Path
+) -> None:
+    """Of 100 lesions at 1 / 101, 2 / 101, ... four misses certify 0.9, five do not."""
+    classifier = Classifier(shared_micro_bundle, quality_gate=False, sensitivity=0.9)
+    point = classifier.operating_points[0]
+    assert (point.name, point.threshold, point.certificate.missed) == ("screen", 5 / 101, 4)
+    assert point.certificate.sensitivity >= 0.9
+    assert (point.recall, point.specificity) == (0.96, 0.0)
+    assert [point.name for point in classifier.operating_points] == ["screen", "balanced"]
+    assert classifier.assess(lesion_jpg).operating_point.threshold == 5 / 101
+    # Above the balanced point's threshold there is no MEDIUM.
+    assert len(Classifier(shared_micro_bundle, sensitivity=0.2).operating_points) == 1
+    with pytest.raises(SettingError, match=r"100 cancer lesions certify 0\.97 at most"):
+        Classifier(shared_micro_bundle, sensitivity=0.99)
+
+
+def test_the_label_set_and_its_most_serious_class(classifier: Classifier, lesion_jpg: Path) -> None:
+    result = classifier.assess(lesion_jpg)
+    plausible = {name for name, share in result.probabilities.items() if share >= 0.1}
+    assert set(result.label_set) == plausible | {max(result.probabilities, key=result.probabilities.get)}
+    shares = [result.probabilities[name] for name in result.label_set]
+    assert shares == sorted(shares, reverse=True)
+    serious = [name for name in ("MEL", "SCC", "BCC", "AK") if name in result.label_set]
+    assert result.leading_label == (serious or result.label_set)[0]

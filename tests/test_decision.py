@@ -2,7 +2,17 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from edgeskin.decision import ACTIONS, cancer_probability, probabilities, risk_level, without_priors
+from edgeskin.decision import (
+    ACTIONS,
+    OUT_OF_SCOPE,
+    RETAKE,
+    SAFETY_NET,
+    cancer_probability,
+    leading_label,
+    probabilities,
+    risk_level,
+    without_priors,
+)
 from edgeskin.taxonomy import CANCER, ISIC_2019
 from edgeskin.variant import Calibration, OperatingPoint, temperature_scaling
 
@@ -54,4 +64,23 @@ def test_a_single_point_knows_no_medium() -> None:
 
 
 def test_no_action_promises_health() -> None:
-    assert not any(word in text for text in ACTIONS.values() for word in ("benign", "safe", "no cancer"))
+    texts = (*ACTIONS.values(), OUT_OF_SCOPE, RETAKE, SAFETY_NET)
+    assert not any(word in text for text in texts for word in ("benign", "safe", "no cancer"))
+
+
+@pytest.mark.parametrize(
+    ("members", "leading"),
+    [
+        (["NV", "AK", "BCC"], "BCC"),
+        (["SCC", "MEL", "NV"], "MEL"),
+        (["SCC", "BCC"], "SCC"),
+        (["NV", "BKL", "DF"], "BKL"),  # the most probable of those that are no cancer
+        (["own", "NV"], "own"),  # a cancer class that the table does not know
+        (["own", "AK"], "AK"),
+    ],
+)
+def test_the_most_serious_label_leads(members: list[str], leading: str) -> None:
+    classes = (*ISIC_2019, "own")
+    shares = np.array([0.05, 0.1, 0.05, 0.05, 0.5, 0.05, 0.05, 0.05, 0.1])
+    chosen = np.isin(classes, members)
+    assert leading_label(shares, chosen, classes, (*CANCER, "own")) == leading
