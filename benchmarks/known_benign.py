@@ -35,7 +35,7 @@ def main() -> None:
         image_id=[sample.image_id for sample in samples],
         group=[sample.group for sample in samples],
         bundle_sha256=networks["int8"].sha256,
-        **{precision: predict(network, samples) for precision, network in networks.items()},
+        **{precision: predict(network, samples).logits for precision, network in networks.items()},
     )
     print(f"{len(samples)} images: {FILE}")
 

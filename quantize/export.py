@@ -113,8 +113,8 @@ def check_parity(served: ServedNet, folder: Path, images: Path, views: int) -> P
     session = onnxruntime.InferenceSession(folder / ONNX, providers=["CPUExecutionProvider"])
     converted = (
         np.stack([session.run(["logits"], {"image": batch})[0].mean(axis=0) for batch in batches]),
-        predict(folder / "exact.xml", images, views=views),
-        predict(folder / "fp32.xml", images, views=views),
+        predict(folder / "exact.xml", images, views=views).logits,
+        predict(folder / "fp32.xml", images, views=views).logits,
     )
     differences = [float(np.abs(logits - reference).max()) for logits in converted]
     by_onnx, by_ir, by_fp16 = (logits.argmax(axis=1) != reference.argmax(axis=1) for logits in converted)

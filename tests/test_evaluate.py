@@ -31,6 +31,7 @@ from train.data import DataError, Sample, read_table, select
 from train.evaluate import Measures, Predictions, evaluate, measure, of_lesions
 from train.fit import load_run
 from train.metrics import Estimate, bootstrap_weights, partial_auroc, roc
+from train.outputs import Outputs
 from train.predict import open_network, predict
 from train.split import split_sha256
 
@@ -303,7 +304,9 @@ def test_every_unreadable_image_is_listed(
 
 def test_logits_that_are_no_numbers_are_refused(micro_run: Path, lesion_folder: Path) -> None:
     samples = select(read_table(lesion_folder), "test")
-    network = replace(open_network(micro_run), infer=lambda s: np.full((len(s), 8), np.nan, np.float32))
+    network = replace(
+        open_network(micro_run), infer=lambda s: Outputs(np.full((len(s), 1, 8), np.nan, np.float32))
+    )
     with pytest.raises(DataError, match="no finite logits for 24 images"):
         predict(network, samples)
 

@@ -64,7 +64,7 @@ def test_each_image_is_predicted_by_the_run_that_left_it_out(
         out = left_out(train, FoldConfig(2, number))
         record = json.loads((run / "run.json").read_text(encoding="utf-8"))
         assert record["images"]["train"] == (~out).sum()
-        expected = predict(open_network(run), train)
+        expected = predict(open_network(run), train).logits
         np.testing.assert_allclose(logits[out], expected[out], rtol=1e-4, atol=1e-5)
         assert not np.allclose(logits[~out], expected[~out], rtol=1e-3)
     assert teach([*teachers, teachers[0]], lesion_folder, tmp_path / "twice.npz") == len(train)

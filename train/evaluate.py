@@ -36,7 +36,8 @@ from train.metrics import (
     sensitivity_at_specificity,
     specificity_at_sensitivity,
 )
-from train.predict import Logits, Network, open_network, predict
+from train.outputs import Floats as Logits
+from train.predict import Network, open_network, predict
 from train.split import assign_splits, split_sha256
 
 TARGET_RECALL = 0.95
@@ -119,10 +120,14 @@ class Measures:
 
 @dataclass(frozen=True)
 class Predictions:
-    """samples: n, whose labels are classes of the network, and their logits (n, C)."""
+    """samples: n, whose labels are classes of the network, and their logits (n, C). view_logits: (n, V, C);
+    ood: the distances of `edgeskin.ood` (n, 2); None where they are not kept.
+    """
 
     samples: Sequence[Sample]
     logits: Logits
+    view_logits: Logits | None = None
+    ood: Logits | None = None
 
 
 @dataclass(frozen=True)
@@ -199,13 +204,13 @@ def evaluate_table(
     if fits_threshold and not validation:
         raise SettingError("no split 'val' to fit the threshold on; give --threshold")
 
-    logits = predict(network, samples)
+    outputs = predict(network, samples)
     if threshold is not None:
         threshold_from = "given"
     elif network.threshold is not None:
         threshold, threshold_from = network.threshold, "the bundle's screening point"
     else:
-        fitted_on = logits if split == "val" else predict(network, validation)
+        fitted_on = (outputs if split == "val" else predict(network, validation)).logits
         p_cancer = cancer_probability(
             probabilities(fitted_on, network.calibration), network.classes, network.cancer
         )
@@ -230,7 +235,7 @@ def evaluate_table(
         versions=network.versions,
         command=command,
     )
-    predictions = Predictions(samples, logits)
+    predictions = Predictions(samples, outputs.logits, outputs.view_logits, outputs.ood)
     return evaluation_of(predictions, provenance), predictions
 
 

@@ -10,12 +10,13 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Outputs:
-    """Of n images in V views each. view_logits: (n, V, C). features: pooled, mean over the views (n, F); None
-    where the network gives none.
+    """Of n images in V views each. view_logits: (n, V, C). features: pooled, mean over the views (n, F).
+    ood: the distances of `edgeskin.ood` (n, 2). None where there are none.
     """
 
     view_logits: Floats
     features: Floats | None = None
+    ood: Floats | None = None
 
     @property
     def logits(self) -> Floats:

@@ -1,4 +1,4 @@
-"""Logits of a trained network, be it a run in torch or a bundle as the runtime runs it."""
+"""What a trained network says, be it a run in torch or a bundle as the runtime runs it."""
 
 import hashlib
 import importlib.metadata
@@ -11,7 +11,6 @@ from typing import get_args
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -21,6 +20,7 @@ from torchvision.transforms.v2 import functional
 from edgeskin.bundle import MANIFEST, Precision, open_bundle
 from edgeskin.engine import Engine, instruction_set
 from edgeskin.errors import PhotoError, SettingError
+from edgeskin.ood import OOD, OodStatistics, read_statistics, thumbnail
 from edgeskin.photo import load_photo
 from edgeskin.preprocess import DIHEDRAL, Preprocessing, preprocess
 from edgeskin.variant import Calibration
@@ -29,8 +29,7 @@ from train.data import DataError, Sample
 from train.fit import RECORD, WEIGHTS, load_run
 from train.loading import LesionImages, batches
 from train.model import IMAGENET_MEAN, IMAGENET_STD, LesionNet
-
-Logits = npt.NDArray[np.float32]
+from train.outputs import Outputs
 
 _CONSOLE = Console(stderr=True)
 
@@ -44,7 +43,7 @@ class Network:
     threshold: on P(cancer), of the bundle's screening point; None in a run, which has none yet.
     class_priors: of the bundle; empty in a run.
     seed, split_sha256: of the training split; the latter None when it was not recorded.
-    infer: logits (n, C) of n samples.
+    infer: what it says of n samples; a bundle that has the statistics also how far they are from training.
     """
 
     name: str
@@ -58,7 +57,7 @@ class Network:
     seed: int
     split_sha256: str | None
     versions: Mapping[str, str]
-    infer: Callable[[Sequence[Sample]], Logits]
+    infer: Callable[[Sequence[Sample]], Outputs]
 
 
 def open_network(folder: Path, precision: str | None = None) -> Network:
@@ -78,20 +77,22 @@ def open_network(folder: Path, precision: str | None = None) -> Network:
     return _open_run(folder)
 
 
-def predict(network: Network, samples: Sequence[Sample]) -> Logits:
-    """Logits of each sample, (n, C), through the runtime's own decoding and preprocessing.
+def predict(network: Network, samples: Sequence[Sample]) -> Outputs:
+    """What a network says of samples, through the runtime's own decoding and preprocessing.
 
     Raises DataError listing every image that cannot be read, or whose logits are not finite.
     """
     try:
-        logits = network.infer(samples)
+        outputs = network.infer(samples)
     except PhotoError as error:
         problems = _unreadable(samples, network.preprocessing.size)
         raise DataError("\n".join([f"{len(problems)} images cannot be read:", *problems])) from error
-    broken = [s.image_id for s, row in zip(samples, logits, strict=True) if not np.isfinite(row).all()]
+    broken = [
+        s.image_id for s, row in zip(samples, outputs.logits, strict=True) if not np.isfinite(row).all()
+    ]
     if broken:
         raise DataError(f"{network.name}: no finite logits for {len(broken)} images: {', '.join(broken)}")
-    return logits
+    return outputs
 
 
 def _open_bundle(folder: Path, precision: str) -> Network:
@@ -105,6 +106,7 @@ def _open_bundle(folder: Path, precision: str) -> Network:
         bundle.read(f"{precision}.bin"),
         views=manifest.preprocessing.views,
     )
+    statistics = read_statistics(bundle.read(OOD)) if manifest.ood else None
     return Network(
         name=f"bundle {manifest.name} {manifest.version} {precision}",
         sha256=bundle.sha256,
@@ -117,7 +119,7 @@ def _open_bundle(folder: Path, precision: str) -> Network:
         seed=manifest.training.get("seed", TrainConfig.seed),
         split_sha256=manifest.training.get("split_sha256"),
         versions=_versions("openvino") | {"instructions": instruction_set()},
-        infer=lambda samples: _engine_logits(engine, manifest.preprocessing, samples),
+        infer=lambda samples: _engine_outputs(engine, manifest.preprocessing, statistics, samples),
     )
 
 
@@ -136,7 +138,7 @@ def _open_run(folder: Path) -> Network:
         seed=config.seed,
         split_sha256=record["split_sha256"],
         versions=_versions("torch", "torchvision", "timm"),
-        infer=lambda samples: _torch_logits(net, config, samples),
+        infer=lambda samples: _torch_outputs(net, config, samples),
     )
 
 
@@ -148,14 +150,22 @@ def _versions(*packages: str) -> dict[str, str]:
     }
 
 
-def _engine_logits(engine: Engine, settings: Preprocessing, samples: Sequence[Sample]) -> Logits:
-    images = (preprocess(load_photo(sample.image, settings.size).image, settings) for sample in samples)
-    steps = track(images, "predicting", len(samples), console=_CONSOLE, transient=True)
-    return np.stack([engine.infer(image).logits for image in steps])
+def _engine_outputs(
+    engine: Engine, settings: Preprocessing, statistics: OodStatistics | None, samples: Sequence[Sample]
+) -> Outputs:
+    view_logits, distances = [], []
+    for sample in track(samples, "predicting", console=_CONSOLE, transient=True):
+        image = preprocess(load_photo(sample.image, settings.size).image, settings)
+        said = engine.infer(image)
+        view_logits.append(said.view_logits)
+        if statistics is not None:
+            features = said.features.mean(axis=0, keepdims=True)
+            distances.append(statistics.distances(features, said.logits[None], thumbnail(image)[None])[0])
+    return Outputs(np.stack(view_logits), ood=np.stack(distances).astype(np.float32) if distances else None)
 
 
 @torch.inference_mode()
-def _torch_logits(net: LesionNet, config: TrainConfig, samples: Sequence[Sample]) -> Logits:
+def _torch_outputs(net: LesionNet, config: TrainConfig, samples: Sequence[Sample]) -> Outputs:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     net = net.to(device).to(memory_format=torch.channels_last)
     images = LesionImages(samples, config.classes, config.preprocessing)
@@ -167,8 +177,8 @@ def _torch_logits(net: LesionNet, config: TrainConfig, samples: Sequence[Sample]
             net(_turned(normalised, view).to(memory_format=torch.channels_last))
             for view in range(config.preprocessing.views)
         ]
-        parts.append(torch.stack(views).mean(dim=0).cpu().numpy())
-    return np.concatenate(parts)
+        parts.append(torch.stack(views, dim=1).cpu().numpy())
+    return Outputs(np.concatenate(parts))
 
 
 def _turned(images: Tensor, view: int) -> Tensor:

@@ -33,7 +33,13 @@ def write(evaluation: Evaluation, predictions: Predictions, out: Path) -> None:
         for field in TEXT_FIELDS
     }
     ages = np.array([sample.age for sample in predictions.samples], dtype=np.float32)
-    np.savez_compressed(out / "logits.npz", **known, age=ages, logits=predictions.logits)
+    kept = {"logits": predictions.logits}
+    if predictions.view_logits is not None and predictions.view_logits.shape[1] > 1:
+        # For how far the views part, to which half precision is enough.
+        kept["view_logits"] = predictions.view_logits.astype(np.float16)
+    if predictions.ood is not None:
+        kept["ood"] = predictions.ood
+    np.savez_compressed(out / "logits.npz", **known, age=ages, **kept)
     write_report(evaluation, out)
 
 
@@ -74,6 +80,7 @@ def read(folder: Path) -> tuple[Provenance, Predictions]:
     provenance = Provenance(**content | told | {"calibration": calibration})
     with np.load(folder / "logits.npz", allow_pickle=False) as stored:
         logits, ages = stored["logits"], stored["age"].tolist()
+        view_logits, ood = (stored.get(name) for name in ("view_logits", "ood"))
         rows = zip(*(stored[field].tolist() for field in TEXT_FIELDS), ages, strict=True)
         samples = [
             Sample(
@@ -92,7 +99,7 @@ def read(folder: Path) -> tuple[Provenance, Predictions]:
             )
             for image_id, label, lesion_id, group, sex, site, dx_type, source, age in rows
         ]
-    return provenance, Predictions(samples, logits)
+    return provenance, Predictions(samples, logits, view_logits, ood)
 
 
 def to_json(evaluation: Evaluation) -> str:

@@ -43,7 +43,7 @@ def teach(runs: Sequence[Path], data: Path, out: Path) -> int:
             raise SettingError(f"{run}: has learned every training image; train teachers with folds")
         _refuse_what_it_may_have_learned(run, [samples[position] for position in np.flatnonzero(~unseen)])
         positions = np.flatnonzero(unseen)
-        total[positions] += predict(network, [samples[position] for position in positions])
+        total[positions] += predict(network, [samples[position] for position in positions]).logits
         count[positions] += 1
     if not count.all():
         raise DataError(
