@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.known_benign import FILE as KNOWN_BENIGN
+from benchmarks import outsiders
 from benchmarks.machine import RESULTS
 from edgeskin.bundle import open_bundle
 from edgeskin.decision import cancer_probability, probabilities
@@ -212,18 +212,15 @@ def invariance() -> str:
 
 def known_benign() -> str:
     """Specificity on external dermoscopy of benign lesions, at each precision's thresholds."""
-    opened = open_bundle()
-    manifest = opened.manifest
-    with np.load(KNOWN_BENIGN, allow_pickle=False) as stored:
-        _of_the_default_bundle(KNOWN_BENIGN.name, str(stored["bundle_sha256"]))
-        groups, logits = stored["group"].tolist(), {name: stored[name] for name in ("int8", "fp32")}
+    manifest, outside = open_bundle().manifest, outsiders.read()
+    chosen = outside.label == outsiders.BENIGN
+    groups = outside.group[chosen].tolist()
     weights = bootstrap_weights(groups)
     rows = []
-    for precision, of in logits.items():
+    for precision, of in outside.logits.items():
         variant = manifest.variants[precision]
-        p = cancer_probability(
-            probabilities(of, variant.calibration), manifest.classes, manifest.cancer_classes
-        )
+        calibrated = probabilities(of[chosen], variant.calibration)
+        p = cancer_probability(calibrated, manifest.classes, manifest.cancer_classes)
         benign = np.zeros(len(p), dtype=bool)
         told = (
             text(estimate(specificity, benign, p >= point.threshold, weights=weights))

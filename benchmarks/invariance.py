@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("int8", "fp32"), default="int8")
     parser.add_argument("--images", type=int, default=400)
     wanted = parser.parse_args()
-    classifier = Classifier(wanted.bundle, wanted.precision, quality_gate=False)
+    classifier = Classifier(wanted.bundle, wanted.precision, quality_gate=False, scope_gate=False)
     manifest = classifier.manifest
     table = read_table(wanted.data, manifest.classes)
     threshold = manifest.variants[wanted.precision].operating_points[0].threshold

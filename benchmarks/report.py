@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks.blocks import BLOCKS, PRECISIONS, Evaluations, Stored
 from benchmarks.locked_test import RECEIPTS, main_numbers
 from benchmarks.machine import RESULTS
+from benchmarks.sureness import TABLES, draw
 from edgeskin.bundle import open_bundle
 from edgeskin.errors import SettingError
 from train import report
@@ -32,6 +33,7 @@ DOCUMENTS = {
         *("calibrations", "mc-dropout", "agreement", "invariance", "leaky-twin"),
     ],
     ROOT / "docs/data.md": ["data", "people"],
+    ROOT / "docs/certainty.md": list(TABLES),
     ROOT / "docs/experiments.md": ["runs", "shipped", "experiments", "leaky-twin"],
 }
 """Each with its blocks, in their order."""
@@ -52,6 +54,7 @@ def main() -> None:
     stored = measured_again()
     for name, one in stored.items():
         report.write_report(one.evaluation, RESULTS / name)
+    draw({name: one.predictions for name, one in stored.items()}, ROOT / "docs")
     for document, blocks in DOCUMENTS.items():
         document.write_text(filled(document, blocks, stored), encoding="utf-8")
 

@@ -142,7 +142,7 @@ def run(
 def measure(folder: Path, precision: Precision, threads: int | None, repeats: int) -> Round:
     """One round, in this process."""
     started = time.perf_counter()
-    classifier = Classifier(folder, precision, threads, quality_gate=False)
+    classifier = Classifier(folder, precision, threads, quality_gate=False, scope_gate=False)
     compiled = time.perf_counter()
     photo = _photo()
     settings = classifier.manifest.preprocessing
@@ -174,7 +174,7 @@ def compare(
 ) -> Agreement:
     """Assess labelled images with both precisions; one that cannot be read is named, not counted."""
     both = {
-        precision: Classifier(bundle, precision, threads, quality_gate=False)
+        precision: Classifier(bundle, precision, threads, quality_gate=False, scope_gate=False)
         for precision in get_args(Precision)
     }
     read: list[tuple[str, str]] = []

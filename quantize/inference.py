@@ -98,4 +98,4 @@ def _run(xml: Path, images: Path, views: int) -> Outputs:
 
 if __name__ == "__main__":
     ran = _run(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[4]))
-    np.savez(sys.argv[3], **vars(ran))
+    np.savez(sys.argv[3], **{name: value for name, value in vars(ran).items() if value is not None})

@@ -56,7 +56,7 @@ def test_agreement_is_what_single_assessments_say(shared_micro_bundle: Path, lab
     pairs = bench.read_labels(labelled, "val", open_bundle(shared_micro_bundle).manifest.classes)[0][:4]
     agreement = bench.compare(open_bundle(shared_micro_bundle), 1, pairs, {})
     results = {
-        p: [Classifier(shared_micro_bundle, p, 1, False).assess(path) for path, _ in pairs]
+        p: [Classifier(shared_micro_bundle, p, 1, quality_gate=False).assess(path) for path, _ in pairs]
         for p in ("fp32", "int8")
     }
     cancers = [0, 2]

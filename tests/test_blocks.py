@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import blocks
 from benchmarks.blocks import Stored
-from benchmarks.known_benign import known_benign
+from benchmarks.outsiders import outsiders
 from edgeskin.bundle import open_bundle
 from edgeskin.errors import SettingError
 from edgeskin.taxonomy import CANCER, ISIC_2019
@@ -101,4 +101,4 @@ def test_known_benign_images_are_of_nobody_that_was_learned_from() -> None:
         sample("c", "NV", "p3", "external"),
         sample("d", "MEL", "p2", "val"),
     ]
-    assert [one.image_id for one in known_benign(table)] == ["a"]
+    assert [one.image_id for one in outsiders(table)] == ["a"]

@@ -11,7 +11,18 @@ from sklearn.calibration import calibration_curve
 
 from edgeskin.errors import SettingError
 from train import metrics
-from train.metrics import Estimate, bootstrap_weights, estimate, interval, screening_threshold
+from train.metrics import (
+    Estimate,
+    augrc,
+    aurc,
+    bootstrap_weights,
+    estimate,
+    interval,
+    net_benefit,
+    predictive_values,
+    risk_coverage,
+    screening_threshold,
+)
 
 N, CLASSES = 240, 8
 RNG = np.random.default_rng(7)
@@ -269,3 +280,35 @@ def test_a_calibration_errors_interval_is_mirrored_and_not_below_zero() -> None:
     mirrored = metrics.mirrored(Estimate(0.05, 0.06, 0.12))
     assert (mirrored.value, mirrored.low) == (0.05, 0.0)
     assert mirrored.high == pytest.approx(0.04)
+
+
+def test_risk_and_coverage_by_hand() -> None:
+    """By certainty: right, wrong, right, wrong."""
+    wrong, certainty = np.array([True, False, True, False]), np.array([0.1, 0.9, 0.7, 0.4])
+    coverage, risk = risk_coverage(wrong, certainty)
+    np.testing.assert_allclose(coverage, [0.25, 0.5, 0.75, 1])
+    np.testing.assert_allclose(risk, [0, 1 / 2, 1 / 3, 2 / 4])
+    assert aurc(wrong, certainty) == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 2) / 4)
+    assert augrc(wrong, certainty) == pytest.approx((0 + 1 + 1 + 2) / 4 / 4)
+
+
+def test_a_perfect_order_has_the_least_augrc() -> None:
+    """Traub et al.: 1/2 of the squared error rate, but for the discreteness."""
+    wrong = np.arange(1000) >= 800
+    assert augrc(wrong, -np.arange(1000.0)) == pytest.approx(0.2**2 / 2, abs=1e-3)
+
+
+def test_predictive_values_by_counting() -> None:
+    """Of 1,000, 100 are cancers: 90 found, 10 missed; of 900 others 180 referred."""
+    ppv, npv = predictive_values(0.9, 0.8, 0.1)
+    assert ppv == pytest.approx(90 / 270)
+    assert npv == pytest.approx(720 / 730)
+
+
+def test_net_benefit_by_hand() -> None:
+    """Of ten, two of three cancers and one other are above 0.2, whose odds are 1 to 4."""
+    truth = np.arange(10) < 3
+    p = np.array([0.9, 0.2, 0.1, 0.5, *[0.0] * 6])
+    assert net_benefit(truth, p, 0.2) == pytest.approx(2 / 10 - 1 / 10 / 4)
+    # Everybody: the share of cancers less the odds of the rest.
+    assert net_benefit(truth, p + 0.2, 0.2) == pytest.approx(0.3 - 0.7 / 4)

@@ -2,13 +2,16 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from edgeskin import Classifier
 from edgeskin.bundle import FILES, HEAD, Manifest, open_bundle
 from edgeskin.errors import BundleError, SettingError
 from edgeskin.preprocess import Preprocessing
@@ -17,10 +20,14 @@ from edgeskin.variant import OperatingPoint, Variant, temperature_scaling
 from quantize import gate, ladder
 from quantize.build import GateError, build
 from quantize.cli import app
+from quantize.ood import SCORES
 from quantize.pack import pack, write_head
+from tests.test_evaluate import write_index
 from train.config import ModelConfig
+from train.data import read_table
 from train.evaluate import evaluate
 from train.model import LesionNet
+from train.split import split_sha256
 
 POINTS = (OperatingPoint("screen", 0.1, 0.95, 0.96, 0.6), OperatingPoint("balanced", 0.3, 0.87, 0.9, 0.8))
 MANIFEST = Manifest(
@@ -120,6 +127,21 @@ def test_the_head_in_numpy_is_the_head(tmp_path: Path) -> None:
     np.testing.assert_allclose(head["dropout"], [0.3, 0.2])
 
 
+def with_strangers(lesion_folder: Path, run: Path, folder: Path) -> tuple[Path, Path]:
+    """The drawn lesions and four pictures of noise known to be none, and a run that knows of them."""
+    rng, rows = np.random.default_rng(0), []
+    for number in range(4):
+        noise = folder / f"noise{number}.png"
+        assert cv2.imwrite(str(noise), rng.integers(0, 256, (96, 96, 3), dtype=np.uint8))
+        rows.append((noise, noise.stem, "OOD", "ood_val"))
+    data = write_index(folder / "data", read_table(lesion_folder), rows)
+    copy = shutil.copytree(run, folder / "run")
+    record = json.loads((copy / "run.json").read_text(encoding="utf-8"))
+    record["split_sha256"] = split_sha256(read_table(data))
+    (copy / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    return data, copy
+
+
 def command(run: Path, data: Path, out: Path, *options: str) -> list[str]:
     return [str(run), "--data", str(data), "--out", str(out), "--calibration-images", "16", *options]
 
@@ -137,10 +159,11 @@ def test_from_run_to_bundle(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Sixteen images judge nothing, so the gate's limits are first impossible and then none."""
+    data, run = with_strangers(lesion_folder, micro_run, tmp_path)
     out = tmp_path / "bundles" / "micro"
     limits = ("MAX_CANCER_RECALL_DROP", "MAX_CLASS_RECALL_DROP", "MAX_AUROC_DROP", "MAX_OTHER_CLASS")
     monkeypatch.setattr(gate, "MAX_OTHER_CLASS", -1.0)
-    failed = CliRunner().invoke(app, command(micro_run, lesion_folder, out))
+    failed = CliRunner().invoke(app, command(run, data, out))
     assert isinstance(failed.exception, GateError)
     assert failed.exit_code == 1
     assert "share given another class" in str(failed.exception)
@@ -155,26 +178,35 @@ def test_from_run_to_bundle(
 
     for limit in limits:
         monkeypatch.setattr(gate, limit, 1.0)
-    passed = CliRunner().invoke(app, command(micro_run, lesion_folder, out, "--version", "7"))
+    passed = CliRunner().invoke(app, command(run, data, out, "--version", "7"))
     assert passed.exit_code == 0, passed.exception
     assert passed.stdout.strip() == str(out)
     assert [path.name for path in out.parent.iterdir()] == ["micro"]
     manifest = open_bundle(out).manifest
     assert (manifest.name, manifest.version) == ("micro", "7")
     assert manifest.gate["passed"] is True
-    assert manifest.training["images"]["train"]["MEL"] == {lesion_folder.name: 4}
+    assert manifest.training["images"]["train"]["MEL"] == {"drawn": 4}
     assert manifest.training["run"]["config"]["model"]["backbone"] == "test_efficientnet"
     assert manifest.validation["int8"]["images"] == 16
     assert (out / "gate.md").read_text(encoding="utf-8").startswith("# INT8 against FP32: passed")
 
     # The runtime says what the gate was told.
-    evaluation, _ = evaluate(out, lesion_folder, "val", "int8")
+    evaluation, predictions = evaluate(out, data, "val", "int8")
     point = manifest.variants["int8"].operating_points[0]
     assert evaluation.provenance.same_split
-    assert evaluation.images.screening.recall.value == point.recall >= 0.95
+    assert evaluation.images.screening.recall.value == point.recall
+    # Eight cancers support no more; all are found by scores that had not seen them.
+    assert point.certificate.sensitivity == pytest.approx(0.05 ** (1 / 8))
+    assert manifest.variants["int8"].lesion_scores.cancer[0] == point.threshold
     told = manifest.gate["rungs"][0]["comparisons"][0]["int8"]
     assert evaluation.images.cancer_auroc.value == told["auroc"]
     assert evaluation.images.accuracy.value == told["accuracy"]
+    assert set(manifest.ood["compared"]) == set(SCORES)
+    classifier = Classifier(out, quality_gate=False, scope_gate=False)
+    for sample, distances in list(zip(predictions.samples, predictions.ood, strict=True))[::5]:
+        ood = classifier.assess(sample.image).ood
+        assert (ood.features, ood.picture) == pytest.approx(tuple(distances), abs=1e-4)
+        assert ood.threshold == manifest.variants["int8"].ood_threshold
 
 
 def test_refusals_before_any_work(

@@ -249,6 +249,47 @@ def screening_threshold(is_cancer: Bools, p_cancer: Floats, target_recall: float
     return float(falling[np.argmax(reached >= target_recall)])
 
 
+def risk_coverage(wrong: Bools, certainty: Floats) -> tuple[Floats, Floats]:
+    """Coverage k / n, and the share of the k most certain that is wrong, for k = 1 ... n. Both (n,).
+
+    wrong, certainty: (n,). Equally certain ones are taken in the order given.
+    """
+    count = np.arange(1, len(wrong) + 1)
+    errors = wrong[np.argsort(-certainty, kind="stable")].cumsum()
+    return count / len(wrong), errors / count
+
+
+def aurc(wrong: Bools, certainty: Floats) -> float:
+    """Mean of the risk over all coverages, 0 to 1 (Geifman & El-Yaniv, NeurIPS 2017); both (n,)."""
+    return float(risk_coverage(wrong, certainty)[1].mean())
+
+
+def augrc(wrong: Bools, certainty: Floats) -> float:
+    """Mean over all coverages of the share of all that is accepted and wrong, 0 to 1 (Traub et al., NeurIPS
+    2024). wrong, certainty: (n,).
+    """
+    coverage, risk = risk_coverage(wrong, certainty)
+    return float((coverage * risk).mean())
+
+
+def predictive_values(recall: float, specificity: float, prevalence: float) -> tuple[float, float]:
+    """Share of cancers among the referred, and of others among the rest, at a share of cancers (Bayes)."""
+    found, needless = prevalence * recall, (1 - prevalence) * (1 - specificity)
+    missed, left_alone = prevalence * (1 - recall), (1 - prevalence) * specificity
+    return found / (found + needless), left_alone / (left_alone + missed)
+
+
+def net_benefit(truth: Bools, p: Floats, threshold: float) -> float:
+    """TP / n - FP / n * t / (1 - t) of referring from p >= t on (Vickers & Elkin, Med. Decis. Making 26,
+    2006).
+
+    truth, p: (n,).
+    """
+    found = p >= threshold
+    true, false = (truth & found).mean(), (~truth & found).mean()
+    return float(true - false * threshold / (1 - threshold))
+
+
 def _bins(p: Floats) -> Floats:
     """Of CALIBRATION_BINS bins of equally many, by rank, the one that each is in: (n, bins) of 0 and 1."""
     rank = np.empty(len(p), dtype=np.int64)
