@@ -83,6 +83,9 @@ def test_an_empty_folder_is_an_error(shared_micro_bundle: Path, tmp_path: Path) 
         (["predict"], 2),
         (["predict", "x.jpg", "--precision", "int4"], 2),
         (["predict", "x.jpg", "--threads", "0"], 2),
+        (["predict", "x.jpg", "--site", "elbow"], 2),
+        (["predict", "x.jpg", "--age", "-3"], 2),
+        (["predict", "x.jpg", "--sensitivity", "2"], 2),
         (["info", "--bundle", "nowhere"], 3),
         (["bench", "--bundle", "nowhere"], 3),
         (["bench", "--out", "nowhere/bench.json"], 2),
@@ -118,7 +121,7 @@ def test_the_decided_class_is_among_the_shares_however_small_its_own(
         variant["class_priors"] = priors
     (micro_bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     lines = edgeskin("predict", lesion_jpg, "--bundle", micro_bundle).stdout.splitlines()
-    assert f"{least:<6}{told['probabilities'][least]:.3f}" in lines[9]
+    assert f"{least:<6}{told['probabilities'][least]:.3f}" in "\n".join(lines)
 
 
 def test_dropout_samples_are_of_fp32_unless_asked_otherwise(
@@ -175,3 +178,37 @@ def test_the_default_bundle_answers_with_both_precisions(lesion_jpg: Path) -> No
     assert [result["model"]["precision"] for result in results] == ["int8", "fp32"]
     assert results[0]["predicted_class"] == results[1]["predicted_class"]
     assert results[0]["cancer_probability"] == pytest.approx(results[1]["cancer_probability"], abs=0.1)
+
+
+def test_what_a_person_reads(lesion_jpg: Path, shared_micro_bundle: Path) -> None:
+    told = edgeskin(
+        "predict", lesion_jpg, "--bundle", shared_micro_bundle, "--age", 30, "--site", "nail"
+    ).stdout
+    assert "with 95% confidence at least 95.1% of cancers are above it, if they are like the 100" in told
+    assert "certainty " in told
+    assert "plausible " in told
+    assert "the most serious: " in told
+    assert "under 40 years" in told
+    assert "nails: no pictures" in told
+    assert "should be examined" in told
+
+
+def test_a_sensitivity_of_ones_own(lesion_jpg: Path, shared_micro_bundle: Path) -> None:
+    command = ["predict", lesion_jpg, "--bundle", shared_micro_bundle, "--json", "--sensitivity"]
+    point = json.loads(edgeskin(*command, 0.9).stdout)["operating_point"]
+    assert point["threshold"] == pytest.approx(5 / 101)
+    assert point["certificate"]["missed"] == 4
+    refused = edgeskin(*command, 0.99)
+    assert refused.returncode == 2
+    assert "certify 0.97 at most" in refused.stderr
+
+
+def test_a_cache_named_by_the_environment(
+    lesion_jpg: Path, shared_micro_bundle: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    command = ["predict", lesion_jpg, "--bundle", shared_micro_bundle, "--json"]
+    first, second = (edgeskin(*command, EDGESKIN_CACHE=str(cache)) for _ in range(2))
+    assert [path.suffix for path in cache.iterdir()] == [".blob"]
+    shares = [json.loads(done.stdout)["probabilities"] for done in (first, second)]
+    assert shares[0] == shares[1]
