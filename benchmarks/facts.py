@@ -117,6 +117,19 @@ def mc_dropout() -> str:
     return table(head, rows)
 
 
+def steps() -> str:
+    """What each step of an assessment costs, from steps.json."""
+    content = _measured("steps")
+    _of_the_default_bundle("steps.json", content["bundle_sha256"])
+    machine, results = content["machine"], content["results"]
+    names = list(results["int8"])
+    rows = (
+        (precision.upper(), *(f"{of[name]['median']:.2f}" for name in names))
+        for precision, of in results.items()
+    )
+    return table((f"{machine['processor']}, {machine['threads']} threads: ms", *names), rows)
+
+
 def data() -> str:
     """Images by split, class and archive, as the manifest has them."""
     images = open_bundle().manifest.training["images"]
@@ -235,6 +248,7 @@ FACTS: dict[str, Callable[[], str]] = {
     "bundle": bundle,
     "calibrations": calibrations,
     "mc-dropout": mc_dropout,
+    "steps": steps,
     "data": data,
     "runs": runs,
     "speed": speed,
