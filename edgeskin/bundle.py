@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, get_args
 
 from edgeskin.errors import BundleError, SettingError
-from edgeskin.ood import OOD
 from edgeskin.preprocess import Preprocessing
 from edgeskin.variant import Variant, read_variant
 
@@ -23,6 +22,7 @@ READABLE_VERSIONS = (1, 2, 3)
 """1 had a temperature instead of a calibration; 2 no certificates, label sets, certainty and ood.npz."""
 MANIFEST = "manifest.json"
 HEAD = "head.npz"
+OOD = "ood.npz"
 Precision = Literal["int8", "fp32"]
 FILES = ("fp32.xml", "fp32.bin", "int8.xml", "int8.bin", HEAD)
 OPTIONAL_FILES = (OOD,)
@@ -156,6 +156,8 @@ def _manifest(values: dict[str, Any]) -> Manifest:
     files = {*FILES, *(OPTIONAL_FILES if manifest.ood else ())}
     if set(manifest.files) != files:
         raise ValueError(f"files {sorted(manifest.files)}, expected {sorted(files)}")
+    if any((variant.ood_threshold is None) != (manifest.ood is None) for variant in variants.values()):
+        raise ValueError("thresholds for what is out of scope must be there where ood is, and nowhere else")
     if set(variants) != set(get_args(Precision)):
         raise ValueError(f"variants {sorted(variants)}, expected {sorted(get_args(Precision))}")
     return manifest

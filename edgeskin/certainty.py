@@ -1,8 +1,8 @@
 """How sure the answer is, 0 to 1: a weighted sum of parts, each 0 to 1, whose weights are fitted to errors.
 
-An error is a cancer below the screening threshold or another lesion above it; since the first kind is rare
-and the worse, each kind as a whole has the same weight in the fit (`quantize.certainty`). The score says
-where errors are likelier, it is not the probability of being right.
+An error is a cancer below the screening threshold or another lesion above it; the first kind is rare and
+the worse, so that all of it together weighs more than all of the second in the fit (`quantize.certainty`).
+The score says where errors are likelier, it is not the probability of being right.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,7 +62,8 @@ def parts(
     p_cancer: (n,). view_p_cancer: of each view alone, (n, V). threshold: of the screening point. bounds,
     gaps: as in a CertaintyRule. confidence: |2 P - 1|, 0 where cancer and none are as probable.
     calibration: 1 - the gap of P's bin. clarity: 1 - exp(-|logit P - logit threshold|), 0 at the threshold.
-    stability: 1 - the standard deviation of P over the views, of which 0.5 is the most.
+    stability: 1 - twice the standard deviation of P over the views, of which 0.5 is the most; with one view
+    it is always 1, and its weight 0.
     """
     clearly = np.abs(_logit(p_cancer) - _logit(np.float64(threshold)))
     return np.stack(

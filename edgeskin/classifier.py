@@ -11,7 +11,7 @@ import numpy as np
 
 from edgeskin.assessment import AppliedPoint, Assessment, Failure, ModelInfo
 from edgeskin.blind_spots import Context, blind_spots
-from edgeskin.bundle import HEAD, Bundle, Precision, open_bundle
+from edgeskin.bundle import HEAD, OOD, Bundle, Precision, open_bundle
 from edgeskin.certainty import certainty
 from edgeskin.decision import (
     ACTIONS,
@@ -26,7 +26,7 @@ from edgeskin.decision import (
 )
 from edgeskin.engine import Engine, Outputs, instruction_set
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
-from edgeskin.ood import OOD, Ood, OodStatistics, read_statistics, thumbnail
+from edgeskin.ood import Ood, read_statistics
 from edgeskin.photo import Source, load_photo
 from edgeskin.preprocess import Image, preprocess
 from edgeskin.quality import judge
@@ -85,6 +85,10 @@ class Classifier:
         self._variant = self.manifest.variants[precision]
         self.operating_points = operating_points(self._variant, sensitivity)
         """By rising threshold; the first is the screening point."""
+        self._certainty_rule = self._variant.certainty if sensitivity is None else None
+        self._statistics = read_statistics(self.bundle.read(OOD)) if self.manifest.ood else None
+        if self._statistics and len(self._statistics.feature_mean) != self.engine.n_features:
+            raise BundleError(f"{self.bundle.folder / OOD}: of another network; pack the bundle anew")
         self.model = ModelInfo(
             self.manifest.name, self.manifest.version, self.bundle.sha256, precision, instruction_set()
         )
@@ -100,14 +104,6 @@ class Classifier:
                 f"{(self.engine.n_features, self.engine.n_classes)}; pack the bundle anew"
             )
         return head
-
-    @cached_property
-    def ood_statistics(self) -> OodStatistics:
-        """What the out-of-distribution score is computed with. Raises BundleError when it does not fit."""
-        statistics = read_statistics(self.bundle.read(OOD))
-        if len(statistics.feature_mean) != self.engine.n_features:
-            raise BundleError(f"{self.bundle.folder / OOD}: of another network; pack the bundle anew")
-        return statistics
 
     def assess(
         self, image: Source, *, mc_samples: int = 0, seed: int = 0, context: Context | None = None
@@ -143,9 +139,9 @@ class Classifier:
         steps["preprocess"] = time.perf_counter()
         outputs = self.engine.infer(prepared)
         steps["network"] = time.perf_counter()
-        if not np.isfinite(outputs.logits).all():
-            raise EdgeskinError(f"the network {self.model.name} gave no finite answer; report the photo")
         ood = self._ood(outputs, prepared)
+        if not np.isfinite([*outputs.logits, ood.score if ood else 0]).all():
+            raise EdgeskinError(f"the network {self.model.name} gave no finite answer; report the photo")
         steps["ood"] = time.perf_counter()
         told = partial(told, ood=ood)
         if ood is not None and ood.score > ood.threshold and self.scope_gate:
@@ -160,7 +156,7 @@ class Classifier:
             steps["sampling"] = time.perf_counter()
         by_class = probabilities(outputs.logits, calibration)
         p_cancer = float(cancer_probability(by_class, classes, cancer))
-        points, sets, rule = self.operating_points, self._variant.label_sets, self._variant.certainty
+        points, sets, rule = self.operating_points, self._variant.label_sets, self._certainty_rule
         if sets is not None:
             members = label_set(by_class, sets.thresholds)
             ranked = np.argsort(-by_class, kind="stable").tolist()
@@ -189,11 +185,9 @@ class Classifier:
 
     def _ood(self, outputs: Outputs, prepared: Image) -> Ood | None:
         threshold = self._variant.ood_threshold
-        if threshold is None:
+        if self._statistics is None or threshold is None:
             return None
-        features = outputs.features.mean(axis=0, keepdims=True)
-        both = self.ood_statistics.distances(features, outputs.logits[None], thumbnail(prepared)[None])[0]
-        of_features, of_picture = both.tolist()
+        of_features, of_picture = self._statistics.of_image(outputs, prepared).tolist()
         return Ood(of_features + of_picture, threshold, of_features, of_picture)
 
     def assess_many(

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from math import floor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -209,6 +210,7 @@ def _block(result: dict[str, Any], full_name: Callable[[str], str]) -> str:
         f"  P(cancer) {p_cancer:.3f} ({point['name']} threshold {point['threshold']:.3f})",
         *_certified(point["certificate"]),
         f"  action    {result['action']}",
+        *_turned_away(result),
         *(f"  picture   {advice}" for advice in result["quality"]["advice"]),
         *_certain(result["certainty"]),
         *_sampled(result["uncertainty"]),
@@ -226,12 +228,20 @@ def _block(result: dict[str, Any], full_name: Callable[[str], str]) -> str:
     return "\n".join(lines)
 
 
+def _turned_away(result: dict[str, Any]) -> list[str]:
+    """What the gates would have said, had they not been told to let the picture through."""
+    warnings, ood = [*result["quality"]["retake"]], result["ood"]
+    if ood is not None and ood["score"] > ood["threshold"]:
+        warnings.append(f"out of scope: {ood['score']:.1f}, where {ood['threshold']:.1f} is the most")
+    return [f"  WARNING   {warning}" for warning in warnings]
+
+
 def _certified(told: dict[str, Any] | None) -> list[str]:
     if told is None:
         return []
     return [
-        f"            with {told['confidence']:.0%} confidence at least {told['sensitivity']:.1%} of cancers "
-        f"are above it, if they are like the {told['lesions']} it was chosen on"
+        f"            above it are at least {floor(100 * told['sensitivity'])} % of cancers like the "
+        f"{told['lesions']} it was chosen on, with a confidence of about {told['confidence']:.0%}"
     ]
 
 

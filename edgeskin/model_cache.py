@@ -31,19 +31,21 @@ def load_or_compile(
 ) -> "openvino.CompiledModel":
     """The network kept in the folder, made if need be; else a newly compiled one, then kept.
 
-    depends_on: all that the compiled network depends on beside OpenVINO, this CPU and the settings. When the
-    disk is full nothing is kept, and nothing raised. Raises SettingError when the folder cannot be written.
+    depends_on: all that the compiled network depends on beside OpenVINO, this CPU and the settings. When
+    the disk is full nothing is kept, and nothing raised. Raises SettingError when there is nothing to load
+    and the folder cannot be written.
     """
-    _require_writable(folder)
     of_cpu = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
     isa = os.environ.get("ONEDNN_MAX_CPU_ISA")
     told = repr((core.get_versions("CPU")["CPU"].build_number, of_cpu, isa, dict(settings), depends_on))
     file = folder / f"{hashlib.sha256(told.encode()).hexdigest()}.blob"
-    with contextlib.suppress(OSError):
+    # What cannot be read, or OpenVINO does not take, is compiled anew.
+    with contextlib.suppress(OSError, RuntimeError):
         content = file.read_bytes()
         kept = content[_HASH_BYTES:]
         if hashlib.sha256(kept).digest() == content[:_HASH_BYTES]:
             return core.import_model(io.BytesIO(kept), "CPU", dict(settings))
+    _require_writable(folder)
     compiled = compile_network()
     exported = compiled.export_model().getvalue()
     # Put in place whole: another process may be reading, or writing the same.

@@ -1,10 +1,12 @@
 """Is it the kind of picture that the network knows? Two distances from the training pictures, added up.
 
-One is ViM of the pooled features (Wang et al., CVPR 2022), which here have length 1: alpha times their
-distance from the training features' principal subspace, less the energy, log sum exp of the logits. The
-other is the distance of the picture itself, at 16 by 16 pixels, from the subspace of training pictures (as
-eigenfaces: Turk & Pentland, 1991). Each is counted from its median over training pictures, in units of how
-far the 90 % quantile is from it. `quantize.ood` compares it with other scores.
+One is ViM of the pooled features (Wang et al., CVPR 2022), which here are the mean over the views, of
+length 1: alpha times their distance from the training features' principal subspace, less the energy, log
+sum exp of the logits (counted from their mean, since a softmax knows no offset). The other is the distance
+of the picture itself, at 16 by 16 pixels, from the subspace of training pictures in all eight turns, so
+that turning it changes nothing (as eigenfaces: Turk & Pentland, 1991). Each is counted from its median over
+training pictures, in units of how far the 90 % quantile is from it. `quantize.ood` fits it and compares it
+with other scores.
 """
 
 from dataclasses import dataclass
@@ -14,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeskin.arrays import Floats, read_arrays
+from edgeskin.bundle import OOD
+from edgeskin.engine import Outputs
+from edgeskin.errors import BundleError
 from edgeskin.preprocess import Image
 
-OOD = "ood.npz"
 SIDE = 16
 _SHAPES = {
     "feature_mean": "F", "feature_basis": "FK", "alpha": "", "picture_mean": "P", "picture_basis": "PQ",
@@ -53,20 +57,27 @@ class OodStatistics:
 
     def distances(self, features: Floats, logits: Floats, pictures: Floats) -> npt.NDArray[np.float64]:
         """Both distances, (n, 2). features: (n, F), mean over the views. logits: (n, C). pictures: (n, P)."""
-        both = raw_distances(self, features, logits, pictures)
+        residual, energy, picture = self.parts(features, logits, pictures)
+        both = np.stack([self.alpha * residual - energy, picture], axis=1)
         return np.asarray((both - self.center) / self.spread)
 
+    def parts(self, features: Floats, logits: Floats, pictures: Floats) -> tuple[Floats, Floats, Floats]:
+        """What they are made of, each (n,): the features' residual, the energy, the picture's residual."""
+        centred = logits - logits.mean(axis=1, keepdims=True)
+        most = centred.max(axis=1)
+        energy = most + np.log(np.exp(centred - most[:, None]).sum(axis=1))
+        residual = _residual(unit(features) - self.feature_mean, self.feature_basis)
+        return residual, energy, _residual(pictures - self.picture_mean, self.picture_basis)
 
-def raw_distances(
-    statistics: OodStatistics, features: Floats, logits: Floats, pictures: Floats
-) -> npt.NDArray[np.float64]:
-    """Before they are counted from the center; see `OodStatistics.distances`."""
-    most = logits.max(axis=1)
-    energy = most + np.log(np.exp(logits - most[:, None]).sum(axis=1))
-    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
-    vim = statistics.alpha * _residual(unit - statistics.feature_mean, statistics.feature_basis) - energy
-    picture = _residual(pictures - statistics.picture_mean, statistics.picture_basis)
-    return np.stack([vim, picture], axis=1)
+    def of_image(self, outputs: Outputs, image: Image) -> npt.NDArray[np.float64]:
+        """Both distances of one picture, (2,). image: prepared, uint8 RGB (s, s, 3)."""
+        features = outputs.features.mean(axis=0, keepdims=True)
+        return np.asarray(self.distances(features, outputs.logits[None], thumbnail(image)[None])[0])
+
+
+def unit(features: Floats) -> Floats:
+    """Scaled to length 1. features: (n, F)."""
+    return np.asarray(features / np.linalg.norm(features, axis=1, keepdims=True))
 
 
 def thumbnail(image: Image) -> Floats:
@@ -77,7 +88,12 @@ def thumbnail(image: Image) -> Floats:
 
 def read_statistics(content: bytes) -> OodStatistics:
     """From a bundle's ood.npz. Raises BundleError when it holds something else."""
-    return OodStatistics(**read_arrays(content, OOD, _SHAPES))
+    statistics = OodStatistics(**read_arrays(content, OOD, _SHAPES))
+    if len(statistics.picture_mean) != 3 * SIDE**2:
+        raise BundleError(f"{OOD}: of pictures of another size than {SIDE} pixels; pack the bundle anew")
+    if not (statistics.alpha > 0 and (statistics.spread > 0).all()):
+        raise BundleError(f"{OOD}: alpha and spread must be above 0; pack the bundle anew")
+    return statistics
 
 
 def _residual(vectors: Floats, basis: Floats) -> Floats:

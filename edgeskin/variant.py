@@ -4,15 +4,19 @@ Everything past the operating points is optional: a bundle without it opens, and
 is None.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from edgeskin.certainty import CertaintyRule
 from edgeskin.certificate import Certificate, certified_threshold
 from edgeskin.errors import SettingError
 
+Part = TypeVar("Part")
 SCREENING_POINT = "screen"
+LEAST_SENSITIVITY = 0.8
+"""Below it LOW would hold too many cancers to be called so."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,11 @@ class LesionScores:
 
     cancer: tuple[float, ...]
     others: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for scores in (self.cancer, self.others):
+            if list(scores) != sorted(scores) or not all(0 <= score <= 1 for score in scores):
+                raise ValueError("lesion scores must rise from 0 to 1 at most")
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,8 @@ def operating_points(variant: Variant, sensitivity: float | None = None) -> tupl
     """
     if sensitivity is None:
         return variant.operating_points
+    if not LEAST_SENSITIVITY <= sensitivity < 1:
+        raise SettingError(f"sensitivity {sensitivity!r}: choose {LEAST_SENSITIVITY} or more, and below 1")
     scores = variant.lesion_scores
     if scores is None:
         raise SettingError("this bundle holds no lesions to certify a sensitivity on; quantize its run anew")
@@ -136,25 +147,19 @@ def read_variant(values: Mapping[str, Any], n_classes: int) -> Variant:
 
     Raises ValueError, TypeError or KeyError when it is not complete, or out of range.
     """
-    scores, sets, certainty = (values.get(name) for name in ("lesion_scores", "label_sets", "certainty"))
-    variant = Variant(
+    calibration = (
         read_calibration(values["calibration"])
         if "calibration" in values
-        else temperature_scaling(float(values["temperature"]), n_classes),
+        else temperature_scaling(float(values["temperature"]), n_classes)
+    )
+    variant = Variant(
+        calibration,
         tuple(_point(point) for point in values["operating_points"]),
         tuple(float(prior) for prior in values.get("class_priors", ())),
-        scores and LesionScores(**{name: _floats(scores[name]) for name in ("cancer", "others")}),
-        sets
-        and LabelSets(
-            float(sets["coverage"]), _floats(sets["thresholds"]), tuple(int(n) for n in sets["lesions"])
-        ),
-        certainty
-        and CertaintyRule(
-            **{name: _floats(certainty[name]) for name in ("weights", "bounds", "gaps")},
-            low=float(certainty["low"]),
-            high=float(certainty["high"]),
-        ),
-        None if values.get("ood_threshold") is None else float(values["ood_threshold"]),
+        _optional(values, "lesion_scores", _lesion_scores),
+        _optional(values, "label_sets", _label_sets),
+        _optional(values, "certainty", _certainty),
+        _optional(values, "ood_threshold", float),
     )
     _require_sound(variant, n_classes)
     return variant
@@ -175,11 +180,31 @@ def _require_sound(variant: Variant, n_classes: int) -> None:
         len(sets.thresholds) == len(sets.lesions) == n_classes and all(0 <= t <= 1 for t in sets.thresholds)
     ):
         raise ValueError("label sets need a threshold, 0 to 1, and a number of lesions for every class")
+    if variant.ood_threshold is not None and not math.isfinite(variant.ood_threshold):
+        raise ValueError(f"threshold for what is out of scope {variant.ood_threshold}: not finite")
+
+
+def _optional(values: Mapping[str, Any], name: str, read: Callable[[Any], Part]) -> Part | None:
+    return None if values.get(name) is None else read(values[name])
 
 
 def _point(values: Mapping[str, Any]) -> OperatingPoint:
-    certificate = values.get("certificate")
-    return OperatingPoint(**dict(values) | {"certificate": certificate and Certificate(**certificate)})
+    certificate = _optional(values, "certificate", lambda told: Certificate(**told))
+    return OperatingPoint(**dict(values) | {"certificate": certificate})
+
+
+def _lesion_scores(values: Mapping[str, Any]) -> LesionScores:
+    return LesionScores(_floats(values["cancer"]), _floats(values["others"]))
+
+
+def _label_sets(values: Mapping[str, Any]) -> LabelSets:
+    lesions = tuple(int(count) for count in values["lesions"])
+    return LabelSets(float(values["coverage"]), _floats(values["thresholds"]), lesions)
+
+
+def _certainty(values: Mapping[str, Any]) -> CertaintyRule:
+    weights, bounds, gaps = (_floats(values[name]) for name in ("weights", "bounds", "gaps"))
+    return CertaintyRule(weights, bounds, gaps, float(values["low"]), float(values["high"]))
 
 
 def _floats(values: Any) -> tuple[float, ...]:

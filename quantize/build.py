@@ -35,8 +35,8 @@ from train.split import assign_splits, split_sha256
 PARITY_IMAGES = 64
 RANKING_IMAGES = 300
 OOD_IMAGES = 2400
-OTHERS = "ood_val"
-"""The split of pictures that are known to be out of distribution, to compare scores on."""
+STRANGERS = "ood_val"
+"""The split of pictures that are known to be out of scope, to compare scores on; there may be none."""
 
 
 class GateError(EdgeskinError):
@@ -135,36 +135,43 @@ def build(
                 f"{run}: INT8 does not pass the gate ({', '.join(failed)}), so nothing is packed; "
                 f"{gate_md} tells of every way tried; train further, or with another backbone"
             )
-        ood = None
-        if others := [sample for sample in samples if sample.split == OTHERS]:
-            CONSOLE.print("fitting what is out of distribution")
+        CONSOLE.print("fitting what is out of scope")
 
-            def seen(kind: str, chosen: Sequence[Sample]) -> Seen:
-                prepared = images(kind, chosen)
-                return Seen.of(predict(work / "int8.xml", prepared, views=views), load(prepared))
+        def seen(kind: str, samples: Sequence[Sample]) -> Seen:
+            prepared = images(kind, samples)
+            return Seen.of(predict(work / "int8.xml", prepared, views=views), load(prepared))
 
-            some = ordered[:OOD_IMAGES]
-            known, known_targets = seen("known", some), targets(some, config.classes)
-            statistics = fit_statistics(known)
-            write_statistics(statistics, work / OOD)
-            val_seen = {
-                name: Seen.of(said, load(validation)) for name, said in (("fp32", outputs), ("int8", int8))
-            }
-            variants = {
-                name: dataclasses.replace(variant, ood_threshold=threshold(statistics, val_seen[name]))
-                for name, variant in variants.items()
-            }
-            on_val = (val_seen["int8"], labels.targets)
-            compared_scores = compare_scores(
-                (known, known_targets), on_val, seen("others", others), config.classes
+        learned = ordered[:OOD_IMAGES]
+        known = seen("known", learned)
+        val_seen = {
+            name: Seen.of(said, load(validation)) for name, said in (("fp32", outputs), ("int8", int8))
+        }
+        statistics = fit_statistics(known)
+        write_statistics(statistics, work / OOD)
+        variants = {
+            name: dataclasses.replace(variant, ood_threshold=threshold(statistics, val_seen[name]))
+            for name, variant in variants.items()
+        }
+        strangers = [sample for sample in samples if sample.split == STRANGERS]
+        known_targets = targets(learned, config.classes)
+        ood_scores = (
+            compare_scores(
+                (known, known_targets),
+                (val_seen["int8"], labels.targets),
+                seen("strangers", strangers),
+                labels.lesions,
+                config.classes,
             )
-            ood = {
-                "score": FINAL,
-                "training_images": len(some),
-                "others": len(others),
-                "precision": "int8",
-                "compared": {name: asdict(one) for name, one in compared_scores.items()},
-            }
+            if strangers
+            else {}
+        )
+        ood = {
+            "score": FINAL,
+            "training_images": len(learned),
+            "others": len(strangers),
+            "precision": "int8",
+            "compared": {name: asdict(one) for name, one in ood_scores.items()},
+        }
         manifest = Manifest(
             name=name,
             version=version,

@@ -44,7 +44,11 @@ def fit_certainty(
         return float(value), np.concatenate([[residual.sum()], -residual @ values])
 
     start = np.array([0.0] + [1.0] * len(PARTS))
-    limits = [(None, None)] + [(0.0, 50.0)] * len(PARTS)
+    limits: list[tuple[float | None, float | None]] = [(None, None)] + [(0.0, 50.0)] * len(PARTS)
+    if view_p_cancer.shape[1] == 1:
+        # Nothing is known of it; left free, it would take the place of the intercept.
+        start[1 + PARTS.index("stability")] = 0
+        limits[1 + PARTS.index("stability")] = (0.0, 0.0)
     fitted = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits).x[1:]
     weights = fitted / fitted.sum() if fitted.any() else np.full(len(PARTS), 1 / len(PARTS))
     low, high = np.quantile(values @ weights, (LEAST_CERTAIN, 1 - MOST_CERTAIN)).tolist()

@@ -16,7 +16,9 @@ from sklearn.covariance import EmpiricalCovariance
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
-from edgeskin.ood import OodStatistics, raw_distances, thumbnail
+from edgeskin.errors import SettingError
+from edgeskin.ood import SIDE, OodStatistics, thumbnail, unit
+from edgeskin.preprocess import DIHEDRAL, turned
 from train.metrics import Estimate, auroc, bootstrap_weights, estimate
 from train.outputs import Floats as Float32s
 from train.outputs import Outputs
@@ -72,20 +74,25 @@ class OodScore:
 
 
 def fit_statistics(train: Seen) -> OodStatistics:
-    """The subspaces of training pictures, and the median and spread of both distances on them."""
-    unit = _unit(train.features)
-    feature_mean, feature_basis = _subspace(unit, FEATURE_DIMENSIONS)
-    picture_mean, picture_basis = _subspace(train.pictures, PICTURE_DIMENSIONS)
-    neutral = np.zeros(2, np.float32), np.ones(2, np.float32)
-    one = OodStatistics(feature_mean, feature_basis, np.float32(1)[()], picture_mean, picture_basis, *neutral)
-    energy = logsumexp(train.logits, axis=1)
-    residual = raw_distances(one, train.features, train.logits, train.pictures)[:, 0] + energy
+    """The subspaces of training pictures, and the median and spread of both distances on them.
+
+    Raises SettingError when the pictures are too much alike to tell a spread.
+    """
+    feature_mean, feature_basis = _subspace(unit(train.features), FEATURE_DIMENSIONS)
+    picture_mean, picture_basis = _subspace(_in_all_turns(train.pictures), PICTURE_DIMENSIONS)
+    fitted = (feature_mean, feature_basis, np.float32(1), picture_mean, picture_basis)
+    plain = OodStatistics(*fitted, center=np.zeros(2, np.float32), spread=np.ones(2, np.float32))
+    residual, energy, picture = plain.parts(train.features, train.logits, train.pictures)
     # As in ViM: the virtual logit is on average as large as the largest of the others.
-    alpha = train.logits.max(axis=1).mean() / residual.mean()
-    scaled = dataclasses.replace(one, alpha=np.asarray(alpha, np.float32))
-    both = raw_distances(scaled, train.features, train.logits, train.pictures)
+    centred = train.logits - train.logits.mean(axis=1, keepdims=True)
+    alpha = centred.max(axis=1).mean() / max(residual.mean(), 1e-6)
+    both = np.stack([alpha * residual - energy, picture], axis=1)
     center, upper = np.quantile(both, (0.5, 0.9), axis=0).astype(np.float32)
-    return dataclasses.replace(scaled, center=center, spread=upper - center)
+    if not (alpha > 0 and (upper > center).all()):
+        raise SettingError(
+            "training pictures that are all alike: no score for what is out of scope fits them"
+        )
+    return dataclasses.replace(plain, alpha=np.float32(alpha), center=center, spread=upper - center)
 
 
 def write_statistics(statistics: OodStatistics, path: Path) -> None:
@@ -94,10 +101,17 @@ def write_statistics(statistics: OodStatistics, path: Path) -> None:
 
 
 def compare_scores(
-    train: tuple[Seen, Targets], val: tuple[Seen, Targets], others: Seen, classes: Sequence[str]
+    train: tuple[Seen, Targets],
+    val: tuple[Seen, Targets],
+    others: Seen,
+    lesions: Sequence[str],
+    classes: Sequence[str],
 ) -> dict[str, OodScore]:
-    """Each score's figures. train, val: pictures and their class indices. others: out of distribution."""
-    return {name: _figures(make, train, val, others, classes) for name, make in SCORES.items()}
+    """Each score's figures. train, val: pictures and their class indices. others: out of distribution.
+
+    lesions: of val, what the bootstrap draws, beside each of the others.
+    """
+    return {name: _figures(fit, train, val, others, lesions, classes) for name, fit in SCORES.items()}
 
 
 def threshold(statistics: OodStatistics, val: Seen) -> float:
@@ -111,13 +125,18 @@ Fit = Callable[[Seen, Targets], Score]
 
 
 def _figures(
-    fit: Fit, train: tuple[Seen, Targets], val: tuple[Seen, Targets], others: Seen, classes: Sequence[str]
+    fit: Fit,
+    train: tuple[Seen, Targets],
+    val: tuple[Seen, Targets],
+    others: Seen,
+    lesions: Sequence[str],
+    classes: Sequence[str],
 ) -> OodScore:
     (seen, targets), (val_seen, val_targets) = train, val
     score = fit(seen, targets)
     inside, outside = score(val_seen), score(others)
     strange = np.arange(len(inside) + len(outside)) >= len(inside)
-    weights = bootstrap_weights([str(i) for i in range(len(strange))])
+    weights = bootstrap_weights([*lesions, *(f"other {i}" for i in range(len(outside)))])
     limit = np.quantile(inside, 1 - COMPARED_AT)
     rejected, near = {}, {}
     for c, name in enumerate(classes):
@@ -142,15 +161,17 @@ def _energy(train: Seen, targets: Targets) -> Score:
 
 
 def _mahalanobis(train: Seen, targets: Targets) -> Score:
-    """Lee et al., NeurIPS 2018: to the nearest class mean, one covariance; in the principal subspace."""
-    mean, basis = _subspace(_unit(train.features), FEATURE_DIMENSIONS)
-    inside = (_unit(train.features) - mean) @ basis
+    """Lee et al., NeurIPS 2018: to the nearest class mean, one covariance; within the principal subspace,
+    since 1,536 dimensions are too many for a covariance of some thousand pictures.
+    """
+    mean, basis = _subspace(unit(train.features), FEATURE_DIMENSIONS)
+    inside = (unit(train.features) - mean) @ basis
     means = {c: inside[targets == c].mean(axis=0) for c in np.unique(targets)}
     centred = inside - np.stack([means[c] for c in targets])
     covariance = EmpiricalCovariance(assume_centered=True).fit(centred)
 
     def score(seen: Seen) -> Floats:
-        projected = (_unit(seen.features) - mean) @ basis
+        projected = (unit(seen.features) - mean) @ basis
         return np.min([covariance.mahalanobis(projected - of_class) for of_class in means.values()], axis=0)
 
     return score
@@ -158,8 +179,8 @@ def _mahalanobis(train: Seen, targets: Targets) -> Score:
 
 def _neighbours(train: Seen, targets: Targets) -> Score:
     """Sun et al., ICML 2022: distance to the NEIGHBOURS-th nearest of the features of length 1."""
-    search = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(train.features))).fit(_unit(train.features))
-    return lambda seen: np.asarray(search.kneighbors(_unit(seen.features))[0][:, -1])
+    search = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(train.features))).fit(unit(train.features))
+    return lambda seen: np.asarray(search.kneighbors(unit(seen.features))[0][:, -1])
 
 
 def _vim(train: Seen, targets: Targets) -> Score:
@@ -193,8 +214,11 @@ SCORES: Mapping[str, Fit] = {
 }
 
 
-def _unit(features: Float32s) -> Float32s:
-    return np.asarray(features / np.linalg.norm(features, axis=1, keepdims=True))
+def _in_all_turns(pictures: Float32s) -> Float32s:
+    """So that the subspace, and with it the distance, is the same however a picture is turned. (8 n, P)."""
+    square = pictures.reshape(len(pictures), SIDE, SIDE, 3)
+    turns = [turned(square, view, (1, 2)) for view in range(DIHEDRAL)]
+    return np.concatenate([one.reshape(pictures.shape) for one in turns])
 
 
 def _subspace(vectors: Float32s, dimensions: int) -> tuple[Float32s, Float32s]:

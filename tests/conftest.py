@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 
 import edgeskin.engine  # noqa: F401  (keeps OpenVINO's telemetry out of the tests)
-from edgeskin.bundle import FILES, Manifest
+from edgeskin.bundle import FILES, OOD, Manifest
 from edgeskin.certainty import CertaintyRule
 from edgeskin.certificate import Certificate
-from edgeskin.ood import OOD
 from edgeskin.preprocess import Preprocessing
 from edgeskin.taxonomy import CANCER, ISIC_2019
 from edgeskin.variant import LabelSets, LesionScores, OperatingPoint, Variant, temperature_scaling
@@ -110,7 +109,7 @@ def write_micro_bundle(folder: Path) -> Path:
 
 
 def write_manifest(folder: Path, **changes: object) -> None:
-    """A manifest that fits the folder's files, but for the changes."""
+    """A manifest that fits the folder's files, but for the changes; with ``ood=None`` of one without it."""
     variant = Variant(
         temperature_scaling(1.5, len(ISIC_2019)),
         (
@@ -125,7 +124,7 @@ def write_manifest(folder: Path, **changes: object) -> None:
     )
     files = {
         name: (hashlib.sha256((folder / name).read_bytes()).hexdigest(), (folder / name).stat().st_size)
-        for name in (*FILES, OOD)
+        for name in (*FILES, *([OOD] if changes.get("ood", True) else []))
     }
     manifest = Manifest(
         name="micro", version="0", classes=ISIC_2019, cancer_classes=CANCER,

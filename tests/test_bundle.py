@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -129,7 +130,7 @@ def test_a_temperature_of_an_earlier_bundle_is_held_to_its_range(
 ) -> None:
     point = {"name": "screen", "threshold": 0.3, "target_recall": 0.9, "recall": 0.9, "specificity": 0.5}
     variant = {"temperature": temperature, "operating_points": [point]}
-    write_manifest(micro_bundle, schema_version=1, variants={"fp32": variant, "int8": variant})
+    write_manifest(micro_bundle, schema_version=1, ood=None, variants={"fp32": variant, "int8": variant})
     with pytest.raises(BundleError, match="temperature"):
         open_bundle(micro_bundle)
 
@@ -137,14 +138,35 @@ def test_a_temperature_of_an_earlier_bundle_is_held_to_its_range(
 def test_a_bundle_with_a_temperature_still_opens(micro_bundle: Path) -> None:
     point = {"name": "screen", "threshold": 0.3, "target_recall": 0.9, "recall": 0.9, "specificity": 0.5}
     variant = {"temperature": 2.0, "operating_points": [point]}
-    write_manifest(micro_bundle, schema_version=1, variants={"fp32": variant, "int8": variant})
+    write_manifest(micro_bundle, schema_version=1, ood=None, variants={"fp32": variant, "int8": variant})
     assert open_bundle(micro_bundle).manifest.variants["int8"].calibration == temperature_scaling(2.0, 8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ood_threshold": None}, "out of scope"),
+        ({"ood_threshold": float("nan")}, "not finite"),
+        ({"lesion_scores": {"cancer": [2.0], "others": []}}, "lesion scores"),
+        ({"lesion_scores": {"cancer": [0.5, 0.1], "others": []}}, "lesion scores"),
+        ({"label_sets": {}}, "lesions"),
+        ({"label_sets": {"coverage": 0.9, "thresholds": [0.1], "lesions": [5]}}, "label sets"),
+        ({"certainty": {"weights": [1], "bounds": [], "gaps": [0], "low": 0, "high": 1}}, "certainty"),
+    ],
+)
+def test_parts_of_a_variant_that_do_not_fit_are_refused(
+    micro_bundle: Path, changes: dict[str, object], message: str
+) -> None:
+    values = json.loads((micro_bundle / "manifest.json").read_text(encoding="utf-8"))["variants"]
+    write_manifest(micro_bundle, variants={name: variant | changes for name, variant in values.items()})
+    with pytest.raises(BundleError, match=message):
+        open_bundle(micro_bundle)
 
 
 @pytest.mark.parametrize("priors", [[0.5, 0.5], [0.0] + [0.1] * 7, [float("nan")] + [0.1] * 7])
 def test_class_priors_that_do_not_fit_are_refused(micro_bundle: Path, priors: list[float]) -> None:
     point = {"name": "screen", "threshold": 0.3, "target_recall": 0.9, "recall": 0.9, "specificity": 0.5}
     variant = {"temperature": 1.0, "operating_points": [point], "class_priors": priors}
-    write_manifest(micro_bundle, schema_version=1, variants={"fp32": variant, "int8": variant})
+    write_manifest(micro_bundle, schema_version=1, ood=None, variants={"fp32": variant, "int8": variant})
     with pytest.raises(BundleError, match="class priors"):
         open_bundle(micro_bundle)

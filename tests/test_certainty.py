@@ -61,18 +61,25 @@ def outputs(n: int = 4000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_weights_are_those_of_scikit_learn() -> None:
     p, views, is_cancer = outputs()
-    rule = fit_certainty(p, views, is_cancer, 0.3)
-    values = parts(p, views, 0.3, rule.bounds, rule.gaps)
-    missed, needless = is_cancer & (p < 0.3), ~is_cancer & (p >= 0.3)
+    rule = fit_certainty(p, views, is_cancer, 0.6)
+    values = parts(p, views, 0.6, rule.bounds, rule.gaps)
+    missed, needless = is_cancer & (p < 0.6), ~is_cancer & (p >= 0.6)
     wrong = missed | needless
     share = MISS_WEIGHT / (MISS_WEIGHT + 1)
     weight = np.where(missed, share / missed.sum(), np.where(needless, (1 - share) / needless.sum(), 0))
     weight = np.where(wrong, weight, 1 / (~wrong).sum()) * len(p)
-    positive = np.array(rule.weights) > 0
-    fitted = LogisticRegression(C=1e8, tol=1e-8, max_iter=10_000).fit(values[:, positive], ~wrong, weight)
+    assert min(rule.weights) > 0
+    fitted = LogisticRegression(C=1e8, tol=1e-8, max_iter=10_000).fit(values, ~wrong, weight)
     expected = fitted.coef_[0] / fitted.coef_[0].sum()
     assert sum(rule.weights) == pytest.approx(1)
-    np.testing.assert_allclose(np.array(rule.weights)[positive], expected, atol=0.01)
+    np.testing.assert_allclose(rule.weights, expected, atol=0.01)
+
+
+def test_a_single_view_tells_nothing_of_stability() -> None:
+    p, views, is_cancer = outputs()
+    rule = fit_certainty(p, views[:, :1], is_cancer, 0.3)
+    assert rule.weights[3] == 0
+    assert sum(rule.weights) == pytest.approx(1)
 
 
 def test_levels_are_the_declared_shares_of_validation() -> None:

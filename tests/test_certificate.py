@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta, binom
 
-from edgeskin.certificate import allowed_misses, certified_threshold, certify
+from edgeskin.certificate import Certificate, allowed_misses, certified_threshold, certify
 from edgeskin.errors import SettingError
 
 
@@ -48,10 +48,11 @@ def test_the_threshold_is_the_score_after_the_misses() -> None:
     assert certificate.sensitivity >= 0.95
 
 
-def test_equal_scores_are_found_together() -> None:
-    threshold, certificate = certified_threshold([0.2] * 5 + [0.1] * 55 + [0.5] * 40, 0.9)
-    assert (threshold, certificate.missed) == (0.1, 0)
-    assert certificate.sensitivity == pytest.approx(0.05 ** (1 / 100))
+def test_equal_scores_certify_no_more_than_was_allowed() -> None:
+    """Of 100 four may be missed at 0.9; five share the lowest score, so that none is."""
+    threshold, certificate = certified_threshold([0.1] * 5 + [0.5] * 95, 0.9)
+    assert (threshold, certificate.missed) == (0.1, 4)
+    assert certificate.sensitivity == pytest.approx(beta.ppf(0.05, 96, 5))
 
 
 def test_too_few_lesions_say_what_they_can() -> None:
@@ -60,10 +61,12 @@ def test_too_few_lesions_say_what_they_can() -> None:
     assert certified_threshold([0.5] * 20, 0.86)[1].sensitivity >= 0.86
 
 
-@pytest.mark.parametrize("sensitivity", [0.0, 1.0, -1.0, float("nan")])
-def test_impossible_sensitivities_are_refused(sensitivity: float) -> None:
-    with pytest.raises(SettingError, match="above 0 and below 1"):
-        certified_threshold([0.5] * 100, sensitivity)
+@pytest.mark.parametrize(
+    "told", [(1.2, 0.95, 10, 1), (0.9, -1, 10, 1), (0.9, 0.95, 10, 11), (0.9, 0.95, 10, -1)]
+)
+def test_certificates_out_of_range_are_refused(told: tuple[float, float, int, int]) -> None:
+    with pytest.raises(ValueError, match="0 to 1"):
+        Certificate(*told)
 
 
 def test_the_promise_is_kept_as_often_as_said() -> None:

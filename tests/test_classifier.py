@@ -8,7 +8,7 @@ import pytest
 from scipy.special import softmax
 
 from edgeskin import Classifier
-from edgeskin.errors import BundleError, PhotoError, SettingError
+from edgeskin.errors import BundleError, EdgeskinError, PhotoError, SettingError
 from edgeskin.preprocess import preprocess
 from tests.conftest import MICRO_PRIORS, write_manifest
 
@@ -86,7 +86,12 @@ def test_a_network_of_other_classes_is_refused(micro_bundle: Path) -> None:
     point = {"name": "screen", "threshold": 0.3, "target_recall": 0.9, "recall": 0.9, "specificity": 0.5}
     variants = {key: {"temperature": 1.0, "operating_points": [point]} for key in ("fp32", "int8")}
     write_manifest(
-        micro_bundle, schema_version=1, classes=["MEL", "NV"], cancer_classes=["MEL"], variants=variants
+        micro_bundle,
+        schema_version=1,
+        ood=None,
+        classes=["MEL", "NV"],
+        cancer_classes=["MEL"],
+        variants=variants,
     )
     with pytest.raises(BundleError, match="pack the bundle anew"):
         Classifier(micro_bundle)
@@ -121,7 +126,8 @@ def test_the_ood_score_is_that_of_the_outputs(classifier: Classifier, lesion_jpg
     features = outputs.features.mean(axis=0).astype(np.float64)
     centred = features / np.linalg.norm(features) - values["feature_mean"]
     off = np.linalg.norm(centred - values["feature_basis"] @ (values["feature_basis"].T @ centred))
-    energy = np.log(np.exp(outputs.logits.astype(np.float64)).sum())
+    logits = outputs.logits.astype(np.float64)
+    energy = np.log(np.exp(logits - logits.mean()).sum())
     small = cv2.resize(prepared, (16, 16), interpolation=cv2.INTER_AREA).reshape(-1) / 255
     apart = small - values["picture_mean"]
     off_picture = np.linalg.norm(apart - values["picture_basis"] @ (values["picture_basis"].T @ apart))
@@ -153,8 +159,11 @@ def test_a_sensitivity_of_the_users_own_moves_the_screening_point(
     assert (point.recall, point.specificity) == (0.96, 0.0)
     assert [point.name for point in classifier.operating_points] == ["screen", "balanced"]
     assert classifier.assess(lesion_jpg).operating_point.threshold == 5 / 101
-    # Above the balanced point's threshold there is no MEDIUM.
-    assert len(Classifier(shared_micro_bundle, sensitivity=0.2).operating_points) == 1
+    # Certainty's rule belongs to the bundle's own point.
+    assert classifier.assess(lesion_jpg).certainty is None
+    for refused in (0.09, 1.0, float("nan")):
+        with pytest.raises(SettingError, match=r"choose 0\.8 or more"):
+            Classifier(shared_micro_bundle, sensitivity=refused)
     with pytest.raises(SettingError, match=r"100 cancer lesions certify 0\.97 at most"):
         Classifier(shared_micro_bundle, sensitivity=0.99)
 
@@ -167,3 +176,34 @@ def test_the_label_set_and_its_most_serious_class(classifier: Classifier, lesion
     assert shares == sorted(shares, reverse=True)
     serious = [name for name in ("MEL", "SCC", "BCC", "AK") if name in result.label_set]
     assert result.leading_label == (serious or result.label_set)[0]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_bundles_of_before_assess_without_the_new_parts(
+    micro_bundle: Path, lesion_jpg: Path, version: int
+) -> None:
+    values = json.loads((micro_bundle / "manifest.json").read_text(encoding="utf-8"))["variants"]["int8"]
+    kept = {name: values[name] for name in ("class_priors", "calibration")}
+    if version == 1:
+        kept = {"temperature": 1.5}
+    point = {"name": "screen", "threshold": 0.3, "target_recall": 0.95, "recall": 0.96, "specificity": 0.6}
+    variant = kept | {"operating_points": [point]}
+    before = Classifier(micro_bundle, quality_gate=False).assess(lesion_jpg)
+    write_manifest(
+        micro_bundle, schema_version=version, ood=None, variants={"fp32": variant, "int8": variant}
+    )
+    result = Classifier(micro_bundle, quality_gate=False).assess(lesion_jpg)
+    assert result.cancer_probability == before.cancer_probability
+    assert all(getattr(result, part) is None for part in ("ood", "label_set", "leading_label", "certainty"))
+    assert result.operating_point.certificate is None
+    with pytest.raises(SettingError, match="no lesions to certify"):
+        Classifier(micro_bundle, sensitivity=0.9)
+
+
+def test_a_score_that_is_no_number_is_no_answer(
+    shared_micro_bundle: Path, lesion_jpg: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier = Classifier(shared_micro_bundle, quality_gate=False)
+    monkeypatch.setattr(type(classifier._statistics), "of_image", lambda *_: np.array([np.nan, 0.0]))
+    with pytest.raises(EdgeskinError, match="no finite answer"):
+        classifier.assess(lesion_jpg)

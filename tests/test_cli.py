@@ -184,7 +184,7 @@ def test_what_a_person_reads(lesion_jpg: Path, shared_micro_bundle: Path) -> Non
     told = edgeskin(
         "predict", lesion_jpg, "--bundle", shared_micro_bundle, "--age", 30, "--site", "nail"
     ).stdout
-    assert "with 95% confidence at least 95.1% of cancers are above it, if they are like the 100" in told
+    assert "above it are at least 95 % of cancers like the 100 it was chosen on" in told.replace("\n  ", " ")
     assert "certainty " in told
     assert "plausible " in told
     assert "the most serious: " in told
@@ -201,6 +201,19 @@ def test_a_sensitivity_of_ones_own(lesion_jpg: Path, shared_micro_bundle: Path) 
     refused = edgeskin(*command, 0.99)
     assert refused.returncode == 2
     assert "certify 0.97 at most" in refused.stderr
+
+
+def test_what_a_gate_would_have_turned_away_is_told(lesion_jpg: Path, micro_bundle: Path) -> None:
+    manifest = json.loads((micro_bundle / "manifest.json").read_text(encoding="utf-8"))
+    for variant in manifest["variants"].values():
+        variant["ood_threshold"] = -1000.0
+    (micro_bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    turned_away = edgeskin("predict", lesion_jpg, "--bundle", micro_bundle)
+    assert turned_away.returncode == 1
+    assert "risk " not in turned_away.stdout
+    let_through = edgeskin("predict", lesion_jpg, "--bundle", micro_bundle, "--no-scope-gate").stdout
+    assert "WARNING   out of scope" in let_through
+    assert "risk " in let_through
 
 
 def test_a_cache_named_by_the_environment(

@@ -62,6 +62,17 @@ def test_damage_is_compiled_away(cached: Callable[..., np.ndarray], tmp_path: Pa
     assert hashlib.sha256(mended[32:]).digest() == mended[:32]
 
 
+def test_what_openvino_does_not_take_is_compiled_anew(
+    cached: Callable[..., np.ndarray], tmp_path: Path
+) -> None:
+    """Rightly hashed, and still no network."""
+    expected = cached()
+    (file,) = kept(tmp_path)
+    file.write_bytes(hashlib.sha256(b"no network").digest() + b"no network")
+    np.testing.assert_array_equal(cached(), expected)
+    assert len(file.read_bytes()) > 1000
+
+
 def test_every_setting_has_its_own(
     cached: Callable[..., np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from scipy.special import logsumexp
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 
-from edgeskin.errors import BundleError
+from edgeskin.errors import BundleError, SettingError
 from edgeskin.ood import read_statistics, thumbnail
 from quantize import ood
 from quantize.ood import FINAL, Seen, compare_scores, fit_statistics, threshold, write_statistics
@@ -23,12 +23,15 @@ def drawn(n: int, seed: int, shift: float = 0.0) -> Seen:
     features = np.zeros((n, 40), np.float32)
     features[:, :10] = rng.normal(1, 1, size=(n, 10))
     features[:, 10:] = rng.normal(shift, 0.1, size=(n, 30))
-    logits, pictures = rng.normal(size=(n, 3)).astype(np.float32), rng.random((n, 48), np.float32)
-    return Seen(features, logits, pictures)
+    # Pictures of 30 directions of which each is less than the one before, and a little noise.
+    directions = np.random.default_rng(9).normal(size=(30, 768)) * 0.8 ** np.arange(30)[:, None]
+    pictures = rng.normal(size=(n, 30)) @ directions + rng.normal(0, 1e-3, size=(n, 768))
+    return Seen(features, rng.normal(size=(n, 3)).astype(np.float32), pictures.astype(np.float32))
 
 
 TRAIN, VAL, OTHERS = drawn(300, 0), drawn(100, 1), drawn(80, 2, shift=0.3)
 TARGETS = np.arange(300) % 3
+NAMES = tuple(map(str, range(100)))
 
 
 def test_the_score_is_vim_and_a_residual(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,11 +45,17 @@ def test_the_score_is_vim_and_a_residual(monkeypatch: pytest.MonkeyPatch) -> Non
         fitted = PCA(dimensions, svd_solver="full").fit(to)
         return np.linalg.norm(vectors - fitted.inverse_transform(fitted.transform(vectors)), axis=1)
 
-    alpha = TRAIN.logits.max(axis=1).mean() / residual(unit(TRAIN), unit(TRAIN), 10).mean()
+    def centred(seen: Seen) -> np.ndarray:
+        return seen.logits - seen.logits.mean(axis=1, keepdims=True)
+
+    alpha = centred(TRAIN).max(axis=1).mean() / residual(unit(TRAIN), unit(TRAIN), 10).mean()
+    square = TRAIN.pictures.reshape(-1, 16, 16, 3)
+    sides = (square, square[:, :, ::-1])
+    turns = [np.rot90(side, quarters, (1, 2)).reshape(300, -1) for side in sides for quarters in range(4)]
     both = [
         (
-            alpha * residual(unit(seen), unit(TRAIN), 10) - logsumexp(seen.logits, axis=1),
-            residual(seen.pictures, TRAIN.pictures, 20),
+            alpha * residual(unit(seen), unit(TRAIN), 10) - logsumexp(centred(seen), axis=1),
+            residual(seen.pictures, np.concatenate(turns), 20),
         )
         for seen in (TRAIN, VAL)
     ]
@@ -56,8 +65,41 @@ def test_the_score_is_vim_and_a_residual(monkeypatch: pytest.MonkeyPatch) -> Non
     ]
     found = statistics.distances(VAL.features, VAL.logits, VAL.pictures)
     np.testing.assert_allclose(found[:, 0], expected[0], rtol=1e-3, atol=1e-3)
-    # The picture's subspace is found by a randomised PCA, of noise without a direction that stands out.
-    np.testing.assert_allclose(found[:, 1], expected[1], atol=0.8)
+    # Found by a randomised PCA.
+    np.testing.assert_allclose(found[:, 1], expected[1], atol=0.1)
+
+
+def test_turning_a_picture_changes_nothing() -> None:
+    statistics = fit_statistics(TRAIN)
+    square = VAL.pictures.reshape(-1, 16, 16, 3)
+    told = (VAL.features, VAL.logits)
+    upright = statistics.distances(*told, VAL.pictures)
+    for turned in (np.rot90(square, 1, (1, 2)), square[:, :, ::-1]):
+        found = statistics.distances(*told, turned.reshape(VAL.pictures.shape))
+        np.testing.assert_allclose(found, upright, atol=0.1)
+
+
+def test_an_offset_of_the_logits_changes_nothing() -> None:
+    statistics = fit_statistics(TRAIN)
+    shifted = statistics.distances(VAL.features, VAL.logits - 100, VAL.pictures)
+    np.testing.assert_allclose(
+        shifted, statistics.distances(VAL.features, VAL.logits, VAL.pictures), atol=1e-3
+    )
+
+
+def test_pictures_that_are_all_alike_are_refused() -> None:
+    one = drawn(1, 0)
+    alike = Seen(*(np.repeat(part, 50, axis=0) for part in (one.features, one.logits, one.pictures)))
+    with pytest.raises(SettingError, match="all alike"):
+        fit_statistics(alike)
+
+
+@pytest.mark.parametrize("name", ["alpha", "spread"])
+def test_statistics_that_turn_the_score_round_are_refused(tmp_path: Path, name: str) -> None:
+    values = {name: np.asarray(value) for name, value in vars(fit_statistics(TRAIN)).items()}
+    np.savez(tmp_path / "ood.npz", **values | {name: -values[name]})
+    with pytest.raises(BundleError, match="above 0"):
+        read_statistics((tmp_path / "ood.npz").read_bytes())
 
 
 def test_statistics_survive_the_bundle(tmp_path: Path) -> None:
@@ -95,7 +137,7 @@ def test_one_in_a_hundred_of_validation_is_above_the_threshold() -> None:
 
 def test_figures_are_those_of_scikit_learn_and_of_counting() -> None:
     targets = np.arange(100) % 3
-    compared = compare_scores((TRAIN, TARGETS), (VAL, targets), OTHERS, CLASSES)
+    compared = compare_scores((TRAIN, TARGETS), (VAL, targets), OTHERS, NAMES, CLASSES)
     assert set(compared) == {
         "energy", "Mahalanobis", "10 nearest neighbours", "ViM", "picture", FINAL
     }  # fmt: skip

@@ -9,7 +9,7 @@ from sklearn.metrics import brier_score_loss, log_loss
 
 from edgeskin.decision import probabilities
 from edgeskin.errors import SettingError
-from quantize.scaling import METHODS, Scores, _scores, chosen, compare, fit
+from quantize.scaling import METHODS, Scores, _scores, _splits, chosen, compare, cross_fitted, fit
 
 IS_CANCER = np.array([False, True, False, False, True])
 
@@ -164,3 +164,22 @@ def test_a_class_of_one_group_cannot_be_cross_fitted() -> None:
 def test_only_what_moves_every_class_can_be_chosen() -> None:
     best = Scores(None, 0.1, 0.01, 0.01)
     assert chosen({"Platt, P(cancer)": best, "temperature": Scores(0.6, 0.3, 0.1, 0.1)}) == "temperature"
+
+
+def test_cross_fitted_probabilities_have_not_seen_their_own_lesions() -> None:
+    """A lesion's other label changes the probabilities of others, never its own; its photos stay together."""
+    logits, targets = random_outputs(600)
+    views = logits[:, None].astype(np.float32)
+    lesions = [str(i // 2) for i in range(600)]
+    targets = np.repeat(targets[::2], 2)  # photos of a lesion are of one class
+    p, of_views = cross_fitted("bias-corrected temperature", views, targets, lesions)
+    np.testing.assert_allclose(of_views[:, 0], p, atol=1e-6)
+    np.testing.assert_allclose(p.sum(axis=1), 1)
+    folds = _splits(targets, lesions, 5)
+    assert sorted(np.concatenate([fold for _, fold in folds]).tolist()) == list(range(600))
+    for rest, fold in folds:
+        assert not {lesions[i] for i in rest} & {lesions[i] for i in fold}
+        alone = fit("bias-corrected temperature", views[rest].mean(axis=1), targets[rest])
+        np.testing.assert_allclose(p[fold], probabilities(views[fold].mean(axis=1), alone), atol=1e-6)
+    in_sample = probabilities(logits, fit("bias-corrected temperature", logits, targets))
+    assert np.abs(in_sample - p).max() > 1e-3

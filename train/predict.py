@@ -17,10 +17,10 @@ from rich.progress import track
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from edgeskin.bundle import MANIFEST, Precision, open_bundle
+from edgeskin.bundle import MANIFEST, OOD, Precision, open_bundle
 from edgeskin.engine import Engine, instruction_set
 from edgeskin.errors import PhotoError, SettingError
-from edgeskin.ood import OOD, OodStatistics, read_statistics, thumbnail
+from edgeskin.ood import OodStatistics, read_statistics
 from edgeskin.photo import load_photo
 from edgeskin.preprocess import DIHEDRAL, Preprocessing, preprocess
 from edgeskin.variant import Calibration
@@ -159,8 +159,7 @@ def _engine_outputs(
         said = engine.infer(image)
         view_logits.append(said.view_logits)
         if statistics is not None:
-            features = said.features.mean(axis=0, keepdims=True)
-            distances.append(statistics.distances(features, said.logits[None], thumbnail(image)[None])[0])
+            distances.append(statistics.of_image(said, image))
     return Outputs(np.stack(view_logits), ood=np.stack(distances).astype(np.float32) if distances else None)
 
 
