@@ -43,7 +43,8 @@ Stored = Mapping[str, Predictions]
 
 @dataclass(frozen=True)
 class Judged:
-    """What the runtime says of n images, with the default bundle. truth: (n,) class indices. lesions: (n,).
+    """What the default bundle says of n images, also of those that the gates turn away. truth: (n,) class
+    indices. lesions: (n,).
 
     p: calibrated (n, C). referred: P(cancer) at or above the screening threshold. values, score:
     certainty's parts (n, 4), and their weighted sum (n,).

@@ -1,4 +1,6 @@
-"""Where little or nothing is known of the network, and which of that applies to the case at hand."""
+"""Where little or nothing is known of networks trained on the public archives, as the default bundle's, and
+which of that applies to the case at hand.
+"""
 
 from dataclasses import dataclass
 

@@ -25,7 +25,7 @@ OPERATING_POINTS = {"screen": 0.95, "balanced": 0.87}
 class Labels:
     """What is known of n images, beside a network's outputs.
 
-    targets: (n,) class indices. lesions: (n,) names of what is resampled together.
+    targets: (n,) class indices. lesions: (n,) names of what counts as one: lesions, patients where known.
     """
 
     image_ids: tuple[str, ...]

@@ -3,7 +3,8 @@
 Vovk, "Conditional validity of inductive conformal predictors", ACML 2012, with 1 - p(class) as
 nonconformity. Of n lesions of a class, the threshold is the floor(alpha (n + 1))-th lowest probability of
 it: a new lesion of the class, drawn as those were, falls below it with a probability of at most alpha. With
-fewer than 1 / alpha - 1 lesions nothing can be promised but by always having the class in the set.
+fewer than 1 / alpha - 1 lesions nothing can be promised but by always having the class in the set. The
+theorem is about scores by a rule that had seen none of the lesions; cross-fitted ones come close.
 """
 
 import math
