@@ -235,7 +235,7 @@ def certainty(stored: Stored) -> str:
     return table(head, rows)
 
 
-def weights(stored: Stored) -> str:
+def certainty_weights(stored: Stored) -> str:
     """The weights of certainty's parts."""
     rows = []
     for precision in PRECISIONS:
@@ -325,8 +325,8 @@ def scope(stored: Stored) -> str:
             among = everyday & (outside.split == split)
             out = outside.ood[precision].sum(axis=1) > threshold
             either = out | outside.retake
-            inside = -judged(stored, "test" if "test" in split else "val", precision).ood
-            both = np.concatenate([-inside, outside.ood[precision][among].sum(axis=1)])
+            inside = judged(stored, "test" if "test" in split else "val", precision).ood
+            both = np.concatenate([inside, outside.ood[precision][among].sum(axis=1)])
             area = float(auroc(np.arange(len(both)) >= len(inside), both))
             rows.append(
                 (
@@ -386,7 +386,7 @@ TABLES: dict[str, Callable[[Stored], str]] = {
     "prevalence": prevalence,
     "label-sets": label_sets,
     "certainty": certainty,
-    "certainty-weights": weights,
+    "certainty-weights": certainty_weights,
     "selective": selective,
     "ood-scores": scores,
     "scope": scope,

@@ -83,8 +83,8 @@ def build(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.work.") as folder:
         work = Path(folder)
 
-        def images(kind: str, chosen: Sequence[Sample]) -> Path:
-            return prepare([sample.image for sample in chosen], config.preprocessing, work / f"{kind}.npy")
+        def images(kind: str, samples: Sequence[Sample]) -> Path:
+            return prepare([sample.image for sample in samples], config.preprocessing, work / f"{kind}.npy")
 
         CONSOLE.print("exporting")
         served = ServedNet(net).eval()
