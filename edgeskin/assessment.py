@@ -50,7 +50,8 @@ class Assessment:
     enough to be judged (``retake``), is never low.
 
     probabilities: calibrated, by class, summing to 1; frequencies on pictures like validation's alone.
-    cancer_probability: their sum over the cancer classes. predicted_class: the most probable one if every
+    cancer_probability: their sum over the cancer classes, for a share of cancers like prevalence, its mean on
+    validation; where cancer is rarer it is too high. predicted_class: the most probable one if every
     class were as frequent, by class_priors, where the bundle has them; else the most probable one.
     operating_point: the screening point, below which the risk is LOW. operating_points: all, by rising
     threshold; from the last one on the risk is HIGH. label_set: classes that are plausible, by falling
@@ -67,6 +68,7 @@ class Assessment:
     cancer_probability: float | None = None
     predicted_class: str | None = None
     class_priors: Mapping[str, float] | None = None
+    prevalence: float | None = None
     operating_point: AppliedPoint | None = None
     operating_points: tuple[AppliedPoint, ...] | None = None
     risk: Risk | None = None

@@ -176,6 +176,7 @@ class Classifier:
             cancer_probability=p_cancer,
             predicted_class=classes[int(without_priors(by_class, priors).argmax())],
             class_priors=dict(zip(classes, priors, strict=True)) if priors else None,
+            prevalence=float(cancer_probability(np.array(priors), classes, cancer)) if priors else None,
             operating_point=applied[0],
             operating_points=applied,
             risk=risk,

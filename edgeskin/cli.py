@@ -207,7 +207,8 @@ def _block(result: dict[str, Any], full_name: Callable[[str], str]) -> str:
     lines = [
         result["image"],
         f"  risk      {result['risk']}",
-        f"  P(cancer) {p_cancer:.3f} ({point['name']} threshold {point['threshold']:.3f})",
+        f"  P(cancer) {p_cancer:.3f}{_where(result['prevalence'])} ({point['name']} threshold "
+        f"{point['threshold']:.3f})",
         *_certified(point["certificate"]),
         f"  action    {result['action']}",
         *_turned_away(result),
@@ -226,6 +227,10 @@ def _block(result: dict[str, Any], full_name: Callable[[str], str]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _where(prevalence: float | None) -> str:
+    return "" if prevalence is None else f" where {prevalence:.0%} of pictures are cancers"
 
 
 def _turned_away(result: dict[str, Any]) -> list[str]:

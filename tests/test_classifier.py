@@ -27,6 +27,7 @@ def test_an_assessment_is_the_network_temperature_and_threshold_put_together(
     expected = softmax(logits.astype(np.float64) / 1.5)
     np.testing.assert_allclose(list(result.probabilities.values()), expected, atol=1e-9)
     assert result.cancer_probability == pytest.approx(expected[[0, 2, 3, 7]].sum())
+    assert result.prevalence == pytest.approx(0.1 + 0.05 + 0.05 + 0.05)
     assert result.predicted_class == classifier.manifest.classes[(expected / MICRO_PRIORS).argmax()]
     assert result.risk == (
         "LOW" if result.cancer_probability < 0.3 else "MEDIUM" if result.cancer_probability < 0.6 else "HIGH"
@@ -64,7 +65,8 @@ def test_the_json_is_the_contract(classifier: Classifier, lesion_jpg: Path) -> N
     values = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert list(values) == [
         "schema_version", "image", "status", "probabilities", "cancer_probability", "predicted_class",
-        "class_priors", "operating_point", "operating_points", "risk", "action", "label_set", "leading_label",
+        "class_priors", "prevalence", "operating_point", "operating_points", "risk", "action", "label_set",
+        "leading_label",
         "certainty", "uncertainty", "ood", "quality", "model", "timing_ms", "error", "blind_spots",
         "safety_net", "notice",
     ]  # fmt: skip

@@ -185,6 +185,7 @@ def test_what_a_person_reads(lesion_jpg: Path, shared_micro_bundle: Path) -> Non
         "predict", lesion_jpg, "--bundle", shared_micro_bundle, "--age", 30, "--site", "nail"
     ).stdout
     assert "above it are at least 95 % of cancers like the 100 it was chosen on" in told.replace("\n  ", " ")
+    assert "where 25% of pictures are cancers (screen threshold 0.300)" in told
     assert "certainty " in told
     assert "plausible " in told
     assert "the most serious: " in told
