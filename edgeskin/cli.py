@@ -138,8 +138,15 @@ def info(bundle: BundleOption = None, as_json: JsonOption = False) -> None:
         lines += [
             f"  {'':<10} {point.name}: P(cancer) >= {point.threshold:.4f}, on validation recall "
             f"{point.recall:.3f} at specificity {point.specificity:.3f}"
+            + (f", certified {point.certificate.sensitivity:.3f}" if point.certificate else "")
             for point in variant.operating_points
         ]
+        if variant.label_sets is not None:
+            held = dict(zip(manifest.classes, variant.label_sets.thresholds, strict=True))
+            told = ", ".join(f"{name} {threshold:.4f}" for name, threshold in held.items())
+            lines.append(f"  {'':<10} label set, {variant.label_sets.coverage:.0%} of each class: {told}")
+        if variant.ood_threshold is not None:
+            lines.append(f"  {'':<10} out of scope above {variant.ood_threshold:.3f}")
     lines += [f"  {name:<10} {size / 1e6:8.2f} MB" for name, (_, size) in manifest.files.items()]
     print("\n".join(lines))
 
