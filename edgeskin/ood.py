@@ -76,8 +76,9 @@ class OodStatistics:
 
 
 def unit(features: Floats) -> Floats:
-    """Scaled to length 1. features: (n, F)."""
-    return np.asarray(features / np.linalg.norm(features, axis=1, keepdims=True))
+    """Scaled to length 1, but for those that are all 0. features: (n, F)."""
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    return np.asarray(features / np.where(length > 0, length, 1))
 
 
 def thumbnail(image: Image) -> Floats:

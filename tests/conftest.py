@@ -120,7 +120,7 @@ def write_manifest(folder: Path, **changes: object) -> None:
         LesionScores(tuple(np.arange(1, 101) / 101), (0.1, 0.2, 0.9)),
         LabelSets(0.9, (0.1,) * len(ISIC_2019), (20,) * len(ISIC_2019)),
         CertaintyRule((0.25,) * 4, (0.5,), (0.01, 0.02), 0.3, 0.7),
-        ood_threshold=1e3,
+        ood_threshold=1e3 if changes.get("ood", True) else None,
     )
     files = {
         name: (hashlib.sha256((folder / name).read_bytes()).hexdigest(), (folder / name).stat().st_size)

@@ -44,7 +44,7 @@ def bundle(micro_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     write_head(net, folder / "head.npz")
     for part in ("xml", "bin"):
         (folder / f"int8.{part}").write_bytes((folder / f"fp32.{part}").read_bytes())
-    write_manifest(folder)  # of MICRO_SIZE and ISIC 2019's classes
+    write_manifest(folder, ood=None)  # of MICRO_SIZE and ISIC 2019's classes
     return open_bundle(folder)
 
 
