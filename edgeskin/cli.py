@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from edgeskin import NOTICE, __version__
+from edgeskin.blind_spots import SITES
 from edgeskin.bundle import Precision
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
 
@@ -71,10 +72,10 @@ def predict(
     ] = True,
     sensitivity: Annotated[
         float | None,
-        typer.Option(help="Of cancers, to certify instead of the bundle's, such as 0.9; LOW is below it."),
+        typer.Option(help="To certify instead of the bundle's, such as 0.9; certainty is not told then."),
     ] = None,
     age: Annotated[float | None, typer.Option(help="Years; for the blind spots told, nothing else.")] = None,
-    site: Annotated[str | None, typer.Option(help="Where it is; for the blind spots told.")] = None,
+    site: Annotated[str | None, typer.Option(help=f"For the blind spots told: {', '.join(SITES)}.")] = None,
     cache: Annotated[
         Path | None,
         typer.Option(
@@ -106,7 +107,7 @@ def predict(
         elif result.error is not None:
             print(f"error: {result.error.message}", file=sys.stderr)
         elif result.status != "assessed":
-            print(f"{result.image}\n  not assessed\n  action    {result.action}\n", flush=True)
+            print(_not_assessed(result.to_dict()), flush=True)
         else:
             print(_block(result.to_dict(), full_name), flush=True)
     print(NOTICE, file=sys.stderr)
@@ -211,14 +212,15 @@ def _block(result: dict[str, Any], full_name: Callable[[str], str]) -> str:
     shown = [item for place, item in enumerate(ranked) if place < 4 or item[0] == result["predicted_class"]]
     point, model = result["operating_point"], result["model"]
     p_cancer, total = result["cancer_probability"], result["timing_ms"]["total"]
+    warnings = _turned_away(result)
     lines = [
         result["image"],
         f"  risk      {result['risk']}",
         f"  P(cancer) {p_cancer:.3f}{_where(result['prevalence'])} ({point['name']} threshold "
         f"{point['threshold']:.3f})",
-        *_certified(point["certificate"]),
+        *([] if warnings else _certified(point["certificate"])),
         f"  action    {result['action']}",
-        *_turned_away(result),
+        *warnings,
         *(f"  picture   {advice}" for advice in result["quality"]["advice"]),
         *_certain(result["certainty"]),
         *_sampled(result["uncertainty"]),
@@ -234,6 +236,15 @@ def _block(result: dict[str, Any], full_name: Callable[[str], str]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _not_assessed(result: dict[str, Any]) -> str:
+    status, ood = result["status"].replace("_", " "), result["ood"]
+    limit = f": {ood['score']:.1f}, where {ood['threshold']:.1f} is the most" if ood is not None else ""
+    return (
+        f"{result['image']}\n  not assessed ({status}{limit})\n  action    {result['action']}\n"
+        f"  always    {result['safety_net']}\n"
+    )
 
 
 def _where(prevalence: float | None) -> str:
@@ -268,7 +279,8 @@ def _plausible(result: dict[str, Any], full_name: Callable[[str], str]) -> list[
     if result["label_set"] is None:
         return []
     names = ", ".join(map(full_name, result["label_set"]))
-    return [f"  plausible {names}; the most serious: {full_name(result['leading_label'])}"]
+    several = len(result["label_set"]) > 1
+    return [f"  plausible {names}" + f"; the most serious: {full_name(result['leading_label'])}" * several]
 
 
 def _sampled(told: dict[str, Any] | None) -> list[str]:
