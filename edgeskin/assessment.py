@@ -46,8 +46,8 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Assessment:
-    """One image's result. Only status ``assessed`` carries a risk: what could not be read, or is not good
-    enough to be judged (``retake``), is never low.
+    """One image's result. Only status ``assessed`` carries a risk: what could not be read, is not good enough
+    to be judged (``retake``) or no picture that the network knows (``out_of_scope``) is never low.
 
     probabilities: calibrated, by class, summing to 1; frequencies on pictures like validation's alone.
     cancer_probability: their sum over the cancer classes, for a share of cancers like prevalence, its mean on
