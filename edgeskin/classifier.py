@@ -37,14 +37,16 @@ from edgeskin.variant import operating_points
 class Classifier:
     """Assesses photos of skin lesions. Thread-safe; results are copies.
 
-    bundle: folder of a bundle, or an open one; the one that ships with the package when None. precision:
-    the quantized network (``int8``) or the reference (``fp32``). threads: CPU threads; all that the quota
-    and affinity allow when None. quality_gate: whether a picture that is not good enough is turned away
-    (status ``retake``) or assessed all the same, its quality told in either case. scope_gate: the same for
-    a picture of another kind than the network knows (status ``out_of_scope``). sensitivity: to certify
-    instead of the bundle's screening point, such as 0.9: below its threshold the risk is LOW. cache: a
-    folder to keep the compiled network in, made if need be; the next start on the same machine is then
-    quicker. Nothing is kept when None. Who may write there decides what runs.
+    bundle: folder of a bundle, or an open one; the one that ships with the package when None.
+    precision: the quantized network (``int8``) or the reference (``fp32``).
+    threads: CPU threads; all that the quota and affinity allow when None.
+    quality_gate: whether a picture that is not good enough is turned away (status ``retake``) or assessed
+    all the same, its quality told in either case.
+    scope_gate: the same for a picture of another kind than the network knows (status ``out_of_scope``).
+    sensitivity: to certify instead of the bundle's screening point, 0.8 or more: below its threshold the
+    risk is LOW. Certainty, whose rule belongs to the bundle's point, is then None.
+    cache: a folder to keep the compiled network in, made if need be; the next start on the same machine is
+    then quicker. Nothing is kept when None. Who may write there decides what runs.
 
     Raises BundleError for a bundle that is missing, altered or does not run, SettingError for a setting
     out of range or a cache that cannot be written.

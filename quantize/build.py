@@ -14,9 +14,8 @@ from typing import Any
 import cv2
 
 import edgeskin
-from edgeskin.bundle import HEAD, Bundle, Manifest
+from edgeskin.bundle import HEAD, OOD, Bundle, Manifest
 from edgeskin.errors import EdgeskinError, SettingError
-from edgeskin.ood import OOD
 from edgeskin.variant import Variant
 from quantize import pack, ptq
 from quantize.calibrate import Labels, compare_calibrations, fit_variant, labels_of
