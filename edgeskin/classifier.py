@@ -2,10 +2,11 @@
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import pairwise
-from typing import get_args
+from typing import TypeVar, get_args
 
 import numpy as np
 
@@ -26,12 +27,18 @@ from edgeskin.decision import (
 )
 from edgeskin.engine import Engine, Outputs, instruction_set
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
+from edgeskin.examination import SHOWN_SIDE, Examination
+from edgeskin.explain import CANCER, Explanation, Method, explain, find_target, require_method
+from edgeskin.head import Head, read_head
+from edgeskin.lesion import describe, segment
 from edgeskin.ood import Ood, read_statistics
-from edgeskin.photo import Source, load_photo
-from edgeskin.preprocess import Image, preprocess
+from edgeskin.photo import Photo, Source, load_photo
+from edgeskin.preprocess import Image, center_square, preprocess, resize
 from edgeskin.quality import judge
-from edgeskin.uncertainty import Head, read_head, require_samples, summarize
+from edgeskin.uncertainty import require_samples, summarize
 from edgeskin.variant import operating_points
+
+Answer = TypeVar("Answer")
 
 
 class Classifier:
@@ -118,6 +125,48 @@ class Classifier:
         else. Raises PhotoError when the photo cannot be read, SettingError for a number of samples or a seed
         out of range, EdgeskinError when the answer is not finite.
         """
+        return self._assess(image, mc_samples, seed, context)[0]
+
+    def examine(
+        self,
+        image: Source,
+        *,
+        target: str = CANCER,
+        method: Method = "grad-cam",
+        mc_samples: int = 0,
+        seed: int = 0,
+        context: Context | None = None,
+    ) -> Examination:
+        """Assess one photo, and tell where the evidence lies and what the lesion looks like.
+
+        target: ``cancer`` or a class: the evidence for it. method: of the map, see `edgeskin.explain`;
+        ``occlusion`` takes 65 more passes of the network, the others none. The rest as `assess`; raises
+        SettingError for an unknown target or method too.
+        """
+        manifest = self.manifest
+        calibration = self._variant.calibration
+        explained = find_target(target, manifest.classes, manifest.cancer_classes, calibration)
+        require_method(method)
+        started = time.perf_counter()
+        assessment, seen = self._assess(image, mc_samples, seed, context)
+        assessed = time.perf_counter()
+        centered = center_square(seen.photo.image)
+        square = resize(centered, min(len(centered), SHOWN_SIDE))
+        mask = segment(square)
+        descriptors = describe(square, mask)
+        described = time.perf_counter()
+        explanation = None
+        if assessment.status == "assessed" and seen.network is not None:
+            values = explain(*seen.network, self.engine, self.head, explained, method)
+            explanation = Explanation(method, None if method == "eigen-cam" else target, values, self.model)
+        steps = {"assessment": assessed, "lesion": described, "explanation": time.perf_counter()}
+        timing = {**assessment.timing_ms, **_milliseconds(started, **steps)}
+        del timing["assessment"]
+        return Examination(replace(assessment, timing_ms=timing), square, mask, descriptors, explanation)
+
+    def _assess(
+        self, image: Source, mc_samples: int, seed: int, context: Context | None
+    ) -> tuple[Assessment, "_Seen"]:
         if mc_samples:
             require_samples(mc_samples, seed)
         around = blind_spots(context or Context())
@@ -136,7 +185,8 @@ class Classifier:
         steps = {"decode": decoded, "quality": judged}
         if quality.retake and self.quality_gate:
             advice = RETAKE.format("; ".join(quality.retake))
-            return told(status="retake", action=advice, timing_ms=_milliseconds(started, **steps))
+            turned_away = told(status="retake", action=advice, timing_ms=_milliseconds(started, **steps))
+            return turned_away, _Seen(photo)
         prepared = preprocess(photo.image, self.manifest.preprocessing)
         steps["preprocess"] = time.perf_counter()
         outputs = self.engine.infer(prepared)
@@ -148,7 +198,8 @@ class Classifier:
         told = partial(told, ood=ood)
         if ood is not None and ood.score > ood.threshold and self.scope_gate:
             timing = _milliseconds(started, **steps)
-            return told(status="out_of_scope", action=OUT_OF_SCOPE, timing_ms=timing)
+            turned_away = told(status="out_of_scope", action=OUT_OF_SCOPE, timing_ms=timing)
+            return turned_away, _Seen(photo, (prepared, outputs))
 
         classes, cancer = self.manifest.classes, self.manifest.cancer_classes
         calibration, priors = self._variant.calibration, self._variant.class_priors
@@ -172,7 +223,7 @@ class Classifier:
             told = partial(told, certainty=certainty(p_cancer, of_views, points[0].threshold, rule))
         applied = tuple(AppliedPoint(point.name, point.threshold, point.certificate) for point in points)
         risk = risk_level(p_cancer, points)
-        return told(
+        assessed = told(
             status="assessed",
             probabilities=dict(zip(classes, by_class.tolist(), strict=True)),
             cancer_probability=p_cancer,
@@ -185,6 +236,7 @@ class Classifier:
             action=ACTIONS[risk],
             timing_ms=_milliseconds(started, **steps, decision=time.perf_counter()),
         )
+        return assessed, _Seen(photo, (prepared, outputs))
 
     def _ood(self, outputs: Outputs, prepared: Image) -> Ood | None:
         threshold = self._variant.ood_threshold
@@ -202,20 +254,55 @@ class Classifier:
         context: Context | None = None,
     ) -> Iterator[Assessment]:
         """Assess photos one after another, in order; one that fails gives a result of status ``error``."""
+        one = partial(self.assess, mc_samples=mc_samples, seed=seed, context=context)
+        return self._each(images, one, lambda failed: failed)
+
+    def examine_many(
+        self,
+        images: Iterable[Source],
+        *,
+        target: str = CANCER,
+        method: Method = "grad-cam",
+        mc_samples: int = 0,
+        seed: int = 0,
+        context: Context | None = None,
+    ) -> Iterator[Examination]:
+        """As `examine`, one after another; one that fails gives an assessment of status ``error``."""
+        one = partial(
+            self.examine, target=target, method=method, mc_samples=mc_samples, seed=seed, context=context
+        )
+        return self._each(images, one, Examination)
+
+    def _each(
+        self,
+        images: Iterable[Source],
+        one: Callable[[Source], Answer],
+        failed: Callable[[Assessment], Answer],
+    ) -> Iterator[Answer]:
         for image in images:
             started = time.perf_counter()
             try:
-                yield self.assess(image, mc_samples=mc_samples, seed=seed, context=context)
+                yield one(image)
             except (BundleError, SettingError):  # no image would do better
                 raise
             except EdgeskinError as error:
-                yield Assessment(
-                    image=_name(image),
-                    model=self.model,
-                    status="error",
-                    timing_ms=_milliseconds(started),
-                    error=Failure(type(error).__name__, str(error)),
+                yield failed(
+                    Assessment(
+                        image=_name(image),
+                        model=self.model,
+                        status="error",
+                        timing_ms=_milliseconds(started),
+                        error=Failure(type(error).__name__, str(error)),
+                    )
                 )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What an assessment was made from; network: its input and what it said, where it was asked."""
+
+    photo: Photo
+    network: tuple[Image, Outputs] | None = None
 
 
 def _milliseconds(started: float, **ends: float) -> dict[str, float]:

@@ -19,7 +19,7 @@ import openvino  # noqa: E402
 
 from edgeskin.errors import BundleError, EdgeskinError, SettingError  # noqa: E402
 from edgeskin.model_cache import load_or_compile  # noqa: E402
-from edgeskin.preprocess import turned, turned_back  # noqa: E402
+from edgeskin.preprocess import turned  # noqa: E402
 
 FloatArray = npt.NDArray[np.float32]
 CGROUP = Path("/sys/fs/cgroup")
@@ -30,12 +30,12 @@ VIEWS_AT_ONCE = 4
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the network says of one image in its views: each view's logits (views, C) and features (views, F),
-    and their mean fmap (F, h, w), each turned back first; copies."""
+    """What the network says of one image in its V views: logits (V, C), pooled features (V, F) and feature
+    maps (V, F, h, w), which lie as the view does; copies."""
 
     view_logits: FloatArray
     features: FloatArray
-    fmap: FloatArray
+    fmaps: FloatArray
 
     @property
     def logits(self) -> FloatArray:
@@ -117,21 +117,28 @@ class Engine:
 
         Raises EdgeskinError when OpenVINO fails.
         """
+        return self.infer_each(np.stack([turned(image, view) for view in range(self._views)]))
+
+    def infer_each(self, images: npt.NDArray[np.uint8]) -> Outputs:
+        """Run images, uint8 RGB (n, s, s, 3), as they lie: outputs with an entry an image instead of a view.
+
+        Raises EdgeskinError when OpenVINO fails.
+        """
         request = getattr(self._local, "request", None)
         if request is None:
             request = self._local.request = self._compiled.create_infer_request()
-        views = np.stack([turned(image, view) for view in range(self._views)])
+        count = len(images)
+        spare = np.repeat(images[-1:], -count % self._batch, axis=0)
+        filled = np.concatenate([images, spare]) if len(spare) else images
         try:
             # Results are copied: a view would be overwritten by the thread's next image.
             runs = [
-                request.infer([views[first : first + self._batch]], share_inputs=True, share_outputs=False)
-                for first in range(0, len(views), self._batch)
+                request.infer([filled[first : first + self._batch]], share_inputs=True, share_outputs=False)
+                for first in range(0, count, self._batch)
             ]
         except RuntimeError as error:
             raise EdgeskinError(f"OpenVINO failed on this image: {str(error).strip()}") from error
-        logits, features, fmap = (np.concatenate([run[at] for run in runs]) for at in self._order)
-        upright = [turned_back(one, view, (1, 2)) for view, one in enumerate(fmap)]
-        return Outputs(logits, features, np.mean(upright, axis=0))
+        return Outputs(*(np.concatenate([run[at] for run in runs])[:count] for at in self._order))
 
 
 def available_threads() -> int:

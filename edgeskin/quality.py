@@ -11,6 +11,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from edgeskin.lesion import segment
 from edgeskin.photo import Photo
 from edgeskin.preprocess import Image, center_square, resize
 
@@ -48,8 +49,8 @@ LIMITS = (
     Limit("hair", "retake", "move the hair aside: it covers the lesion", high=0.5),
     Limit("hair", "advice", "move the hair aside", high=0.26),
     Limit("lesion_area", "advice", "move closer: hardly anything stands out from the skin", low=0.015),
-    Limit("lesion_area", "advice", "move back: the skin around the lesion has to be seen", high=0.6),
-    Limit("lesion_offset", "advice", "put the lesion in the middle", high=0.75),
+    Limit("lesion_area", "advice", "move back: the skin around the lesion has to be seen", high=0.7),
+    Limit("lesion_offset", "advice", "put the lesion in the middle", high=0.65),
 )
 
 
@@ -83,8 +84,8 @@ def measure(photo: Photo) -> dict[str, float]:
     overexposed, black: share of pixels at 250 and above, at 25 and below, in every channel.
     unnatural_colour: share that is saturated and neither red, orange, yellow nor brown: ink, gloves, rulers,
     and other things than skin. hair: share of thin dark structures (black-hat, as in DullRazor). lesion_area:
-    share that stands out from the colour at the margin (Otsu in YCrCb). lesion_offset: distance of its
-    centre from the middle, 1 being the edge.
+    share that stands out from the skin (`edgeskin.lesion`). lesion_offset: distance of its centre from the
+    middle, 1 being the edge.
     """
     square = resize(center_square(photo.image), SIDE)
     grey = cv2.cvtColor(square, cv2.COLOR_RGB2GRAY)
@@ -112,21 +113,11 @@ def measure(photo: Photo) -> dict[str, float]:
 
 
 def _lesion(square: Image) -> tuple[float, float]:
-    """Share of the square that stands out from its margin, and how far off the middle its centre is."""
-    # Not CIELAB: OpenCV takes 0.1 s to build its table for it, once a process.
-    colours = cv2.cvtColor(square, cv2.COLOR_RGB2YCrCb).astype(np.float32)
-    frame = np.ones(square.shape[:2], dtype=bool)
-    width = SIDE // 10
-    frame[width:-width, width:-width] = False
-    # Black corners of a dermatoscope are no skin.
-    skin = frame & (square.max(axis=2) > 40)
-    colour = np.median(colours[skin if skin.any() else frame], axis=0)
-    distance = np.clip(np.sqrt(((colours - colour) ** 2).sum(axis=2)), 0, 255).astype(np.uint8)
-    _, mask = cv2.threshold(cv2.GaussianBlur(distance, (0, 0), 3), 0, 255, cv2.THRESH_OTSU)
-    moments = cv2.moments(mask, binaryImage=True)
-    if not moments["m00"]:
+    """Share of the square that the lesion takes, and how far off the middle its centre is."""
+    mask = segment(square)
+    if not mask.any():
         return 0.0, 0.0
-    middle = (SIDE - 1) / 2
-    across = moments["m10"] / moments["m00"] - middle
-    down = moments["m01"] / moments["m00"] - middle
-    return float(moments["m00"]) / SIDE**2, float(np.hypot(across, down)) / (SIDE / 2)
+    rows, columns = np.nonzero(mask)
+    middle = (len(mask) - 1) / 2
+    offset = np.hypot(rows.mean() - middle, columns.mean() - middle) / (len(mask) / 2)
+    return float(mask.mean()), float(offset)

@@ -11,17 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgeskin.arrays import Floats, read_arrays
+from edgeskin.arrays import Floats
 from edgeskin.decision import cancer_probability, probabilities
-from edgeskin.errors import BundleError, SettingError
+from edgeskin.errors import SettingError
 from edgeskin.variant import Calibration
 
 LEAST_SAMPLES, MOST_SAMPLES = 2, 1000
-_SHAPES = {
-    "dropout": "2", "linear1_weight": "HF", "linear1_bias": "H", "norm_weight": "H", "norm_bias": "H",
-    "norm_mean": "H", "norm_var": "H", "norm_eps": "", "linear2_weight": "CH", "linear2_bias": "C",
-}  # fmt: skip
-"""What head.npz holds, for features F, hidden units H and classes C; written by `quantize.pack`."""
 
 
 @dataclass(frozen=True)
@@ -45,47 +40,6 @@ class Uncertainty:
     epistemic: float
 
 
-@dataclass(frozen=True)
-class Head:
-    """Dropout, Linear, SiLU, BatchNorm, Dropout, Linear; float32, the BatchNorm as scale and shift.
-
-    dropout: rates before the two linear layers. weight1 (H, F), bias1, scale, shift (H,), weight2 (C, H),
-    bias2 (C,).
-    """
-
-    dropout: tuple[float, float]
-    weight1: Floats
-    bias1: Floats
-    scale: Floats
-    shift: Floats
-    weight2: Floats
-    bias2: Floats
-
-    def logits(self, features: Floats, first: Floats, second: Floats) -> Floats:
-        """Logits under dropout masks: (N, V, C).
-
-        features: pooled, (V, F). first: what the features are multiplied by, (N, F): 0, or 1 / (1 - rate).
-        second: the same for the hidden layer, (N, H).
-        """
-        dropped = features * first[:, None]  # (N, V, F)
-        hidden = dropped.reshape(-1, features.shape[1]) @ self.weight1.T + self.bias1
-        hidden *= 0.5 + 0.5 * np.tanh(0.5 * hidden)  # SiLU; an exponential could overflow
-        hidden = hidden.reshape(*dropped.shape[:2], -1) * self.scale + self.shift
-        return np.asarray((hidden * second[:, None]) @ self.weight2.T + self.bias2, dtype=np.float32)
-
-    def sample(self, features: Floats, samples: int, seed: int) -> Floats:
-        """Logits of so many networks, averaged over the views: (samples, C). features: (V, F).
-
-        The same seed gives the same bits on one machine with the same threads of numpy's BLAS.
-        """
-        rng = np.random.default_rng(seed)
-        first, second = (
-            (rng.random((samples, width), np.float32) >= rate) * np.float32(1 / (1 - rate))
-            for width, rate in zip((self.weight1.shape[1], len(self.bias1)), self.dropout, strict=True)
-        )
-        return np.asarray(self.logits(features, first, second).mean(axis=1))
-
-
 def require_samples(samples: int, seed: int) -> None:
     """Raise SettingError unless there are 2 to 1000 samples and the seed is a whole number, 0 or more."""
     if not (isinstance(samples, int) and LEAST_SAMPLES <= samples <= MOST_SAMPLES):
@@ -94,26 +48,6 @@ def require_samples(samples: int, seed: int) -> None:
         )
     if not (isinstance(seed, int) and seed >= 0):
         raise SettingError(f"seed {seed!r}: choose a whole number, 0 or more")
-
-
-def read_head(content: bytes) -> Head:
-    """The head from a bundle's head.npz. Raises BundleError when it holds something else."""
-    values = read_arrays(content, "head.npz", _SHAPES)
-    first, second = values["dropout"].tolist()
-    if not (0 <= first < 1 and 0 <= second < 1 and (values["norm_var"] + values["norm_eps"] > 0).all()):
-        raise BundleError(
-            "head.npz: dropout outside 0 to 1, or a variance that is not positive; pack the bundle anew"
-        )
-    scale = values["norm_weight"] / np.sqrt(values["norm_var"] + values["norm_eps"])
-    return Head(
-        dropout=(first, second),
-        weight1=values["linear1_weight"],
-        bias1=values["linear1_bias"],
-        scale=scale,
-        shift=values["norm_bias"] - values["norm_mean"] * scale,
-        weight2=values["linear2_weight"],
-        bias2=values["linear2_bias"],
-    )
 
 
 def summarize(

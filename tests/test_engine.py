@@ -41,7 +41,7 @@ def test_outputs_are_those_computed_by_hand(engine: Engine) -> None:
     outputs = engine.infer(image)
     logits, features, fmap = by_hand(image)
     for computed, expected in zip(
-        (outputs.logits, outputs.features, outputs.fmap), (logits, features[None], fmap), strict=True
+        (outputs.logits, outputs.features[0], outputs.fmaps[0]), (logits, features, fmap), strict=True
     ):
         np.testing.assert_allclose(computed, expected, rtol=1e-4, atol=1e-4)
 
@@ -53,11 +53,9 @@ def test_views_are_averaged_and_make_the_answer_the_same_for_every_turn(shared_m
     outputs = engine.infer(image)
     views = [np.rot90(side, quarters) for side in (image, image[:, ::-1]) for quarters in range(4)]
     logits, features, fmaps = zip(*map(by_hand, views), strict=True)
-    upright = [np.rot90(fmap, -quarters, (1, 2)) for quarters, fmap in enumerate(fmaps[:4])]
-    upright += [np.rot90(fmap, -quarters, (1, 2))[..., ::-1] for quarters, fmap in enumerate(fmaps[4:])]
     np.testing.assert_allclose(outputs.logits, np.mean(logits, axis=0), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(outputs.features, features, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(outputs.fmap, np.mean(upright, axis=0), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(outputs.fmaps, fmaps, rtol=1e-4, atol=1e-4)
     for view in views[1:]:
         np.testing.assert_allclose(engine.infer(view).logits, outputs.logits, atol=1e-5)
 
@@ -76,6 +74,18 @@ def test_the_default_bundle_averages_every_view(precision: Precision, lesion_jpg
     np.testing.assert_allclose(together.logits, np.mean([a.logits for a in alone], axis=0), atol=1e-4)
     np.testing.assert_allclose(together.features, np.concatenate([a.features for a in alone]), atol=1e-4)
     assert np.std([a.logits for a in alone], axis=0).max() > 0.01
+
+
+@pytest.mark.parametrize("count", [1, 4, 6])
+def test_any_number_of_images_as_they_lie(shared_micro_bundle: Path, count: int) -> None:
+    """Six do not fill two batches of four."""
+    parts = (shared_micro_bundle / f"fp32.{part}" for part in ("xml", "bin"))
+    images = pictures(count)
+    outputs = Engine(*(part.read_bytes() for part in parts), views=8).infer_each(images)
+    logits, features, fmaps = zip(*map(by_hand, images), strict=True)
+    np.testing.assert_allclose(outputs.view_logits, logits, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(outputs.features, features, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(outputs.fmaps, fmaps, rtol=1e-4, atol=1e-4)
 
 
 def test_results_survive_the_next_image(engine: Engine) -> None:
@@ -107,7 +117,7 @@ def test_a_network_of_a_fixed_batch_gives_the_same(batch: int, tmp_path: Path) -
     )
     np.testing.assert_allclose(fixed.logits, free.logits, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(fixed.features, free.features, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(fixed.fmap, free.fmap, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(fixed.fmaps, free.fmaps, rtol=1e-5, atol=1e-5)
 
 
 def test_a_network_that_cannot_take_every_view_is_refused(tmp_path: Path) -> None:

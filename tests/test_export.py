@@ -69,7 +69,7 @@ def test_the_runtime_runs_it(exported: tuple[Path, openvino.Model], served: Serv
     outputs = engine.infer(image)
     with torch.no_grad():
         logits, features, fmap = served(torch.tensor(image[None]))
-    for said, wanted in ((outputs.logits, logits), (outputs.features[0], features), (outputs.fmap, fmap)):
+    for said, wanted in ((outputs.logits, logits), (outputs.features[0], features), (outputs.fmaps[0], fmap)):
         np.testing.assert_allclose(said, wanted[0], atol=0.02)
 
 

@@ -15,10 +15,11 @@ from scipy.stats import entropy
 from edgeskin import Classifier, open_bundle
 from edgeskin.engine import Engine
 from edgeskin.errors import BundleError, SettingError
+from edgeskin.head import Head, read_head
 from edgeskin.photo import load_photo
 from edgeskin.preprocess import preprocess
 from edgeskin.taxonomy import CANCER, ISIC_2019
-from edgeskin.uncertainty import Head, read_head, summarize
+from edgeskin.uncertainty import summarize
 from edgeskin.variant import temperature_scaling
 from quantize.pack import write_head
 from tests.conftest import micro_head, write_manifest

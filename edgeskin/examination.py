@@ -1,0 +1,33 @@
+"""An assessment, the picture, where the evidence lies in it, and what the lesion looks like."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edgeskin.assessment import Assessment
+from edgeskin.explain import Explanation
+from edgeskin.lesion import Descriptors, Mask
+from edgeskin.preprocess import Image
+
+SHOWN_SIDE = 512
+"""Pixels a side, at most, of the square that is shown to people."""
+
+
+@dataclass(frozen=True)
+class Examination:
+    """square: the photo's centre square, uint8 RGB (s, s, 3), s up to SHOWN_SIDE; None when the photo cannot
+    be read. mask: the lesion in it, found by colour, (m, m); descriptors: of the mask. explanation: only of
+    a photo that was assessed. The last three are None where there is nothing to tell.
+    """
+
+    assessment: Assessment
+    square: Image | None = None
+    mask: Mask | None = None
+    descriptors: Descriptors | None = None
+    explanation: Explanation | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, ready for ``json.dumps``: the assessment's, ``descriptors``, ``explanation``."""
+        return self.assessment.to_dict() | {
+            "descriptors": asdict(self.descriptors) if self.descriptors else None,
+            "explanation": self.explanation.to_dict() if self.explanation else None,
+        }
