@@ -85,6 +85,7 @@ class Assessment:
     blind_spots: tuple[str, ...] = ()
     safety_net: str = SAFETY_NET
     notice: str = NOTICE
+    cancer_classes: tuple[str, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data in the order of the fields, ready for ``json.dumps``."""

@@ -28,7 +28,7 @@ from edgeskin.decision import (
 from edgeskin.engine import Engine, Outputs, instruction_set
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
 from edgeskin.examination import SHOWN_SIDE, Examination
-from edgeskin.explain import CANCER, Explanation, Method, explain, find_target, require_method
+from edgeskin.explain import CANCER, Explanation, explain, find_method, find_target
 from edgeskin.head import Head, read_head
 from edgeskin.lesion import describe, segment
 from edgeskin.ood import Ood, read_statistics
@@ -132,7 +132,7 @@ class Classifier:
         image: Source,
         *,
         target: str = CANCER,
-        method: Method = "grad-cam",
+        method: str = "grad-cam",
         mc_samples: int = 0,
         seed: int = 0,
         context: Context | None = None,
@@ -146,7 +146,7 @@ class Classifier:
         manifest = self.manifest
         calibration = self._variant.calibration
         explained = find_target(target, manifest.classes, manifest.cancer_classes, calibration)
-        require_method(method)
+        by = find_method(method)
         started = time.perf_counter()
         assessment, seen = self._assess(image, mc_samples, seed, context)
         assessed = time.perf_counter()
@@ -157,8 +157,8 @@ class Classifier:
         described = time.perf_counter()
         explanation = None
         if assessment.status == "assessed" and seen.network is not None:
-            values = explain(*seen.network, self.engine, self.head, explained, method)
-            explanation = Explanation(method, None if method == "eigen-cam" else target, values, self.model)
+            values = explain(*seen.network, self.engine, self.head, explained, by)
+            explanation = Explanation(by, None if by == "eigen-cam" else target, values, self.model)
         steps = {"assessment": assessed, "lesion": described, "explanation": time.perf_counter()}
         timing = {**assessment.timing_ms, **_milliseconds(started, **steps)}
         del timing["assessment"]
@@ -228,6 +228,7 @@ class Classifier:
             probabilities=dict(zip(classes, by_class.tolist(), strict=True)),
             cancer_probability=p_cancer,
             predicted_class=classes[int(without_priors(by_class, priors).argmax())],
+            cancer_classes=cancer,
             class_priors=dict(zip(classes, priors, strict=True)) if priors else None,
             prevalence=float(cancer_probability(np.array(priors), classes, cancer)) if priors else None,
             operating_point=applied[0],
@@ -262,7 +263,7 @@ class Classifier:
         images: Iterable[Source],
         *,
         target: str = CANCER,
-        method: Method = "grad-cam",
+        method: str = "grad-cam",
         mc_samples: int = 0,
         seed: int = 0,
         context: Context | None = None,

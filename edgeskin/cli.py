@@ -1,4 +1,4 @@
-"""edgeskin predict | bench | info: the command line, and the only place that knows exit codes.
+"""edgeskin predict | report | bench | info: the command line, and the only place that knows exit codes.
 
 stdout carries results, stderr everything else. 0: all assessed; 1: some image failed, the others are
 done; 2: usage; 3: bundle.
@@ -10,8 +10,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from math import floor
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,6 +45,34 @@ ThreadsOption = Annotated[
     typer.Option("--threads", min=1, max=1024, help="CPU threads; all that are allowed when left off."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Of the sampling.")]
+SampleOption = Annotated[
+    int, typer.Option(max=1000, help="Sample the head so many times, 2 to 1000, for its uncertainty.")
+]
+QualityGateOption = Annotated[
+    bool,
+    typer.Option("--quality-gate/--no-quality-gate", help="Turn away what is not good enough, or not."),
+]
+ScopeGateOption = Annotated[
+    bool,
+    typer.Option("--scope-gate/--no-scope-gate", help="Turn away what is no dermoscopy picture, or not."),
+]
+SensitivityOption = Annotated[
+    float | None,
+    typer.Option(help="To certify instead of the bundle's, such as 0.9; certainty is not told then."),
+]
+AgeOption = Annotated[float | None, typer.Option(help="Years; for the blind spots told, nothing else.")]
+SiteOption = Annotated[str | None, typer.Option(help=f"For the blind spots told: {', '.join(SITES)}.")]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(envvar="EDGESKIN_CACHE", help="Folder for the compiled network: the next start is quicker."),
+]
+TargetOption = Annotated[
+    str, typer.Option(help="Show the evidence for it: cancer, or a class such as MEL or BKL.")
+]
+MethodOption = Annotated[
+    str, typer.Option(help="Of the map: grad-cam, grad-cam++, layer-cam, eigen-cam or occlusion (slow).")
+]
 
 
 @app.command()
@@ -56,62 +83,116 @@ def predict(
         Precision | None,
         typer.Option(help="The quantized network, or the reference; int8, with --mc-dropout fp32."),
     ] = None,
-    mc_dropout: Annotated[
-        int, typer.Option(max=1000, help="Sample the head so many times, 2 to 1000, for its uncertainty.")
-    ] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
+    mc_dropout: SampleOption = 0,
+    seed: SeedOption = 0,
+    explain: Annotated[
+        Path | None,
+        typer.Option(help="Draw where the evidence lies: a PNG file, or a folder for several pictures."),
+    ] = None,
+    target: TargetOption = "cancer",
+    method: MethodOption = "grad-cam",
     bundle: BundleOption = None,
     threads: ThreadsOption = None,
-    quality_gate: Annotated[
-        bool,
-        typer.Option("--quality-gate/--no-quality-gate", help="Turn away what is not good enough, or not."),
-    ] = True,
-    scope_gate: Annotated[
-        bool,
-        typer.Option("--scope-gate/--no-scope-gate", help="Turn away what is no dermoscopy picture, or not."),
-    ] = True,
-    sensitivity: Annotated[
-        float | None,
-        typer.Option(help="To certify instead of the bundle's, such as 0.9; certainty is not told then."),
-    ] = None,
-    age: Annotated[float | None, typer.Option(help="Years; for the blind spots told, nothing else.")] = None,
-    site: Annotated[str | None, typer.Option(help=f"For the blind spots told: {', '.join(SITES)}.")] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="EDGESKIN_CACHE", help="Folder for the compiled network: the next start is quicker."
-        ),
-    ] = None,
+    quality_gate: QualityGateOption = True,
+    scope_gate: ScopeGateOption = True,
+    sensitivity: SensitivityOption = None,
+    age: AgeOption = None,
+    site: SiteOption = None,
+    cache: CacheOption = None,
 ) -> None:
     """Assess dermoscopy pictures of skin lesions."""
     from edgeskin.blind_spots import Context
     from edgeskin.classifier import Classifier
-    from edgeskin.taxonomy import full_name
+    from edgeskin.examination import Examination
+    from edgeskin.text import block
 
-    chosen: Precision = precision or ("fp32" if mc_dropout else "int8")
+    photos = list(_photos(paths))
+    drawings = _drawings(explain, photos)
     context = Context(age, site)
     classifier = Classifier(
         bundle,
-        chosen,
+        precision or ("fp32" if mc_dropout else "int8"),
         threads,
         quality_gate=quality_gate,
         scope_gate=scope_gate,
         sensitivity=sensitivity,
         cache=cache,
     )
+    settings: dict[str, Any] = {"mc_samples": mc_dropout, "seed": seed, "context": context}
+    results: Iterator[Examination] = (
+        classifier.examine_many(photos, target=target, method=method, **settings)
+        if drawings
+        else map(Examination, classifier.assess_many(photos, **settings))
+    )
     failed = False
-    for result in classifier.assess_many(_photos(paths), mc_samples=mc_dropout, seed=seed, context=context):
+    for place, found in enumerate(results):
+        result = found.assessment
         failed |= result.status != "assessed"
         if as_json:
-            print(json.dumps(result.to_dict(), allow_nan=False), flush=True)
+            print(json.dumps(found.to_dict() if drawings else result.to_dict(), allow_nan=False), flush=True)
         elif result.error is not None:
             print(f"error: {result.error.message}", file=sys.stderr)
-        elif result.status != "assessed":
-            print(_not_assessed(result.to_dict()), flush=True)
         else:
-            print(_block(result.to_dict(), full_name), flush=True)
+            print(block(result.to_dict()), flush=True)
+        if drawings and found.explanation is not None:
+            from edgeskin import draw
+
+            drawings[place].write_bytes(draw.encode_png(draw.side_by_side(found)))
     print(NOTICE, file=sys.stderr)
     if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    photo: Annotated[Path, typer.Argument(help="The picture.")],
+    out: Annotated[
+        list[Path],
+        typer.Option("--out", "-o", help="File to write: .html, .json or .png. May be given several times."),
+    ],
+    precision: Annotated[Precision, typer.Option(help="The quantized network, or the reference.")] = "int8",
+    mc_dropout: SampleOption = 30,
+    seed: SeedOption = 0,
+    target: TargetOption = "cancer",
+    method: MethodOption = "grad-cam",
+    bundle: BundleOption = None,
+    threads: ThreadsOption = None,
+    quality_gate: QualityGateOption = True,
+    scope_gate: ScopeGateOption = True,
+    sensitivity: SensitivityOption = None,
+    age: AgeOption = None,
+    site: SiteOption = None,
+    cache: CacheOption = None,
+) -> None:
+    """Write all that is known of one picture into a file to keep."""
+    from datetime import datetime
+
+    from edgeskin import report as reporting
+    from edgeskin.blind_spots import Context
+    from edgeskin.classifier import Classifier
+
+    for path in out:
+        reporting.require_writable(path)
+    context = Context(age, site)
+    classifier = Classifier(
+        bundle,
+        precision,
+        threads,
+        quality_gate=quality_gate,
+        scope_gate=scope_gate,
+        sensitivity=sensitivity,
+        cache=cache,
+    )
+    found = classifier.examine(
+        photo, target=target, method=method, mc_samples=mc_dropout, seed=seed, context=context
+    )
+    now = datetime.now().astimezone()
+    for path in out:
+        reporting.write(found, path, now)
+        print(path)
+    print(NOTICE, file=sys.stderr)
+    if found.assessment.status != "assessed":
+        print(f"not assessed ({found.assessment.status}): {found.assessment.action}", file=sys.stderr)
         raise typer.Exit(1)
 
 
@@ -206,92 +287,22 @@ def _photos(paths: list[Path]) -> Iterator[Path]:
         yield from inside or [path]
 
 
-def _block(result: dict[str, Any], full_name: Callable[[str], str]) -> str:
-    ranked = sorted(result["probabilities"].items(), key=lambda item: -item[1])
-    # The decided class may be a rare one of little probability: its own is told all the same.
-    shown = [item for place, item in enumerate(ranked) if place < 4 or item[0] == result["predicted_class"]]
-    point, model = result["operating_point"], result["model"]
-    p_cancer, total = result["cancer_probability"], result["timing_ms"]["total"]
-    warnings = _turned_away(result)
-    lines = [
-        result["image"],
-        f"  risk      {result['risk']}",
-        f"  P(cancer) {p_cancer:.3f}{_where(result['prevalence'])} ({point['name']} threshold "
-        f"{point['threshold']:.3f})",
-        *([] if warnings else _certified(point["certificate"])),
-        f"  action    {result['action']}",
-        *warnings,
-        *(f"  picture   {advice}" for advice in result["quality"]["advice"]),
-        *_certain(result["certainty"]),
-        *_sampled(result["uncertainty"]),
-        f"  class     {full_name(result['predicted_class'])}"
-        + (" (the most probable if all were as frequent: a hint)" if result["class_priors"] else ""),
-        *_plausible(result, full_name),
-        "  output    "
-        + "\n            ".join(f"{full_name(name):<26}{name:<6}{share:.3f}" for name, share in shown),
-        "  not known " + "\n            ".join(result["blind_spots"]),
-        f"  always    {result['safety_net']}",
-        f"  model     {model['name']} {model['version']} ({model['precision']}, {model['sha256'][:12]}), "
-        f"{total:.0f} ms",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _not_assessed(result: dict[str, Any]) -> str:
-    status, ood = result["status"].replace("_", " "), result["ood"]
-    limit = f": {ood['score']:.1f}, where {ood['threshold']:.1f} is the most" if ood is not None else ""
-    return (
-        f"{result['image']}\n  not assessed ({status}{limit})\n  action    {result['action']}\n"
-        f"  always    {result['safety_net']}\n"
-    )
-
-
-def _where(prevalence: float | None) -> str:
-    return "" if prevalence is None else f" where {prevalence:.0%} of pictures are cancers"
-
-
-def _turned_away(result: dict[str, Any]) -> list[str]:
-    """What the gates would have said, had they not been told to let the picture through."""
-    warnings, ood = [*result["quality"]["retake"]], result["ood"]
-    if ood is not None and ood["score"] > ood["threshold"]:
-        warnings.append(f"out of scope: {ood['score']:.1f}, where {ood['threshold']:.1f} is the most")
-    return [f"  WARNING   {warning}" for warning in warnings]
-
-
-def _certified(told: dict[str, Any] | None) -> list[str]:
-    if told is None:
+def _drawings(out: Path | None, photos: list[Path]) -> list[Path]:
+    """Where each photo's drawing goes; empty without one. Raises SettingError before any work is done."""
+    if out is None:
         return []
-    return [
-        f"            above it are at least {floor(100 * told['sensitivity'])} % of cancers like the "
-        f"{told['lesions']} it was chosen on, with a confidence of about {told['confidence']:.0%}"
-    ]
-
-
-def _certain(told: dict[str, Any] | None) -> list[str]:
-    if told is None:
-        return []
-    parts = ", ".join(f"{name} {value:.2f}" for name, value in told["parts"].items())
-    return [f"  certainty {told['level']} ({told['score']:.2f}: {parts})"]
-
-
-def _plausible(result: dict[str, Any], full_name: Callable[[str], str]) -> list[str]:
-    if result["label_set"] is None:
-        return []
-    names = ", ".join(map(full_name, result["label_set"]))
-    several = len(result["label_set"]) > 1
-    return [f"  plausible {names}" + f"; the most serious: {full_name(result['leading_label'])}" * several]
-
-
-def _sampled(told: dict[str, Any] | None) -> list[str]:
-    if told is None:
-        return []
-    low, high = told["cancer_interval"]
-    return [
-        f"  sampled   P(cancer) {told['cancer_probability']:.3f}, of {told['samples']} networks 95 % between "
-        f"{low:.3f} and {high:.3f}",
-        f"            entropy {told['entropy']:.3f} nats, {told['epistemic']:.3f} of it their disagreement",
-    ]
+    if not out.is_dir():
+        if len(photos) > 1 or out.suffix.lower() != ".png":
+            raise SettingError(f"{out}: name a PNG file for one picture, or a folder that exists for several")
+        if not out.absolute().parent.is_dir():
+            raise SettingError(f"{out}: its folder does not exist; make it first")
+        return [out]
+    drawings = [out / f"{photo.name}.png" for photo in photos]
+    twice = {path for path in drawings if drawings.count(path) > 1}
+    if twice:
+        names = ", ".join(sorted(path.name for path in twice))
+        raise SettingError(f"{out}: several pictures would be drawn into {names}; assess them one by one")
+    return drawings
 
 
 def _version(wanted: bool) -> None:

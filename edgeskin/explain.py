@@ -10,7 +10,7 @@ can be trusted.
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import cv2
 import numpy as np
@@ -72,10 +72,11 @@ def find_target(
     return Target(name, np.isin(classes, members), calibration)
 
 
-def require_method(method: str) -> None:
-    """Raise SettingError unless it is a Method."""
-    if method not in get_args(Method):
-        raise SettingError(f"method {method!r}: choose one of {', '.join(get_args(Method))}")
+def find_method(name: str) -> Method:
+    """By name. Raises SettingError for any other."""
+    if name not in get_args(Method):
+        raise SettingError(f"method {name!r}: choose one of {', '.join(get_args(Method))}")
+    return cast(Method, name)
 
 
 @dataclass(frozen=True)

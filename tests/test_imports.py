@@ -36,7 +36,7 @@ def test_the_whole_runtime_imports_nothing_of_the_training_side(shared_micro_bun
         "import numpy as np, pkgutil, importlib, edgeskin\n"
         "for m in pkgutil.iter_modules(edgeskin.__path__):\n"
         "    if m.name not in ('__main__', 'plots'): importlib.import_module('edgeskin.' + m.name)\n"
-        f"edgeskin.Classifier({str(shared_micro_bundle)!r}, quality_gate=False).assess(\n"
+        f"edgeskin.Classifier({str(shared_micro_bundle)!r}, quality_gate=False).examine(\n"
         "    np.zeros((80, 80, 3), np.uint8), mc_samples=5)"
     )
     assert modules_after(code).isdisjoint(HEAVY + OURS)

@@ -1,0 +1,143 @@
+"""Pictures for people: the lesion's outline, the evidence laid over the photo, and a page of both with words.
+
+Drawn with OpenCV, whose letters are ASCII: any other is drawn as a question mark.
+"""
+
+import re
+import textwrap
+
+import cv2
+import numpy as np
+
+from edgeskin.arrays import Floats
+from edgeskin.examination import SHOWN_SIDE, Examination
+from edgeskin.explain import Explanation
+from edgeskin.lesion import Mask, outline
+from edgeskin.preprocess import Image
+
+STRONGEST = 0.6
+"""Opacity of the map where there is most evidence; where there is none the photo is as it was."""
+GAMMA = 0.8
+HOTTEST = 0.2
+MARGIN, LINE = 16, 18
+LABEL, COLUMN, COLUMNS = 12, 9, 112
+"""Letters before a line's words, pixels a letter, and letters a line."""
+BLACK, WHITE, GRAY = (0, 0, 0), (255, 255, 255), (110, 110, 110)
+
+
+def palette() -> Image:
+    """Cividis, even for eyes that tell red from green badly (Nunez et al., PLoS ONE 2018): RGB (256, 3)."""
+    levels = np.arange(256, dtype=np.uint8)[:, None]
+    return np.ascontiguousarray(cv2.applyColorMap(levels, cv2.COLORMAP_CIVIDIS)[:, 0, ::-1])
+
+
+def overlay(square: Image, explanation: Explanation) -> Image:
+    """The map over a square, uint8 RGB (s, s, 3), a line around the HOTTEST share of it; a copy."""
+    blended = _laid(explanation.normalized(len(square)), square)
+    hottest = explanation.hottest(len(square), HOTTEST).astype(np.uint8)
+    contours, _ = cv2.findContours(hottest, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return _lined(blended, list(contours))
+
+
+def _laid(heat: Floats, on: Image) -> Image:
+    """Colours for a map (h, w), 0 to 1, on a picture that broadcasts to uint8 (h, w, 3)."""
+    strength = heat**GAMMA
+    colors = palette()[np.rint(255 * strength).astype(np.uint8)]
+    opacity = STRONGEST * strength[..., None]
+    return np.asarray(np.rint(on * (1 - opacity) + colors * opacity), dtype=np.uint8)
+
+
+def outlined(square: Image, mask: Mask) -> Image:
+    """The lesion's outline on a square, uint8 RGB (s, s, 3); a copy."""
+    if not mask.any():
+        return square.copy()
+    # Pixel centres of the mask, in those of the square.
+    contour = (outline(mask) + 0.5) * (len(square) / len(mask)) - 0.5
+    return _lined(square.copy(), [np.rint(contour).astype(np.int32)])
+
+
+def side_by_side(found: Examination) -> Image:
+    """Photo and evidence beside each other, with a legend, uint8 RGB (h, w, 3); needs the square."""
+    assert found.square is not None
+    assert found.mask is not None
+    photo = _shown(outlined(found.square, found.mask))
+    captions = ["photo; line: the lesion, found by colour"]
+    panels = [photo]
+    if found.explanation is not None:
+        panels.append(_shown(overlay(found.square, found.explanation)))
+        captions.append(caption(found.explanation))
+    width = MARGIN + len(panels) * (SHOWN_SIDE + MARGIN)
+    page = np.full((MARGIN + SHOWN_SIDE + 4 * LINE, width, 3), 255, dtype=np.uint8)
+    for place, (panel, words) in enumerate(zip(panels, captions, strict=True)):
+        left = MARGIN + place * (SHOWN_SIDE + MARGIN)
+        page[MARGIN : MARGIN + SHOWN_SIDE, left : left + SHOWN_SIDE] = panel
+        _write(page, words, left, MARGIN + SHOWN_SIDE + LINE)
+    if found.explanation is not None:
+        left, top = MARGIN + SHOWN_SIDE + MARGIN, MARGIN + SHOWN_SIDE + 2 * LINE - 6
+        _write(page, "less", left, top + 12, GRAY)
+        heat = np.tile(np.linspace(0, 1, 128, dtype=np.float32), (12, 1))
+        page[top + 2 : top + 14, left + 40 : left + 168] = _laid(heat, found.square[:1, :1])
+        _write(page, "more", left + 176, top + 12, GRAY)
+        _write(page, f"line: the {HOTTEST:.0%} with most", left + 230, top + 12, GRAY)
+    return page
+
+
+def caption(explanation: Explanation) -> str:
+    """What a map shows."""
+    if explanation.target is None:
+        return f"what stands out in the features ({explanation.method})"
+    if not explanation.map.any():
+        return f"nothing speaks for {explanation.target} ({explanation.method})"
+    return f"where the evidence for {explanation.target} lies ({explanation.method})"
+
+
+def page(found: Examination, words: str) -> Image:
+    """`side_by_side` over words, line by line, uint8 RGB (h, w, 3)."""
+    top = side_by_side(found)
+    lines = [
+        part
+        for line in words.splitlines()
+        for part in textwrap.wrap(line, COLUMNS, subsequent_indent=" " * LABEL, drop_whitespace=False) or [""]
+    ]
+    width = max(top.shape[1], 2 * (SHOWN_SIDE + MARGIN) + MARGIN)
+    sheet = np.full((len(top) + LINE * (len(lines) + 1), width, 3), 255, dtype=np.uint8)
+    sheet[: len(top), : top.shape[1]] = top
+    for number, line in enumerate(lines):
+        # The letters are not all as wide: what stands in columns is put there piece by piece.
+        indented = line.startswith("  ")
+        label, rest = (line[:LABEL], line[LABEL:]) if indented else ("", line)
+        baseline = len(top) + LINE * (number + 1)
+        _write(sheet, label.strip(), MARGIN, baseline, GRAY)
+        for piece in re.finditer(r"\S+(?: \S+)*", rest):
+            column = piece.start() + (LABEL if indented else 0)
+            _write(sheet, piece.group(), MARGIN + column * COLUMN, baseline)
+    return sheet
+
+
+def encode_png(image: Image) -> bytes:
+    """The bytes of a PNG file of uint8 RGB (h, w, 3)."""
+    _, encoded = cv2.imencode(".png", image[..., ::-1])
+    return encoded.tobytes()
+
+
+def encode_jpeg(image: Image) -> bytes:
+    """The bytes of a JPEG file of uint8 RGB (h, w, 3)."""
+    _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+    return encoded.tobytes()
+
+
+def _shown(square: Image) -> Image:
+    size = (SHOWN_SIDE, SHOWN_SIDE)
+    return np.asarray(cv2.resize(square, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+
+
+def _lined(image: Image, contours: list[cv2.typing.MatLike]) -> Image:
+    """White lines with a black edge, to be seen on any skin."""
+    for color, width in ((BLACK, 3), (WHITE, 1)):
+        cv2.drawContours(image, contours, -1, color, width, cv2.LINE_AA)
+    return image
+
+
+def _write(page: Image, words: str, left: int, baseline: int, color: tuple[int, int, int] = BLACK) -> None:
+    shown = words.encode("ascii", "replace").decode()
+    cv2.putText(page, shown, (left, baseline), cv2.FONT_HERSHEY_SIMPLEX, 0.45, color, 1, cv2.LINE_AA)
