@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.machine import machine, write
+from benchmarks.repeatability import same_lesion
 from edgeskin import Classifier
 from edgeskin.errors import SettingError
 from edgeskin.photo import load_photo
@@ -62,7 +63,7 @@ def main() -> None:
         results[name] = _change(before, after, is_cancer, threshold)
         print(name, results[name], flush=True)
     for name, pairs in (
-        ("another photo of the lesion", _same_lesion(select(table, "val"))),
+        ("another photo of the lesion", same_lesion(select(table, "val"))),
         ("the full-size file", _originals(table)),
     ):
         if pairs:
@@ -122,14 +123,6 @@ def _drawn(samples: list[Sample], cancer: tuple[str, ...], count: int) -> list[S
             f"--images {count}: {len(sides[True])} cancers and {len(sides[False])} others there"
         )
     return sides[True][:half] + sides[False][:half]
-
-
-def _same_lesion(samples: list[Sample]) -> list[tuple[Sample, Sample]]:
-    """The first two photos of each lesion that has two."""
-    lesions: dict[str, list[Sample]] = defaultdict(list)
-    for sample in samples:
-        lesions[sample.lesion_id].append(sample)
-    return [(photos[0], photos[1]) for photos in lesions.values() if len(photos) > 1]
 
 
 def _originals(table: list[Sample]) -> list[tuple[Sample, Sample]]:

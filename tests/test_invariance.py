@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.invariance import CHANGES, _change, _drawn, _originals, _same_lesion
+from benchmarks.invariance import CHANGES, _change, _drawn, _originals
+from benchmarks.repeatability import same_lesion, strangers
 from edgeskin.errors import SettingError
 from train.data import Sample
 
@@ -38,7 +39,7 @@ def test_half_are_cancers_of_different_lesions() -> None:
 
 def test_pairs_of_a_lesion_and_of_a_copy_with_its_original() -> None:
     one, two, three, other = (photo(name, "NV", name[0]) for name in ("a1", "a2", "a3", "b1"))
-    assert _same_lesion([one, other, two, three]) == [(one, two)]
+    assert same_lesion([one, other, two, three]) == [(one, two)]
     full = replace(one, split="original:val", image=Path("full"))
     of_test = replace(other, split="original:test")
     assert _originals([one, two, other, full, of_test]) == [(one, full)]
@@ -51,3 +52,12 @@ def test_each_change_keeps_the_form_and_changes_the_picture() -> None:
         assert (changed.shape, changed.dtype) == (picture.shape, picture.dtype), name
         assert (changed != picture).any(), name
     np.testing.assert_array_equal(CHANGES["brightness x 0.7"](np.full((2, 2, 3), 100, np.uint8)), 70)
+
+
+def test_strangers_are_of_the_same_class_where_there_are_two() -> None:
+    pairs = [(photo(f"{name}1", label, name),) * 2 for name, label in LESIONS.items()]
+    # Of a, c and e the next nevus, of the lone melanoma and the lone carcinoma the next lesion.
+    assert strangers(pairs) == [2, 2, 4, 4, 0]
+
+
+LESIONS = {"a": "NV", "b": "MEL", "c": "NV", "d": "BCC", "e": "NV"}
