@@ -1,17 +1,20 @@
-"""Where do the milliseconds of one assessment go, after the start?
+"""Where do the milliseconds of one report go, after the start?
 
     python -m benchmarks.steps [--rounds 40]
 
 The example picture, with the default bundle in both precisions in turn and 30 dropout samples: what
-``Assessment.timing_ms`` tells of each step.
+``Assessment.timing_ms`` tells of each step, and the making of the HTML from it, pictures included.
 """
 
 import argparse
+import time
+from datetime import datetime
 from pathlib import Path
 
 from benchmarks.machine import machine, spread, write
 from edgeskin.bundle import open_bundle
 from edgeskin.classifier import Classifier
+from edgeskin.report import render
 
 PICTURE = Path(__file__).parents[1] / "examples" / "lesion.jpg"
 SAMPLES = 30
@@ -28,9 +31,14 @@ def main() -> None:
     times: dict[str, list[dict[str, float]]] = {precision: [] for precision in classifiers}
     for turn in range(rounds + 3):
         for precision, classifier in classifiers.items():
-            told = classifier.assess(PICTURE, mc_samples=SAMPLES, seed=turn)
+            found = classifier.examine(PICTURE, mc_samples=SAMPLES, seed=turn)
+            begun = time.perf_counter()
+            render(found, datetime.now())
+            told = dict(found.assessment.timing_ms)
+            examined = told.pop("total")
+            html = 1e3 * (time.perf_counter() - begun)
             if turn >= 3:  # the first turns warm up
-                times[precision].append(dict(told.timing_ms))
+                times[precision].append(told | {"HTML": html, "total": examined + html})
     results = {
         precision: {step: spread([one[step] for one in of]) for step in of[0]}
         for precision, of in times.items()

@@ -1,4 +1,4 @@
-"""edgeskin predict | report | bench | info: the command line, and the only place that knows exit codes.
+"""The command line, and the only place that knows exit codes.
 
 stdout carries results, stderr everything else. 0: all assessed; 1: some image failed, the others are
 done; 2: usage; 3: bundle.
@@ -194,6 +194,38 @@ def report(
     if found.assessment.status != "assessed":
         print(f"not assessed ({found.assessment.status}): {found.assessment.action}", file=sys.stderr)
         raise typer.Exit(1)
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(help="The earlier picture.")],
+    after: Annotated[Path, typer.Argument(help="The later picture of the same lesion.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Draw both and their difference: a PNG file.")
+    ] = None,
+    as_json: JsonOption = False,
+    precision: Annotated[Precision, typer.Option(help="The quantized network, or the reference.")] = "int8",
+    bundle: BundleOption = None,
+    threads: ThreadsOption = None,
+    quality_gate: QualityGateOption = True,
+    scope_gate: ScopeGateOption = True,
+    cache: CacheOption = None,
+) -> None:
+    """Compare two pictures of one lesion; refused where they cannot be laid on each other."""
+    from edgeskin import draw, text
+    from edgeskin.classifier import Classifier
+    from edgeskin.compare import compare as compare_examinations
+
+    drawings = _drawings(out, [after])
+    classifier = Classifier(
+        bundle, precision, threads, quality_gate=quality_gate, scope_gate=scope_gate, cache=cache
+    )
+    found = compare_examinations(classifier.examine(before), classifier.examine(after))
+    told = found.to_dict()
+    print(json.dumps(told, allow_nan=False) if as_json else text.comparison(told))
+    for path in drawings:
+        path.write_bytes(draw.encode_png(draw.compared(found)))
+    print(NOTICE, file=sys.stderr)
 
 
 @app.command()

@@ -10,15 +10,19 @@ import cv2
 import numpy as np
 
 from edgeskin.arrays import Floats
+from edgeskin.compare import Comparison
 from edgeskin.examination import SHOWN_SIDE, Examination
 from edgeskin.explain import Explanation
-from edgeskin.lesion import Mask, outline
-from edgeskin.preprocess import Image
+from edgeskin.lesion import Mask, outline, skin_color
+from edgeskin.preprocess import Image, resize
+from edgeskin.registration import laid_on
 
 STRONGEST = 0.6
 """Opacity of the map where there is most evidence; where there is none the photo is as it was."""
 GAMMA = 0.8
 HOTTEST = 0.2
+MOST_DIFFERENCE = 60
+"""Levels of colour, of 255, at which a map of changes is at its end."""
 MARGIN, LINE = 16, 18
 LABEL, COLUMN, COLUMNS = 12, 9, 112
 """Letters before a line's words, pixels a letter, and letters a line."""
@@ -60,26 +64,59 @@ def side_by_side(found: Examination) -> Image:
     """Photo and evidence beside each other, with a legend, uint8 RGB (h, w, 3); needs the square."""
     assert found.square is not None
     assert found.mask is not None
-    photo = _shown(outlined(found.square, found.mask))
-    captions = ["photo; line: the lesion, found by colour"]
-    panels = [photo]
-    if found.explanation is not None:
-        panels.append(_shown(overlay(found.square, found.explanation)))
-        captions.append(caption(found.explanation))
+    panels = [(outlined(found.square, found.mask), "photo; line: the lesion, found by colour")]
+    if found.explanation is None:
+        return _in_a_row(panels)
+    panels.append((overlay(found.square, found.explanation), caption(found.explanation)))
+    page = _in_a_row(panels)
+    _legend(page, 1, found.square, "less", f"more    line: the {HOTTEST:.0%} with most")
+    return page
+
+
+def compared(comparison: Comparison) -> Image:
+    """The first photo, the second laid on it, and where their colours differ, uint8 RGB (h, w, 3)."""
+    before, after = comparison.before, comparison.after
+    assert before.square is not None
+    assert before.mask is not None
+    assert after.square is not None
+    laid, covered = laid_on(after.square, comparison.registration)
+    laid[~covered] = WHITE
+    heat = np.clip(np.nan_to_num(comparison.difference / np.float32(MOST_DIFFERENCE)), 0, 1)
+    changed = _laid(heat, resize(before.square, len(heat)))
+    changed[~covered] = WHITE
+    page = _in_a_row(
+        [
+            (outlined(before.square, before.mask), "before; line: the lesion, found by colour"),
+            (laid, "after, as before lies"),
+            (changed, "where colours differ, the skin's own difference taken out"),
+        ]
+    )
+    _legend(page, 2, before.square, "0", f"{MOST_DIFFERENCE} of 255 levels, or more")
+    return page
+
+
+def _in_a_row(panels: list[tuple[Image, str]]) -> Image:
+    """Squares of any size, SHOWN_SIDE each, over their captions, with room for a legend."""
     width = MARGIN + len(panels) * (SHOWN_SIDE + MARGIN)
     page = np.full((MARGIN + SHOWN_SIDE + 4 * LINE, width, 3), 255, dtype=np.uint8)
-    for place, (panel, words) in enumerate(zip(panels, captions, strict=True)):
-        left = MARGIN + place * (SHOWN_SIDE + MARGIN)
-        page[MARGIN : MARGIN + SHOWN_SIDE, left : left + SHOWN_SIDE] = panel
+    for place, (square, words) in enumerate(panels):
+        left = _left(place)
+        page[MARGIN : MARGIN + SHOWN_SIDE, left : left + SHOWN_SIDE] = _shown(square)
         _write(page, words, left, MARGIN + SHOWN_SIDE + LINE)
-    if found.explanation is not None:
-        left, top = MARGIN + SHOWN_SIDE + MARGIN, MARGIN + SHOWN_SIDE + 2 * LINE - 6
-        _write(page, "less", left, top + 12, GRAY)
-        heat = np.tile(np.linspace(0, 1, 128, dtype=np.float32), (12, 1))
-        page[top + 2 : top + 14, left + 40 : left + 168] = _laid(heat, found.square[:1, :1])
-        _write(page, "more", left + 176, top + 12, GRAY)
-        _write(page, f"line: the {HOTTEST:.0%} with most", left + 230, top + 12, GRAY)
     return page
+
+
+def _legend(page: Image, place: int, square: Image, least: str, most: str) -> None:
+    """A map's colours on the colour of the skin, under the panel at a place."""
+    left, top = _left(place), MARGIN + SHOWN_SIDE + 2 * LINE - 6
+    heat = np.tile(np.linspace(0, 1, 128, dtype=np.float32), (12, 1))
+    page[top + 2 : top + 14, left + 40 : left + 168] = _laid(heat, skin_color(square)[None, None])
+    _write(page, least, left, top + 12, GRAY)
+    _write(page, most, left + 176, top + 12, GRAY)
+
+
+def _left(place: int) -> int:
+    return MARGIN + place * (SHOWN_SIDE + MARGIN)
 
 
 def caption(explanation: Explanation) -> str:

@@ -14,7 +14,7 @@ from edgeskin.preprocess import Image, resize
 
 SIDE = 256
 """Pixels a side at which photos are laid on each other."""
-LEAST_CORRELATION = 0.55
+LEAST_CORRELATION = 0.6
 """Of two photos' fine structure, from which on they are taken for one lesion (benchmarks.repeatability)."""
 LEAST_OVERLAP = 0.3
 SCALES = (0.4, 2.5)

@@ -99,3 +99,37 @@ def _sampled(told: dict[str, Any] | None) -> list[str]:
         f"{low:.3f} and {high:.3f}",
         f"            entropy {told['entropy']:.3f} nats, {told['epistemic']:.3f} of it their disagreement",
     ]
+
+
+MEASURES = {
+    "cancer_log_odds": "P(cancer), log odds",
+    "asymmetry": "asymmetry",
+    "border_irregularity": "border irregularity",
+    "colors": "colours",
+    "color_difference": "difference of colour",
+}
+
+
+def comparison(told: dict[str, Any]) -> str:
+    """The lines of two pictures of one lesion, from ``Comparison.to_dict()``."""
+    before, after, fit = told["before"], told["after"], told["registration"]
+    lines = [
+        f"before  {before['image']}",
+        f"after   {after['image']}",
+        f"  laid on each other: correlation {fit['correlation']:.2f}, overlap {fit['overlap']:.0%}",
+        f"  {'':<22}{'before':>9}{'after':>9}{'limit':>9}",
+        f"  {'risk':<22}{before['risk']:>9}{after['risk']:>9}",
+        f"  {'P(cancer)':<22}{before['cancer_probability']:>9.3f}{after['cancer_probability']:>9.3f}",
+    ]
+    for change in told["changes"]:
+        limit = "" if change["limit"] is None else f"{change['limit']:.2f}"
+        words = "  more than photos of one lesion differ" if change["beyond"] else ""
+        values = f"{change['before']:>9.2f}{change['after']:>9.2f}{limit:>9}"
+        lines.append(f"  {MEASURES[change['name']]:<22}{values}{words}")
+    lines += [
+        f"  limit: 95 % of pairs of photos of one lesion differ by no more ({told['limits_of']})",
+        "  there is no scale, so nothing is said of growth",
+        f"  always    {after['safety_net']}",
+        "",
+    ]
+    return "\n".join(lines)
