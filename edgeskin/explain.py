@@ -107,17 +107,12 @@ class Explanation:
         return np.asarray(np.clip((resized - low) / (high - low), 0, 1), dtype=np.float32)
 
     def hottest(self, side: int, share: float = 0.2) -> npt.NDArray[np.bool_]:
-        """The share of the square that has most of the evidence; none of it where the map is all 0.
+        """The share of the square that has most of the evidence, less where there is evidence in less.
 
         side: pixels. Returns (side, side).
         """
         resized = self.resized(side)
-        if not resized.any():
-            return np.zeros(resized.shape, dtype=bool)
-        count = round(share * resized.size)
-        chosen = np.zeros(resized.size, dtype=bool)
-        chosen[np.argsort(-resized, axis=None, kind="stable")[:count]] = True
-        return chosen.reshape(resized.shape)
+        return np.asarray((resized > 0) & (resized >= np.quantile(resized, 1 - share)))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for ``json.dumps``."""
