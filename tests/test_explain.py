@@ -270,7 +270,7 @@ def test_the_hottest_part_has_its_share_and_an_empty_map_none() -> None:
     assert not hot[:70].any()
     few = np.zeros((7, 7), np.float32)
     few[3, 3] = 1
-    assert 0.01 < Explanation("grad-cam", CANCER, few, MODEL).hottest(100, 0.2).mean() < 0.1
+    assert 0.05 < Explanation("grad-cam", CANCER, few, MODEL).hottest(100, 0.2).mean() < 0.18
     none = Explanation("grad-cam", CANCER, np.zeros((7, 7), np.float32), MODEL)
     assert not none.hottest(100).any()
     assert not none.normalized(100).any()
