@@ -130,6 +130,73 @@ def steps() -> str:
     return table((f"{machine['processor']}, {machine['threads']} threads: ms", *names), rows)
 
 
+def explanations() -> str:
+    """How the maps of each method do in tests that they can fail, from explanations.json."""
+    content = _measured("explanations")
+    _of_the_default_bundle("explanations.json", content["bundle_sha256"])
+    columns = {
+        "hottest fifth hidden: log odds fall": "hottest_fall",
+        "same shape elsewhere": "elsewhere_fall",
+        "hottest more, share": "hottest_falls_more",
+        "deletion": "deletion",
+        "insertion": "insertion",
+        "inside mask": "inside",
+        "when right": "inside_when_right",
+        "when wrong": "inside_when_wrong",
+        "maximum inside": "peak_inside",
+        "in the border": "peak_at_border",
+        "in the border, with ruler": "peak_at_border_with_ruler",
+        "on the ruler": "peak_on_ruler",
+        "correlation with shuffled head": "like_shuffled_head",
+    }
+    rows = [
+        (words, *(f"{of[name]:.2f}" if name in of else "" for of in content["methods"].values()))
+        for words, name in columns.items()
+    ]
+    area = content["methods"]["grad-cam"]["mask_area"]
+    rows.insert(5, ("area of the mask", *(f"{area:.2f}" for _ in content["methods"])))
+    return table(("", *content["methods"]), rows)
+
+
+def lesions_hidden() -> str:
+    """What is still referred once the lesion is painted over, from explanations.json."""
+    of = _measured("explanations")["lesion_hidden"]
+    rows = [
+        ("cancers referred before", str(of["cancers_referred"]), str(of["still_referred"])),
+        ("all pictures", str(of["backgrounds"]), str(of["backgrounds_referred"])),
+    ]
+    return table(("one view, lesion painted over", "pictures", "referred"), rows)
+
+
+def dice() -> str:
+    """Of the masks found by colour, from explanations.json."""
+    rows = (
+        (name, str(of["images"]), f"{of['mean']:.3f}", f"{of['median']:.3f}", f"{of['below_half']:.1%}")
+        for name, of in _measured("explanations")["dice"].items()
+    )
+    return table(("archive", "images", "Dice, mean", "median", "below 0.5"), rows)
+
+
+def repeatability() -> str:
+    """How far photos of one lesion differ, from repeatability.json."""
+    content = _measured("repeatability")
+    _of_the_default_bundle("repeatability.json", content["bundle_sha256"])
+    rows = (
+        (name.replace("_", " "), str(of["pairs"]), f"{of['median']:.3g}", f"{of['limit']:.3g}")
+        for name, of in content["limits"].items()
+    )
+    return table(("difference of two photos of a lesion", "pairs", "median", "95 %: the limit"), rows)
+
+
+def registration() -> str:
+    """How often photos are laid on each other, from repeatability.json."""
+    content = _measured("repeatability")
+    pairs, of = content["pairs"], content["registration"]
+    counts = {"one lesion": of["same_lesion_accepted"], "two of a class": of["other_lesion_accepted"]}
+    rows = ((name, str(pairs), f"{count} ({count / pairs:.1%})") for name, count in counts.items())
+    return table(("two photos of", "pairs", "laid on each other"), rows)
+
+
 def data() -> str:
     """Images by split, class and archive, as the manifest has them."""
     images = open_bundle().manifest.training["images"]
@@ -254,6 +321,11 @@ FACTS: dict[str, Callable[[], str]] = {
     "speed": speed,
     "invariance": invariance,
     "known-benign": known_benign,
+    "explanations": explanations,
+    "lesions-hidden": lesions_hidden,
+    "dice": dice,
+    "repeatability": repeatability,
+    "registration": registration,
 }
 
 
