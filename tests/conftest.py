@@ -21,7 +21,9 @@ from edgeskin.taxonomy import CANCER, ISIC_2019
 from edgeskin.variant import LabelSets, LesionScores, OperatingPoint, Variant, temperature_scaling
 
 if TYPE_CHECKING:
+    from edgeskin.head import Head
     from train.config import TrainConfig
+    from train.model import LesionNet
 
 # Networks of a few kilobytes gain nothing from torch's threads, which would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -187,3 +189,33 @@ def micro_run(
     from train.fit import fit
 
     return fit(read_table(lesion_folder), tmp_path_factory.mktemp("run"), micro_config, "none")
+
+
+@pytest.fixture(scope="session")
+def net() -> "LesionNet":
+    """A network in torch whose head has statistics and weights of some size, to read only."""
+    import torch
+
+    from train.config import ModelConfig
+    from train.model import LesionNet
+
+    torch.manual_seed(0)
+    net = LesionNet(ModelConfig(backbone="test_efficientnet", hidden=64), 8)
+    norm = net.head[3]
+    with torch.no_grad():
+        for value in (norm.weight, norm.bias, norm.running_mean):
+            value.normal_()
+        norm.running_var.uniform_(0.2, 2)
+        net.head[5].weight.mul_(4)
+    return net.eval()
+
+
+@pytest.fixture(scope="session")
+def head(net: "LesionNet", tmp_path_factory: pytest.TempPathFactory) -> "Head":
+    """That network's head as the runtime reads it."""
+    from edgeskin.head import read_head
+    from quantize.pack import write_head
+
+    path = tmp_path_factory.mktemp("head") / "head.npz"
+    write_head(net, path)
+    return read_head(path.read_bytes())

@@ -25,14 +25,13 @@ from edgeskin.explain import (
     layer_cam,
     occlusion,
 )
-from edgeskin.head import Head, read_head
+from edgeskin.head import Head
 from edgeskin.lesion import skin_color
 from edgeskin.photo import load_photo
 from edgeskin.preprocess import preprocess, turned
 from edgeskin.taxonomy import CANCER as CANCER_CLASSES
 from edgeskin.taxonomy import ISIC_2019
 from edgeskin.variant import Calibration
-from quantize.pack import write_head
 from tests.conftest import MICRO_SIZE
 from train.config import ModelConfig
 from train.model import IMAGENET_MEAN, IMAGENET_STD, LesionNet
@@ -52,26 +51,6 @@ CALIBRATION = Calibration(
 
 def target(name: str) -> Target:
     return find_target(name, ISIC_2019, CANCER_CLASSES, CALIBRATION)
-
-
-@pytest.fixture(scope="module")
-def net() -> LesionNet:
-    torch.manual_seed(0)
-    net = LesionNet(ModelConfig(backbone="test_efficientnet", hidden=32), 8)
-    norm = net.head[3]
-    with torch.no_grad():
-        for value in (norm.weight, norm.bias, norm.running_mean):
-            value.normal_()
-        norm.running_var.uniform_(0.2, 2)
-        net.head[5].weight.mul_(4)
-    return net.eval()
-
-
-@pytest.fixture(scope="module")
-def head(net: LesionNet, tmp_path_factory: pytest.TempPathFactory) -> Head:
-    path = tmp_path_factory.mktemp("head") / "head.npz"
-    write_head(net, path)
-    return read_head(path.read_bytes())
 
 
 @pytest.fixture(scope="module")

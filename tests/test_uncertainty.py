@@ -21,31 +21,8 @@ from edgeskin.preprocess import preprocess
 from edgeskin.taxonomy import CANCER, ISIC_2019
 from edgeskin.uncertainty import summarize
 from edgeskin.variant import temperature_scaling
-from quantize.pack import write_head
 from tests.conftest import micro_head, write_manifest
-from train.config import ModelConfig
 from train.model import LesionNet
-
-
-@pytest.fixture(scope="module")
-def net() -> LesionNet:
-    """A network whose head has statistics and weights of some size."""
-    torch.manual_seed(0)
-    net = LesionNet(ModelConfig(backbone="test_efficientnet", hidden=64), 8)
-    norm = net.head[3]
-    with torch.no_grad():
-        for value in (norm.weight, norm.bias, norm.running_mean):
-            value.normal_()
-        norm.running_var.uniform_(0.2, 2)
-        net.head[5].weight.mul_(4)
-    return net.eval()
-
-
-@pytest.fixture(scope="module")
-def head(net: LesionNet, tmp_path_factory: pytest.TempPathFactory) -> Head:
-    path = tmp_path_factory.mktemp("head") / "head.npz"
-    write_head(net, path)
-    return read_head(path.read_bytes())
 
 
 @pytest.fixture(scope="module")
