@@ -8,6 +8,7 @@ import textwrap
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from edgeskin.arrays import Floats
 from edgeskin.compare import Comparison
@@ -29,10 +30,10 @@ LABEL, COLUMN, COLUMNS = 12, 9, 112
 BLACK, WHITE, GRAY = (0, 0, 0), (255, 255, 255), (110, 110, 110)
 
 
-def palette() -> Image:
-    """Cividis, even for eyes that tell red from green badly (Nunez et al., PLoS ONE 2018): RGB (256, 3)."""
-    levels = np.arange(256, dtype=np.uint8)[:, None]
-    return np.ascontiguousarray(cv2.applyColorMap(levels, cv2.COLORMAP_CIVIDIS)[:, 0, ::-1])
+def colored(levels: npt.NDArray[np.uint8]) -> Image:
+    """Cividis, even for eyes that tell red from green badly (Nunez et al., PLoS ONE 2018): (h, w) to RGB."""
+    colors = cv2.applyColorMap(levels, cv2.COLORMAP_CIVIDIS)
+    return np.asarray(cv2.cvtColor(colors, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def overlay(square: Image, explanation: Explanation) -> Image:
@@ -44,11 +45,11 @@ def overlay(square: Image, explanation: Explanation) -> Image:
 
 
 def _laid(heat: Floats, on: Image) -> Image:
-    """Colours for a map (h, w), 0 to 1, on a picture that broadcasts to uint8 (h, w, 3)."""
+    """Colours for a map (h, w), 0 to 1, on a picture, uint8 RGB (h, w, 3)."""
     strength = heat**GAMMA
-    colors = palette()[np.rint(255 * strength).astype(np.uint8)]
-    opacity = STRONGEST * strength[..., None]
-    return np.asarray(np.rint(on * (1 - opacity) + colors * opacity), dtype=np.uint8)
+    colors = colored(np.rint(255 * strength).astype(np.uint8))
+    opacity = STRONGEST * strength
+    return np.asarray(cv2.blendLinear(colors, on, opacity, 1 - opacity), dtype=np.uint8)
 
 
 def outlined(square: Image, mask: Mask) -> Image:
@@ -110,7 +111,8 @@ def _legend(page: Image, place: int, square: Image, least: str, most: str) -> No
     """A map's colours on the colour of the skin, under the panel at a place."""
     left, top = _left(place), MARGIN + SHOWN_SIDE + 2 * LINE - 6
     heat = np.tile(np.linspace(0, 1, 128, dtype=np.float32), (12, 1))
-    page[top + 2 : top + 14, left + 40 : left + 168] = _laid(heat, skin_color(square)[None, None])
+    skin = np.full((*heat.shape, 3), skin_color(square), dtype=np.uint8)
+    page[top + 2 : top + 14, left + 40 : left + 168] = _laid(heat, skin)
     _write(page, least, left, top + 12, GRAY)
     _write(page, most, left + 176, top + 12, GRAY)
 

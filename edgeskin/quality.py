@@ -94,8 +94,10 @@ def measure(photo: Photo) -> dict[str, float]:
     unnatural = (hue > 35) & (hue < 155) & (saturation > 60) & (value > 50)
     margin = SIDE // 8
     inner = cv2.GaussianBlur(grey, (3, 3), 0.8)[margin:-margin, margin:-margin]
-    levels = np.sort(grey, axis=None)
-    dark, median, bright = (float(levels[round(share * (len(levels) - 1))]) for share in (0.05, 0.5, 0.95))
+    up_to = np.bincount(grey.ravel(), minlength=256).cumsum()
+    ranks = [round(share * (grey.size - 1)) for share in (0.05, 0.5, 0.95)]
+    dark, median, bright = np.searchsorted(up_to, ranks, side="right").astype(float).tolist()
+    least = cv2.min(cv2.min(square[..., 0], square[..., 1]), square[..., 2])
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (9, 9))
     area, offset = _lesion(square)
     return {
@@ -103,7 +105,7 @@ def measure(photo: Photo) -> dict[str, float]:
         "sharpness": float(cv2.Laplacian(inner, cv2.CV_32F).std()),
         "brightness": median,
         "contrast": bright - dark,
-        "overexposed": float((square.min(axis=2) >= 250).mean()),
+        "overexposed": float((least >= 250).mean()),
         "black": float((value <= 25).mean()),
         "unnatural_colour": float(unnatural.mean()),
         "hair": float((cv2.morphologyEx(grey, cv2.MORPH_BLACKHAT, cross) > 12).mean()),

@@ -9,10 +9,11 @@ import pytest
 
 from edgeskin import Classifier
 from edgeskin.assessment import ModelInfo
-from edgeskin.draw import HOTTEST, caption, encode_png, outlined, overlay, page, palette, side_by_side
+from edgeskin.draw import HOTTEST, caption, colored, encode_png, outlined, overlay, page, side_by_side
 from edgeskin.examination import Examination
 from edgeskin.explain import Explanation
 
+PALETTE = colored(np.arange(256, dtype=np.uint8)[None])[0]
 MODEL = ModelInfo("micro", "0", "0" * 64, "fp32", "generic")
 
 
@@ -39,7 +40,7 @@ def test_the_map_shows_where_it_is_hot_and_its_line_holds_the_hottest_share() ->
     assert changed[35:45, 95:105].all()
     assert not changed[100:, :40].any()
     # Yellow, the palette's end, half way from the photo.
-    np.testing.assert_allclose(drawn[40, 100], 0.4 * photo[40, 100] + 0.6 * palette()[-1], atol=3)
+    np.testing.assert_allclose(drawn[40, 100], 0.4 * photo[40, 100] + 0.6 * PALETTE[-1], atol=3)
     inside = np.zeros((140, 140), np.uint8)
     line, _ = cv2.findContours(
         (drawn.max(axis=2) < 60).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
@@ -50,7 +51,7 @@ def test_the_map_shows_where_it_is_hot_and_its_line_holds_the_hottest_share() ->
 
 def test_the_palette_gets_lighter_all_along() -> None:
     """So that it can be read without colour: rising CIELAB lightness."""
-    lightness = cv2.cvtColor(palette()[None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0, :, 0]
+    lightness = cv2.cvtColor(PALETTE[None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0, :, 0]
     assert (np.diff(lightness) > -0.1).all()
     assert lightness[-1] - lightness[0] > 60
 
