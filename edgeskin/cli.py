@@ -16,6 +16,10 @@ from typing import Annotated, Any
 
 import typer
 
+# numpy's own threads go on spinning after a matrix product and take the cores from the network, which then
+# needs 120 instead of 80 ms (`python -m benchmarks.steps`). They read this when numpy is first imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from edgeskin import NOTICE, __version__
 from edgeskin.blind_spots import SITES
 from edgeskin.bundle import Precision

@@ -8,7 +8,7 @@ from edgeskin.explain import Explanation
 from edgeskin.lesion import Descriptors, Mask
 from edgeskin.preprocess import Image
 
-SHOWN_SIDE = 512
+SHOWN_SIDE = 448
 """Pixels a side, at most, of the square that is shown to people."""
 
 

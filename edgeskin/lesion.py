@@ -153,7 +153,9 @@ def _folded(mask: Mask, center: npt.NDArray[np.float64], axis: npt.NDArray[np.fl
 
 def _colors(pixels: npt.NDArray[np.uint8]) -> dict[str, float]:
     """Shares of the colours that count among pixels, uint8 RGB (n, 3), by falling share."""
-    distances = ((pixels[:, None].astype(np.float32) - np.array(list(COLORS.values()))) ** 2).sum(axis=2)
+    colors = np.array(list(COLORS.values()), dtype=np.float32)
+    # |p - c|^2 but for |p|^2, which is the same for every colour.
+    distances = (colors**2).sum(axis=1) - 2 * (pixels.astype(np.float32) @ colors.T)
     shares = np.bincount(distances.argmin(axis=1), minlength=len(COLORS)) / len(pixels)
     named = sorted(zip(COLORS, shares.tolist(), strict=True), key=lambda item: -item[1])
     return {name: share for name, share in named if share >= LEAST_COLOR}

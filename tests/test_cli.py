@@ -240,7 +240,7 @@ def test_explain_draws_beside_the_answer(shared_micro_bundle: Path, lesion_jpg: 
     plain = edgeskin("predict", lesion_jpg, *settings)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[:-2] == plain.stdout.splitlines()[:-2]  # but for the time it took
-    assert cv2.imread(str(picture)).shape == (600, 1072, 3)
+    assert cv2.imread(str(picture)).shape == (536, 944, 3)
 
 
 def test_explain_draws_several_into_a_folder(
@@ -321,7 +321,7 @@ def test_compare_tells_and_draws_or_refuses(
     done = edgeskin("compare", lesion_jpg, lesion_jpg, "-o", out, "--bundle", shared_micro_bundle)
     assert done.returncode == 0, done.stderr
     assert "correlation 1.00" in done.stdout
-    assert cv2.imread(str(out)).shape == (600, 1600, 3)
+    assert cv2.imread(str(out)).shape == (536, 1408, 3)
     told = edgeskin("compare", lesion_jpg, lesion_jpg, "--json", "--bundle", shared_micro_bundle)
     assert json.loads(told.stdout)["registration"]["overlap"] == 1
     turned = tmp_path / "mirrored.jpg"

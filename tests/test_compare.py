@@ -111,4 +111,4 @@ def test_it_is_told_and_drawn(before: Examination) -> None:
     words = comparison(json.loads(json.dumps(found.to_dict(), allow_nan=False)))
     assert "nothing is said of growth" in words
     assert "border irregularity" in words
-    assert compared(found).shape == (600, 1600, 3)
+    assert compared(found).shape == (536, 1408, 3)

@@ -70,12 +70,12 @@ def test_an_outline_goes_around_the_lesion() -> None:
 def test_photo_and_map_stand_beside_each_other(found: Examination) -> None:
     both = side_by_side(found)
     one = side_by_side(dataclasses.replace(found, explanation=None))
-    assert both.shape[1] - one.shape[1] == 528
-    np.testing.assert_array_equal(both[:528, :528], one[:528, :528])
+    assert both.shape[1] - one.shape[1] == 464
+    np.testing.assert_array_equal(both[:464, :464], one[:464, :464])
 
 
 def test_letters_that_cannot_be_drawn_do_not_stop_the_page(found: Examination) -> None:
-    assert page(found, "  risk      HIGH\nfoto_größe_病変.jpg").shape[1] == 1072
+    assert page(found, "  risk      HIGH\nfoto_größe_病変.jpg").shape[1] == 944
 
 
 def test_a_png_holds_the_picture_bit_for_bit(found: Examination) -> None:

@@ -171,7 +171,7 @@ def test_json_is_the_examinations(assessed: Examination, tmp_path: Path) -> None
 def test_the_picture_holds_photo_map_and_words(assessed: Examination, tmp_path: Path) -> None:
     write(assessed, tmp_path / "report.png", WHEN)
     page = cv2.imread(str(tmp_path / "report.png"))
-    assert page.shape[1] == 1072
+    assert page.shape[1] == 944
     assert (page[700:] < 128).any(axis=(1, 2)).sum() > 100  # rows with letters
 
 
