@@ -2,9 +2,7 @@
 
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import pairwise
@@ -56,8 +54,6 @@ class Classifier:
     risk is LOW. Certainty, whose rule belongs to the bundle's point, is then None.
     cache: a folder to keep the compiled network in, made if need be; the next start on the same machine is
     then quicker. Nothing is kept when None. Who may write there decides what runs.
-    streams: photos that `assess_many` and `examine_many` work on at once, up to the number of threads;
-    more of them answer many photos sooner, one answers each soonest.
 
     Raises BundleError for a bundle that is missing, altered or does not run, SettingError for a setting
     out of range or a cache that cannot be written.
@@ -73,7 +69,6 @@ class Classifier:
         scope_gate: bool = True,
         sensitivity: float | None = None,
         cache: str | os.PathLike[str] | None = None,
-        streams: int = 1,
     ) -> None:
         if precision not in get_args(Precision):
             raise SettingError(f"precision {precision!r}: choose one of {', '.join(get_args(Precision))}")
@@ -86,7 +81,6 @@ class Classifier:
             threads,
             preprocessing.views,
             cache,
-            streams,
         )
         size = preprocessing.size
         says = (self.engine.image_shape, self.engine.n_classes)
@@ -286,14 +280,14 @@ class Classifier:
         one: Callable[[Source], Answer],
         failed: Callable[[Assessment], Answer],
     ) -> Iterator[Answer]:
-        def answer(image: Source) -> Answer:
+        for image in images:
             started = time.perf_counter()
             try:
-                return one(image)
+                yield one(image)
             except (BundleError, SettingError):  # no image would do better
                 raise
             except EdgeskinError as error:
-                return failed(
+                yield failed(
                     Assessment(
                         image=_name(image),
                         model=self.model,
@@ -302,24 +296,6 @@ class Classifier:
                         error=Failure(type(error).__name__, str(error)),
                     )
                 )
-
-        streams = self.engine.streams
-        if streams == 1:
-            yield from map(answer, images)
-            return
-        waiting: deque[Future[Answer]] = deque()
-        with ThreadPoolExecutor(streams) as pool:
-            try:
-                for image in images:
-                    waiting.append(pool.submit(answer, image))
-                    # So many wait that no stream does, and no more, whatever comes.
-                    if len(waiting) > 2 * streams:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for future in waiting:
-                    future.cancel()
 
 
 @dataclass(frozen=True)

@@ -49,9 +49,8 @@ class Engine:
     xml, weights: the IR's bytes. threads: CPU threads, all that the quota and affinity allow when None.
     views: 1, or 8 dihedral ones to average over, a quarter turn then changes nothing.
     cache: a folder to keep the compiled network in, and to take it from; made if need be. None: neither.
-    streams: images that callers' threads run at once, which share the threads; 1 answers each soonest.
     Raises BundleError when the bytes are no network of the expected form, SettingError for a number of
-    threads or streams out of range or a cache that cannot be written.
+    threads out of range or a cache that cannot be written.
     """
 
     def __init__(
@@ -61,7 +60,6 @@ class Engine:
         threads: int | None = None,
         views: int = 1,
         cache: str | os.PathLike[str] | None = None,
-        streams: int = 1,
     ) -> None:
         self._views = views
         allowed = available_threads()
@@ -70,9 +68,6 @@ class Engine:
                 f"threads {threads!r}: choose 1 to 1024, or leave it off for all {allowed} allowed"
             )
         self.threads = threads or allowed
-        if not (isinstance(streams, int) and 1 <= streams <= self.threads):
-            raise SettingError(f"streams {streams!r}: choose 1 to the number of threads, {self.threads}")
-        self.streams = streams
         try:
             self._compiled = self._compile(xml, weights, cache)
             names = [output.get_any_name() for output in self._compiled.outputs]
@@ -96,11 +91,11 @@ class Engine:
     ) -> openvino.CompiledModel:
         core = openvino.Core()
         settings: dict[str, str | int] = {
-            "PERFORMANCE_HINT": "LATENCY" if self.streams == 1 else "THROUGHPUT",
+            "PERFORMANCE_HINT": "LATENCY",
             # Left alone, a CPU with bf16 would run the float32 network in bf16.
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": self.threads,
-            "NUM_STREAMS": self.streams,
+            "NUM_STREAMS": 1,
         }
 
         def compile_network() -> openvino.CompiledModel:
