@@ -68,7 +68,7 @@ def test_the_json_is_the_contract(classifier: Classifier, lesion_jpg: Path) -> N
         "class_priors", "prevalence", "operating_point", "operating_points", "risk", "action", "label_set",
         "leading_label",
         "certainty", "uncertainty", "ood", "quality", "model", "timing_ms", "error", "blind_spots",
-        "safety_net", "notice",
+        "safety_net", "notice", "cancer_classes",
     ]  # fmt: skip
     assert values["schema_version"] == 1
     assert set(values["operating_point"]) == {"name", "threshold", "certificate"}
