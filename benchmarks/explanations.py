@@ -150,6 +150,7 @@ def measured(
             "peak_inside": peak_in(mask, heat),
             "peak_at_border": peak_in(border(side), heat),
             "peak_at_border_with_ruler": peak_in(border(side), of_ruled[name].resized(side)),
+            "peak_there_without": peak_in(ruler(side), heat),
             "peak_on_ruler": peak_in(ruler(side), of_ruled[name].resized(side)),
         }
         if name in of_shuffled:
@@ -199,7 +200,10 @@ def summary(method: str, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         told[name] = mean(
             row[method]["inside"] for row in rows if (row["is_cancer"] == row["referred"]) == right
         )
-    peaks = ("peak_inside", "peak_at_border", "peak_at_border_with_ruler", "peak_on_ruler")
+    peaks = (
+        *("peak_inside", "peak_at_border", "peak_at_border_with_ruler"),
+        *("peak_there_without", "peak_on_ruler"),
+    )
     keys = [key for key in (*peaks, "like_shuffled_head") if key in rows[0][method]]
     return told | {key: mean(row[method][key] for row in rows) for key in keys}
 

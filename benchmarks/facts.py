@@ -147,6 +147,7 @@ def explanations() -> str:
         "in the border": "peak_at_border",
         "in the border, with ruler": "peak_at_border_with_ruler",
         "on the ruler": "peak_on_ruler",
+        "there without it": "peak_there_without",
         "correlation with shuffled head": "like_shuffled_head",
     }
     rows = [

@@ -95,7 +95,9 @@ def test_peaks_and_ranks() -> None:
 def test_means_are_over_the_cancers_found_or_over_all() -> None:
     def row(is_cancer: bool, referred: bool, value: float) -> dict[str, object]:
         keys = ("deletion", "insertion", "hottest_fall", "inside", "peak_inside", "peak_at_border")
-        method = dict.fromkeys((*keys, "peak_at_border_with_ruler", "peak_on_ruler"), value)
+        method = dict.fromkeys(
+            (*keys, "peak_at_border_with_ruler", "peak_there_without", "peak_on_ruler"), value
+        )
         return {
             "is_cancer": is_cancer,
             "referred": referred,
