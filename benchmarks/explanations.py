@@ -193,7 +193,9 @@ def summary(method: str, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     if method == CHANCE:
         return told
     told |= {key: mean(one[key] for one in found) for key in ("hottest_fall", "elsewhere_fall")}
-    told["hottest_falls_more"] = mean(one["hottest_fall"] > one["elsewhere_fall"] for one in found)
+    told["hottest_falls_more"] = mean(
+        one["hottest_fall"] > one["elsewhere_fall"] for one in found if not np.isnan(one["hottest_fall"])
+    )
     told["inside"] = mean(row[method]["inside"] for row in rows)
     told["mask_area"] = mean(row["mask_area"] for row in rows)
     for name, right in (("inside_when_right", True), ("inside_when_wrong", False)):

@@ -193,9 +193,45 @@ def registration() -> str:
     """How often photos are laid on each other, from repeatability.json."""
     content = _measured("repeatability")
     pairs, of = content["pairs"], content["registration"]
-    counts = {"one lesion": of["same_lesion_accepted"], "two of a class": of["other_lesion_accepted"]}
+    counts = {
+        "one lesion, both assessed": of["assessed"],
+        "one lesion, laid on each other": of["same_lesion_accepted"],
+        "two of a class, laid on each other": of["other_lesion_accepted"],
+    }
     rows = ((name, str(pairs), f"{count} ({count / pairs:.1%})") for name, count in counts.items())
-    return table(("two photos of", "pairs", "laid on each other"), rows)
+    return table(("two photos of", "pairs", "of them"), rows)
+
+
+def painted_changes() -> str:
+    """What a comparison finds of changes painted in, from repeatability.json."""
+    rows = (
+        (name, str(of["pairs"]), str(of["refused"]), str(of["flagged"]), str(of["by_color"]))
+        for name, of in _measured("repeatability")["changes"].items()
+    )
+    return table(("painted into the second photo", "pairs", "refused", "flagged", "by colour"), rows)
+
+
+def faint_maps() -> str:
+    """Where Grad-CAM's maximum is by risk, and how many maps are too faint to draw, from faint_maps.json."""
+    content = _measured("faint_maps")
+    _of_the_default_bundle("faint_maps.json", content["bundle_sha256"])
+    rows = []
+    for risk, of in content["results"].items():
+        drawn = of["images"] - of["faint"]
+        rows.append(
+            (
+                risk,
+                str(of["images"]),
+                f"{of['median_largest']:.3f}",
+                f"{of['inside'] / of['images']:.0%}",
+                f"{of['in_corner'] / of['images']:.0%}",
+                f"{of['faint'] / of['images']:.0%}",
+                f"{of['drawn_inside'] / max(1, drawn):.0%}",
+                f"{of['drawn_in_corner'] / max(1, drawn):.0%}",
+            )
+        )
+    head = ("risk", "images", "median maximum", "in the lesion", "in a corner", "not drawn")
+    return table((*head, "drawn: in the lesion", "drawn: in a corner"), rows)
 
 
 def data() -> str:
@@ -327,6 +363,8 @@ FACTS: dict[str, Callable[[], str]] = {
     "dice": dice,
     "repeatability": repeatability,
     "registration": registration,
+    "painted-changes": painted_changes,
+    "faint-maps": faint_maps,
 }
 
 

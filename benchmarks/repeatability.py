@@ -3,24 +3,31 @@
     python -m benchmarks.repeatability --data DIR
 
 Validation lesions of which there are several photos (the first two): the 95 % quantiles of what
-`edgeskin.compare` measures, which are its LIMITS. Each first photo is laid on the second, and on a photo of
-another lesion of the same class: how often is that refused? The photos of a lesion were mostly taken on one
-day, from other distances, so a limit holds the camera and the hand, not weeks of growth.
+`edgeskin.compare` measures, which are its LIMITS, over the pairs that it compares: both assessed, one laid on
+the other. How often is that, and how often for photos of different lesions of a class? When the photos of a
+lesion were taken is not known. Then the second photo is changed, and laid on the first again: a dark spot
+of a twentieth, a tenth and a fifth of the side painted into the lesion, or the lesion painted over: how many
+are refused, how many get a flag?
 """
 
 import argparse
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+from rich.progress import track
 
 from benchmarks.machine import machine, write
-from edgeskin import Classifier
-from edgeskin.compare import color_difference, measures
+from edgeskin import Classifier, EdgeskinError
+from edgeskin.compare import Comparison, compare
 from edgeskin.examination import Examination
-from edgeskin.registration import LEAST_CORRELATION, RegistrationError, register
+from edgeskin.lesion import segment, skin_color
+from edgeskin.preprocess import Image
+from edgeskin.registration import LEAST_CORRELATION
 from train.data import Sample, read_table, select
 
 Pair = tuple[Sample, Sample]
@@ -33,31 +40,36 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True)
     wanted = parser.parse_args()
-    classifier = Classifier(quality_gate=False, scope_gate=False)
+    classifier = Classifier()
     samples = select(read_table(wanted.data, classifier.manifest.classes), "val")
     same = same_lesion(samples)
-    pairs = [(classifier.examine(one.image), classifier.examine(other.image)) for one, other in same]
+    pairs = [tuple(classifier.examine(one.image) for one in pair) for pair in track(same, "examining")]
+    strange = [(pairs[place][0], pairs[other][1]) for place, other in enumerate(strangers(same))]
+    laid = [found for pair in pairs if (found := _compared(*pair)) is not None]
     differences: dict[str, list[float]] = defaultdict(list)
-    for one, other in pairs:
-        first, second = measures(one), measures(other)
-        for name in first.keys() & second.keys():
-            differences[name].append(abs(second[name] - first[name]))
-    accepted = [_difference(*pair) for pair in pairs]
-    differences["color_difference"] = [value for value in accepted if value is not None]
-    others = [_difference(pairs[place][0], pairs[other][1]) for place, other in enumerate(strangers(same))]
+    for found in laid:
+        for change in found.changes:
+            differences[change.name].append(abs(change.after - change.before))
+    limits = {name: _quantiles(values) for name, values in sorted(differences.items())}
     result = {
         "command": "python -m benchmarks.repeatability --data DIR",
         "machine": machine("openvino", "numpy", "opencv-python-headless"),
         "bundle_sha256": classifier.model.sha256,
-        "model": f"{classifier.model.name} {classifier.model.version} {classifier.model.precision}",
+        "precision": classifier.model.precision,
         "pairs": len(pairs),
         "registration": {
             "least_correlation": LEAST_CORRELATION,
-            "same_lesion_accepted": sum(value is not None for value in accepted),
-            "other_lesion_accepted": sum(value is not None for value in others),
+            "assessed": sum(_assessed(*pair) for pair in pairs),
+            "same_lesion_accepted": len(laid),
+            "other_lesion_accepted": sum(_compared(*pair) is not None for pair in strange),
         },
-        "limits": {name: _quantiles(values) for name, values in sorted(differences.items())},
+        "limits": limits,
+        "changes": {
+            name: _found(classifier, laid[:PAINTED], change, {key: of["limit"] for key, of in limits.items()})
+            for name, change in CHANGES.items()
+        },
     }
+    print(result["changes"])
     for name, values in result["limits"].items():
         print(
             f"{name:<20} median {values['median']:.4g}, 95 % {values['limit']:.4g} of {values['pairs']} pairs"
@@ -87,15 +99,63 @@ def strangers(pairs: Sequence[Pair]) -> list[int]:
     return [following[place] for place in range(len(pairs))]
 
 
-def _difference(one: Examination, other: Examination) -> float | None:
-    """Mean difference of colour once the second is laid on the first; None where that is refused."""
-    assert one.square is not None
-    assert other.square is not None
+def spot(square: Image, side: float) -> Image:
+    """A dark spot, as wide as a share of the square, in the middle of the lesion's right half."""
+    mask = segment(square)
+    rows, columns = np.nonzero(mask) if mask.any() else (np.array([64]), np.array([64]))
+    ratio = len(square) / len(mask)
+    center = (round(float(np.quantile(columns, 0.7)) * ratio), round(float(np.median(rows)) * ratio))
+    radius = max(1, round(side * len(square) / 2))
+    return np.asarray(cv2.circle(square.copy(), center, radius, (45, 25, 22), cv2.FILLED, cv2.LINE_AA))
+
+
+def gone(square: Image) -> Image:
+    """The lesion painted over in the colour of the skin, its edge feathered."""
+    mask = segment(square).astype(np.uint8)
+    wide = cv2.resize(cv2.dilate(mask, np.ones((9, 9), np.uint8)), square.shape[1::-1])
+    share = cv2.GaussianBlur(wide.astype(np.float32), (0, 0), len(square) / 64)[..., None]
+    return np.asarray(np.rint(square * (1 - share) + skin_color(square) * share), dtype=np.uint8)
+
+
+CHANGES: dict[str, Callable[[Image], Image]] = {
+    "spot of 5 %": partial(spot, side=0.05),
+    "spot of 10 %": partial(spot, side=0.1),
+    "spot of 20 %": partial(spot, side=0.2),
+    "lesion painted over": gone,
+}
+PAINTED = 100
+
+
+def _found(
+    classifier: Classifier,
+    laid: Sequence[Comparison],
+    change: Callable[[Image], Image],
+    limits: Mapping[str, float],
+) -> dict[str, int]:
+    """How many changed second photos are refused, and how many differ by more than a limit."""
+    told = {"pairs": len(laid), "refused": 0, "flagged": 0, "by_color": 0}
+    for one in laid:
+        assert one.after.square is not None
+        found = _compared(one.before, classifier.examine(change(one.after.square)))
+        if found is None:
+            told["refused"] += 1
+            continue
+        beyond = {each.name for each in found.changes if abs(each.after - each.before) > limits[each.name]}
+        told["flagged"] += bool(beyond)
+        told["by_color"] += "largest_color_difference" in beyond
+    return told
+
+
+def _assessed(one: Examination, other: Examination) -> bool:
+    return one.assessment.status == other.assessment.status == "assessed"
+
+
+def _compared(one: Examination, other: Examination) -> Comparison | None:
+    """None where one was not assessed, or they cannot be laid on each other."""
     try:
-        registration = register(one.square, other.square)
-    except RegistrationError:
+        return compare(one, other)
+    except EdgeskinError:
         return None
-    return float(np.nanmean(color_difference(one.square, other.square, registration)))
 
 
 def _quantiles(values: list[float]) -> dict[str, Any]:

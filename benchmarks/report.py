@@ -35,7 +35,8 @@ DOCUMENTS = {
     ROOT / "docs/data.md": ["data", "people"],
     ROOT / "docs/certainty.md": list(TABLES),
     ROOT / "docs/explanations.md": [
-        *("explanations", "lesions-hidden", "dice", "registration", "repeatability", "steps"),
+        *("faint-maps", "explanations", "lesions-hidden", "dice", "registration", "repeatability"),
+        *("painted-changes", "steps"),
     ],
     ROOT / "docs/experiments.md": ["runs", "shipped", "experiments", "leaky-twin"],
 }

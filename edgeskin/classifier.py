@@ -152,13 +152,13 @@ class Classifier:
         assessed = time.perf_counter()
         centered = center_square(seen.photo.image)
         square = resize(centered, min(len(centered), SHOWN_SIDE))
+        if assessment.status != "assessed" or seen.network is None:
+            return Examination(assessment, square)
         mask = segment(square)
         descriptors = describe(square, mask)
         described = time.perf_counter()
-        explanation = None
-        if assessment.status == "assessed" and seen.network is not None:
-            values = explain(*seen.network, self.engine, self.head, explained, by)
-            explanation = Explanation(by, None if by == "eigen-cam" else target, values, self.model)
+        values = explain(*seen.network, self.engine, self.head, explained, by)
+        explanation = Explanation(by, None if by == "eigen-cam" else target, values, self.model)
         steps = {"assessment": assessed, "lesion": described, "explanation": time.perf_counter()}
         timing = {**assessment.timing_ms, **_milliseconds(started, **steps)}
         del timing["assessment"]

@@ -71,12 +71,7 @@ CacheOption = Annotated[
     Path | None,
     typer.Option(envvar="EDGESKIN_CACHE", help="Folder for the compiled network: the next start is quicker."),
 ]
-TargetOption = Annotated[
-    str, typer.Option(help="Show the evidence for it: cancer, or a class such as MEL or BKL.")
-]
-MethodOption = Annotated[
-    str, typer.Option(help="Of the map: grad-cam, grad-cam++, layer-cam, eigen-cam or occlusion (slow).")
-]
+METHODS = "grad-cam, grad-cam++, layer-cam, eigen-cam or occlusion (slow)"
 
 
 @app.command()
@@ -93,8 +88,12 @@ def predict(
         Path | None,
         typer.Option(help="Draw where the evidence lies: a PNG file, or a folder for several pictures."),
     ] = None,
-    target: TargetOption = "cancer",
-    method: MethodOption = "grad-cam",
+    target: Annotated[
+        str | None, typer.Option(help="With --explain: cancer (the default), or a class such as MEL or BKL.")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help=f"With --explain: {METHODS}; grad-cam when left off.")
+    ] = None,
     bundle: BundleOption = None,
     threads: ThreadsOption = None,
     quality_gate: QualityGateOption = True,
@@ -110,6 +109,8 @@ def predict(
     from edgeskin.examination import Examination
     from edgeskin.text import block
 
+    if explain is None and (target or method):
+        raise SettingError("--target and --method choose a map: say with --explain where to draw it")
     photos = list(_photos(paths))
     drawings = _drawings(explain, photos)
     context = Context(age, site)
@@ -124,7 +125,7 @@ def predict(
     )
     settings: dict[str, Any] = {"mc_samples": mc_dropout, "seed": seed, "context": context}
     results: Iterator[Examination] = (
-        classifier.examine_many(photos, target=target, method=method, **settings)
+        classifier.examine_many(photos, target=target or "cancer", method=method or "grad-cam", **settings)
         if drawings
         else map(Examination, classifier.assess_many(photos, **settings))
     )
@@ -142,6 +143,8 @@ def predict(
             from edgeskin import draw
 
             drawings[place].write_bytes(draw.encode_png(draw.side_by_side(found)))
+        elif drawings:
+            print(f"{result.image}: not assessed, so no map is drawn", file=sys.stderr)
     print(NOTICE, file=sys.stderr)
     if failed:
         raise typer.Exit(1)
@@ -157,8 +160,10 @@ def report(
     precision: Annotated[Precision, typer.Option(help="The quantized network, or the reference.")] = "int8",
     mc_dropout: SampleOption = 30,
     seed: SeedOption = 0,
-    target: TargetOption = "cancer",
-    method: MethodOption = "grad-cam",
+    target: Annotated[
+        str, typer.Option(help="Show the evidence for it: cancer, or a class such as MEL or BKL.")
+    ] = "cancer",
+    method: Annotated[str, typer.Option(help=f"Of the map: {METHODS}.")] = "grad-cam",
     bundle: BundleOption = None,
     threads: ThreadsOption = None,
     quality_gate: QualityGateOption = True,
@@ -177,6 +182,7 @@ def report(
 
     for path in out:
         reporting.require_writable(path)
+        _clear(path, [photo])
     context = Context(age, site)
     classifier = Classifier(
         bundle,
@@ -220,11 +226,21 @@ def compare(
     from edgeskin.classifier import Classifier
     from edgeskin.compare import compare as compare_examinations
 
-    drawings = _drawings(out, [after])
+    if out is not None and out.is_dir():
+        raise SettingError(f"{out}: this is a folder; name a PNG file")
+    drawings = _drawings(out, [after], before)
     classifier = Classifier(
         bundle, precision, threads, quality_gate=quality_gate, scope_gate=scope_gate, cache=cache
     )
-    found = compare_examinations(classifier.examine(before), classifier.examine(after))
+    one, other = classifier.examine(before), classifier.examine(after)
+    try:
+        found = compare_examinations(one, other)
+    except EdgeskinError:
+        # What each says alone is known all the same.
+        alone = {"before": one.to_dict(), "after": other.to_dict(), "registration": None}
+        blocks = (text.block(each.assessment.to_dict()) for each in (one, other))
+        print(json.dumps(alone, allow_nan=False) if as_json else "\n".join(blocks))
+        raise
     told = found.to_dict()
     print(json.dumps(told, allow_nan=False) if as_json else text.comparison(told))
     for path in drawings:
@@ -323,22 +339,32 @@ def _photos(paths: list[Path]) -> Iterator[Path]:
         yield from inside or [path]
 
 
-def _drawings(out: Path | None, photos: list[Path]) -> list[Path]:
+def _drawings(out: Path | None, photos: list[Path], *others: Path) -> list[Path]:
     """Where each photo's drawing goes; empty without one. Raises SettingError before any work is done."""
     if out is None:
         return []
-    if not out.is_dir():
+    if out.is_dir():
+        drawings = [out / f"{photo.name}.png" for photo in photos]
+        twice = {path for path in drawings if drawings.count(path) > 1}
+        if twice:
+            names = ", ".join(sorted(path.name for path in twice))
+            raise SettingError(f"{out}: several pictures would be drawn into {names}; assess them one by one")
+    else:
         if len(photos) > 1 or out.suffix.lower() != ".png":
             raise SettingError(f"{out}: name a PNG file for one picture, or a folder that exists for several")
         if not out.absolute().parent.is_dir():
             raise SettingError(f"{out}: its folder does not exist; make it first")
-        return [out]
-    drawings = [out / f"{photo.name}.png" for photo in photos]
-    twice = {path for path in drawings if drawings.count(path) > 1}
-    if twice:
-        names = ", ".join(sorted(path.name for path in twice))
-        raise SettingError(f"{out}: several pictures would be drawn into {names}; assess them one by one")
+        drawings = [out]
+    for path in drawings:
+        _clear(path, [*photos, *others])
     return drawings
+
+
+def _clear(out: Path, photos: list[Path]) -> None:
+    """Remove what an earlier run left there: it is of another picture. Refuses to remove a photo."""
+    if any(photo.exists() and out.exists() and out.samefile(photo) for photo in photos):
+        raise SettingError(f"{out}: this is the picture itself; name another file")
+    out.unlink(missing_ok=True)
 
 
 def _version(wanted: bool) -> None:

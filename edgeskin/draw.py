@@ -37,7 +37,12 @@ def colored(levels: npt.NDArray[np.uint8]) -> Image:
 
 
 def overlay(square: Image, explanation: Explanation) -> Image:
-    """The map over a square, uint8 RGB (s, s, 3), a line around the HOTTEST share of it; a copy."""
+    """The map over a square, uint8 RGB (s, s, 3), a line around the HOTTEST share of it; a copy.
+
+    A faint map is not drawn: at full brightness it would show what is next to nothing.
+    """
+    if explanation.faint:
+        return square.copy()
     blended = _laid(explanation.normalized(len(square)), square)
     hottest = explanation.hottest(len(square), HOTTEST).astype(np.uint8)
     contours, _ = cv2.findContours(hottest, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -64,13 +69,17 @@ def outlined(square: Image, mask: Mask) -> Image:
 def side_by_side(found: Examination) -> Image:
     """Photo and evidence beside each other, with a legend, uint8 RGB (h, w, 3); needs the square."""
     assert found.square is not None
-    assert found.mask is not None
-    panels = [(outlined(found.square, found.mask), "photo; line: the lesion, found by colour")]
-    if found.explanation is None:
-        return _in_a_row(panels)
-    panels.append((overlay(found.square, found.explanation), caption(found.explanation)))
-    page = _in_a_row(panels)
-    _legend(page, 1, found.square, "less", f"more    line: the {HOTTEST:.0%} with most")
+    if found.mask is None or found.explanation is None:
+        return _in_a_row([(found.square, f"photo; {found.assessment.status.replace('_', ' ')}")])
+    page = _in_a_row(
+        [
+            (outlined(found.square, found.mask), "photo; line: the lesion, found by colour"),
+            (overlay(found.square, found.explanation), caption(found.explanation)),
+        ]
+    )
+    if not found.explanation.faint:
+        most = f"more, within this picture; line: the {HOTTEST:.0%} with most"
+        _legend(page, 1, found.square, "less", most)
     return page
 
 
@@ -125,9 +134,9 @@ def caption(explanation: Explanation) -> str:
     """What a map shows."""
     if explanation.target is None:
         return f"what stands out in the features ({explanation.method})"
-    if not explanation.map.any():
-        return f"nothing speaks for {explanation.target} ({explanation.method})"
-    return f"where the evidence for {explanation.target} lies ({explanation.method})"
+    if explanation.faint or not explanation.map.any():
+        return f"hardly anything speaks for {explanation.target} ({explanation.method}); no all-clear"
+    return f"where, not why: the evidence for {explanation.target} ({explanation.method})"
 
 
 def page(found: Examination, words: str) -> Image:

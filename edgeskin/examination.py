@@ -15,8 +15,8 @@ SHOWN_SIDE = 448
 @dataclass(frozen=True)
 class Examination:
     """square: the photo's centre square, uint8 RGB (s, s, 3), s up to SHOWN_SIDE; None when the photo cannot
-    be read. mask: the lesion in it, found by colour, (m, m); descriptors: of the mask. explanation: only of
-    a photo that was assessed. The last three are None where there is nothing to tell.
+    be read. Of a photo that was assessed, mask: the lesion in it, found by colour, (m, m), all False where
+    nothing stands out; descriptors: of the mask, None where there is nothing to tell; explanation.
     """
 
     assessment: Assessment

@@ -28,6 +28,7 @@ from edgeskin.variant import Calibration
 
 SCHEMA_VERSION = 1
 CANCER = "cancer"
+FAINT = 0.02
 OCCLUSION_CELLS = 7
 """Cells a side that an occlusion map has; a window hides two by two of them."""
 Method = Literal["grad-cam", "grad-cam++", "layer-cam", "eigen-cam", "occlusion"]
@@ -65,9 +66,11 @@ class Target:
 def find_target(
     name: str, classes: Sequence[str], cancer_classes: Sequence[str], calibration: Calibration
 ) -> Target:
-    """By name: ``cancer`` or a class. Raises SettingError for any other."""
+    """By name: ``cancer`` or a class. Raises SettingError for any other, and for cancer without others."""
     if name not in (CANCER, *classes):
         raise SettingError(f"target {name!r}: choose {CANCER} or one of {', '.join(classes)}")
+    if name == CANCER and set(classes) <= set(cancer_classes):
+        raise SettingError(f"target {name!r}: every class of this bundle is cancer; choose one of them")
     members = cancer_classes if name == CANCER else [name]
     return Target(name, np.isin(classes, members), calibration)
 
@@ -83,15 +86,20 @@ def find_method(name: str) -> Method:
 class Explanation:
     """Where the evidence for a target lies in the centre square that the network saw.
 
-    map: (h, w), 0 and more, of no unit: comparable within one map only. All 0 where nothing speaks for the
-    target. It has no target with ``eigen-cam``, whose map tells what stands out in the features. model: whose
-    answer it explains.
+    map: (h, w), 0 and more; of Grad-CAM in units of the target's score a cell. All 0 where nothing speaks
+    for the target. It has no target with ``eigen-cam``, whose map tells what stands out in the features.
+    model: whose answer it explains. faint: Grad-CAM's largest value is below FAINT: hardly anything speaks
+    for the target, and the maximum is as likely in a corner (`python -m benchmarks.faint_maps`).
     """
 
     method: Method
     target: str | None
     map: Floats
     model: ModelInfo
+
+    @property
+    def faint(self) -> bool:
+        return self.method == "grad-cam" and float(self.map.max()) < FAINT
 
     def resized(self, side: int) -> Floats:
         """The map at (side, side), interpolated, 0 and more."""
@@ -116,7 +124,7 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for ``json.dumps``."""
-        values = asdict(self) | {"map": np.round(self.map.astype(float), 6).tolist()}
+        values = asdict(self) | {"faint": self.faint, "map": np.round(self.map.astype(float), 6).tolist()}
         return {"schema_version": SCHEMA_VERSION, **values}
 
 

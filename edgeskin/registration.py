@@ -61,14 +61,21 @@ def register(first: Image, second: Image) -> Registration:
     if best.correlation < LEAST_CORRELATION:
         raise RegistrationError(
             f"these cannot be laid on each other (correlation {best.correlation:.2f}, {LEAST_CORRELATION} "
-            "needed): are they of one lesion? Take the second from the same distance and angle"
+            "needed): not one lesion, taken too differently, or the lesion has changed much. A refusal says "
+            "nothing about change; have it examined"
         )
     return best
 
 
 def laid_on(second: Image, registration: Registration) -> tuple[Image, Mask]:
     """The second square as the first lies, uint8 RGB (SIDE, SIDE, 3), and where it is, (SIDE, SIDE)."""
-    image = _warped(resize(second, SIDE), registration.transform, cv2.INTER_LINEAR)
+    image = cv2.warpAffine(
+        resize(second, SIDE),
+        registration.transform,
+        (SIDE, SIDE),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
     return np.asarray(image, dtype=np.uint8), _covered(registration.transform)
 
 
@@ -90,8 +97,6 @@ def _by_features(first: Image, second: Image) -> list[Transform]:
         np.array([points[match.queryIdx].pt for match in matches], np.float32),
         np.array([others[match.trainIdx].pt for match in matches], np.float32),
     )
-    # RANSAC draws from OpenCV's generator: the same photos, the same answer.
-    cv2.setRNGSeed(0)
     transform, _ = cv2.estimateAffinePartial2D(
         *sides, method=cv2.RANSAC, ransacReprojThreshold=4, maxIters=3000
     )

@@ -40,9 +40,9 @@ def render(found: Examination, created: datetime) -> str:
     ink, ink_dark = INKS[told["risk"]]
     template = files("edgeskin").joinpath("templates", "report.html").read_text(encoding="utf-8")
     sections = _assessed(told) if told["status"] == "assessed" else []
-    sections += [_picture(told), _looks(found), _unknown(told), _model(told)]
+    sections += [_picture(told), *_looks(found), _unknown(told), _model(told)]
     return Template(template).substitute(
-        title=escape(told["image"]),
+        title=escape(Path(told["image"]).name),  # folders may tell who the patient is
         version=escape(__version__),
         created=created.isoformat(sep=" ", timespec="minutes"),
         ink=ink,
@@ -66,6 +66,8 @@ def write(found: Examination, path: Path, created: datetime) -> None:
 def require_writable(path: Path) -> None:
     """Raise SettingError unless the suffix is one that `write` knows and the folder exists."""
     _writer(path)
+    if path.is_dir():
+        raise SettingError(f"{path}: this is a folder; name a file")
     if not path.absolute().parent.is_dir():
         raise SettingError(f"{path}: its folder does not exist; make it first")
 
@@ -78,11 +80,12 @@ def _writer(path: Path) -> Callable[[Examination, datetime], bytes]:
 
 
 def _as_html(found: Examination, created: datetime) -> bytes:
-    return render(found, created).encode()
+    # A name that is no text still names the photo.
+    return render(found, created).encode("utf-8", "backslashreplace")
 
 
 def _as_json(found: Examination, created: datetime) -> bytes:
-    told = {"created": created.isoformat(timespec="seconds"), **found.to_dict()}
+    told = {"created": created.isoformat(timespec="seconds"), "edgeskin": __version__, **found.to_dict()}
     return (json.dumps(told, indent=2, allow_nan=False) + "\n").encode()
 
 
@@ -114,17 +117,21 @@ def _decision(told: dict[str, Any]) -> str:
 
 
 def _pictures(found: Examination) -> str:
-    if found.square is None or found.mask is None:
+    if found.square is None:
         return ""
-    line = "The centre square. Line: the lesion, found by its colour."
-    shown = [(draw.outlined(found.square, found.mask), line)]
-    if found.explanation is not None:
+    if found.mask is None or found.explanation is None:
+        shown = [(found.square, "The centre square.")]
+    else:
         words = draw.caption(found.explanation)
-        line = (
-            f"{words[:1].upper()}{words[1:]}: the brighter, the more, within this picture alone, whatever "
-            f"the risk. Line: the {draw.HOTTEST:.0%} with most. It tells where, not why."
-        )
-        shown.append((draw.overlay(found.square, found.explanation), line))
+        line = f"{words[:1].upper()}{words[1:]}."
+        if not found.explanation.faint:
+            most = f"{draw.HOTTEST:.0%} with most"
+            line += f" The brighter, the more, within this picture alone. Line: the {most}."
+        outlined = draw.outlined(found.square, found.mask)
+        shown = [
+            (outlined, "The centre square. Line: the lesion, found by its colour."),
+            (draw.overlay(found.square, found.explanation), line),
+        ]
     return "".join(
         f'<figure><img src="{_data_uri(image)}" width="{image.shape[1]}" height="{image.shape[0]}" '
         f'alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
@@ -185,10 +192,12 @@ def _picture(told: dict[str, Any]) -> str:
     return _section("Picture", _list(said or ["good enough to be judged"]) + kind)
 
 
-def _looks(found: Examination) -> str:
+def _looks(found: Examination) -> list[str]:
     looks = found.descriptors
+    if found.mask is None:
+        return []
     if looks is None:
-        return _section("Looks", "<p>No lesion stands out from the skin.</p>")
+        return [_section("Looks", "<p>No lesion stands out from the skin.</p>")]
     long, short = looks.asymmetry
     colors = ", ".join(f"{name} {share:.0%}" for name, share in looks.colors.items())
     rows = [
@@ -198,7 +207,7 @@ def _looks(found: Examination) -> str:
         ("size", f"{looks.area_fraction:.0%} of the square; no scale, so no millimetres"),
     ]
     cut = '<p class="note">Cut off by the edge: of its visible part.</p>' if looks.cut_off else ""
-    return _section("Looks, as descriptors, not a score", _table(rows) + cut)
+    return [_section("Looks, as descriptors, not a score", _table(rows) + cut)]
 
 
 def _unknown(told: dict[str, Any]) -> str:

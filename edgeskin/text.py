@@ -101,24 +101,32 @@ def _sampled(told: dict[str, Any] | None) -> list[str]:
     ]
 
 
+RISKS = ("LOW", "MEDIUM", "HIGH")
 MEASURES = {
     "cancer_log_odds": "P(cancer), log odds",
     "asymmetry": "asymmetry",
     "border_irregularity": "border irregularity",
     "colors": "colours",
-    "color_difference": "difference of colour",
+    "largest_color_difference": "largest colour change",
 }
 
 
 def comparison(told: dict[str, Any]) -> str:
     """The lines of two pictures of one lesion, from ``Comparison.to_dict()``."""
     before, after, fit = told["before"], told["after"], told["registration"]
+    worse = max(before, after, key=lambda one: RISKS.index(one["risk"]))
+    changed = "" if before["risk"] == after["risk"] else "  the risk has changed"
     lines = [
         f"before  {before['image']}",
         f"after   {after['image']}",
+        f"  action    {worse['action']} (by the higher risk of the two, {worse['risk']})",
+    ]
+    for name, one in (("before", before), ("after", after)):
+        lines += [f"  WARNING   {name}: {warning}" for warning in turned_away(one)]
+    lines += [
         f"  laid on each other: correlation {fit['correlation']:.2f}, overlap {fit['overlap']:.0%}",
         f"  {'':<22}{'before':>9}{'after':>9}{'limit':>9}",
-        f"  {'risk':<22}{before['risk']:>9}{after['risk']:>9}",
+        f"  {'risk':<22}{before['risk']:>9}{after['risk']:>9}{'':>9}{changed}",
         f"  {'P(cancer)':<22}{before['cancer_probability']:>9.3f}{after['cancer_probability']:>9.3f}",
     ]
     for change in told["changes"]:
@@ -127,8 +135,9 @@ def comparison(told: dict[str, Any]) -> str:
         values = f"{change['before']:>9.2f}{change['after']:>9.2f}{limit:>9}"
         lines.append(f"  {MEASURES[change['name']]:<22}{values}{words}")
     lines += [
-        f"  limit: 95 % of pairs of photos of one lesion differ by no more ({told['limits_of']})",
-        "  there is no scale, so nothing is said of growth",
+        f"  limit: 95 % of {told['limits_of']['pairs']} pairs of photos of one lesion differ by no more",
+        "  within the limits does not mean unchanged: small and slow changes are not found, growth is not",
+        "  measured, and a photo has no scale",
         f"  always    {after['safety_net']}",
         "",
     ]

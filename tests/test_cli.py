@@ -329,3 +329,32 @@ def test_compare_tells_and_draws_or_refuses(
     refused = edgeskin("compare", lesion_jpg, turned, "--bundle", shared_micro_bundle)
     assert refused.returncode == 1
     assert f"{lesion_jpg}, {turned}: these cannot be laid on each other" in refused.stderr
+    assert refused.stdout.count("action") == 2  # what each says alone
+
+
+def test_no_output_takes_the_place_of_a_photo_or_stays_from_another(
+    shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
+) -> None:
+    photo, dark, out = tmp_path / "photo.png", tmp_path / "dark.png", tmp_path / "map.png"
+    cv2.imwrite(str(photo), cv2.imread(str(lesion_jpg)))
+    cv2.imwrite(str(dark), np.zeros((300, 300, 3), np.uint8))
+    content = photo.read_bytes()
+    for command in (
+        ("predict", photo, "--explain", photo),
+        ("report", photo, "-o", photo),
+        ("compare", photo, lesion_jpg, "-o", photo),
+    ):
+        done = edgeskin(*command, "--bundle", shared_micro_bundle)
+        assert done.returncode == 2
+        assert "this is the picture itself" in done.stderr
+    assert photo.read_bytes() == content
+    out.write_bytes(b"the map of another picture")
+    done = edgeskin("predict", dark, "--explain", out, "--bundle", shared_micro_bundle)
+    assert "no map is drawn" in done.stderr
+    assert not out.exists()
+
+
+def test_a_map_is_chosen_only_where_one_is_drawn(shared_micro_bundle: Path, lesion_jpg: Path) -> None:
+    done = edgeskin("predict", lesion_jpg, "--target", "MEL", "--bundle", shared_micro_bundle)
+    assert done.returncode == 2
+    assert "--explain" in done.stderr

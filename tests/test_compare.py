@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from benchmarks.machine import RESULTS
+from benchmarks.repeatability import CHANGES
 from edgeskin import Classifier, EdgeskinError, open_bundle
-from edgeskin.compare import LIMITS, LIMITS_OF, Comparison, color_difference, compare
+from edgeskin.compare import LIMITS, LIMITS_OF, Comparison, LimitsOf, color_difference, compare
 from edgeskin.draw import compared
 from edgeskin.examination import Examination
 from edgeskin.photo import load_photo
@@ -66,16 +67,41 @@ def test_another_lamp_is_no_change() -> None:
     picture = np.full((SIDE, SIDE, 3), (200, 160, 140), np.uint8)
     cv2.circle(picture, (128, 128), 60, (90, 55, 40), cv2.FILLED)
     picture = np.clip(picture + rng.normal(0, 2, picture.shape), 0, 255).astype(np.uint8)
-    assert np.nanmean(color_difference(picture, picture + np.uint8(20), AS_IT_LIES)) < 1
+    for gain in ((1.2, 1.2, 1.2), (0.7, 0.8, 0.75), (1.1, 1.0, 0.9)):
+        lit = np.clip(np.rint(picture * np.array(gain)), 0, 255).astype(np.uint8)
+        assert np.nanmean(color_difference(picture, lit, AS_IT_LIES)) < 1.5
 
 
 def test_limits_are_those_measured() -> None:
     told = json.loads((RESULTS / "repeatability.json").read_text())
-    assert told["bundle_sha256"] == open_bundle().sha256
     measured = {name: values["limit"] for name, values in told["limits"].items()}
     assert measured == pytest.approx(LIMITS, rel=0.01)
-    assert told["model"] in LIMITS_OF
-    assert str(told["pairs"]) in LIMITS_OF
+    laid = told["registration"]["same_lesion_accepted"]
+    assert LimitsOf(laid, told["bundle_sha256"], told["precision"]) == LIMITS_OF
+    assert LIMITS_OF.sha256 == open_bundle().sha256
+
+
+def test_p_cancer_has_no_limit_but_by_the_network_it_was_measured_with(before: Examination) -> None:
+    limits = {change.name: change.limit for change in compare(before, before).changes}
+    assert limits.pop("cancer_log_odds") is None
+    assert all(limit is not None for limit in limits.values())
+    model = dataclasses.replace(before.assessment.model, sha256=LIMITS_OF.sha256, precision="int8")
+    known = dataclasses.replace(before, assessment=dataclasses.replace(before.assessment, model=model))
+    assert compare(known, known).changes[0].limit == LIMITS["cancer_log_odds"]
+    with pytest.raises(EdgeskinError, match="assessed by different networks"):
+        compare(before, known)
+
+
+def test_a_new_dark_spot_and_a_lesion_painted_over_are_flagged_or_refused(
+    classifier: Classifier, before: Examination, photo: np.ndarray
+) -> None:
+    """What is drawn is not enough: it has to be said."""
+    for change in (CHANGES["spot of 20 %"], CHANGES["lesion painted over"]):
+        try:
+            found = compare(before, classifier.examine(change(photo)))
+        except RegistrationError:
+            continue
+        assert by_name(found)["largest_color_difference"][2]
 
 
 def test_only_what_is_beyond_its_limit_is_called_so(before: Examination) -> None:
@@ -90,7 +116,7 @@ def test_only_what_is_beyond_its_limit_is_called_so(before: Examination) -> None
 
 def test_without_a_lesion_only_the_rest_is_compared(before: Examination) -> None:
     found = compare(before, dataclasses.replace(before, descriptors=None))
-    assert set(by_name(found)) == {"cancer_log_odds", "color_difference"}
+    assert set(by_name(found)) == {"cancer_log_odds", "largest_color_difference"}
 
 
 def test_strangers_are_refused_by_name(
@@ -109,6 +135,17 @@ def test_what_was_not_assessed_is_not_compared(classifier: Classifier, before: E
 def test_it_is_told_and_drawn(before: Examination) -> None:
     found = compare(before, before)
     words = comparison(json.loads(json.dumps(found.to_dict(), allow_nan=False)))
-    assert "nothing is said of growth" in words
+    assert "does not mean unchanged" in words
     assert "border irregularity" in words
     assert compared(found).shape == (536, 1408, 3)
+
+
+def test_the_higher_risk_of_the_two_and_every_warning_is_told(before: Examination) -> None:
+    told = compare(before, before).to_dict()
+    told["before"] |= {"risk": "LOW", "action": "no referral"}
+    told["after"] |= {"risk": "HIGH", "action": "refer for urgent assessment"}
+    told["before"]["quality"]["retake"] = ("more light",)
+    words = comparison(told)
+    assert "action    refer for urgent assessment (by the higher risk of the two, HIGH)" in words
+    assert "the risk has changed" in words
+    assert "WARNING   before: more light" in words

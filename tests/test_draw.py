@@ -11,7 +11,7 @@ from edgeskin import Classifier
 from edgeskin.assessment import ModelInfo
 from edgeskin.draw import HOTTEST, caption, colored, encode_png, outlined, overlay, page, side_by_side
 from edgeskin.examination import Examination
-from edgeskin.explain import Explanation
+from edgeskin.explain import FAINT, Explanation
 
 PALETTE = colored(np.arange(256, dtype=np.uint8)[None])[0]
 MODEL = ModelInfo("micro", "0", "0" * 64, "fp32", "generic")
@@ -23,7 +23,7 @@ def explanation(values: np.ndarray) -> Explanation:
 
 @pytest.fixture(scope="module")
 def found(shared_micro_bundle: Path, lesion_jpg: Path) -> Examination:
-    return Classifier(shared_micro_bundle).examine(lesion_jpg)
+    return Classifier(shared_micro_bundle).examine(lesion_jpg, target="NV")
 
 
 def test_where_nothing_speaks_for_the_target_the_photo_stays() -> None:
@@ -69,9 +69,8 @@ def test_an_outline_goes_around_the_lesion() -> None:
 
 def test_photo_and_map_stand_beside_each_other(found: Examination) -> None:
     both = side_by_side(found)
-    one = side_by_side(dataclasses.replace(found, explanation=None))
-    assert both.shape[1] - one.shape[1] == 464
-    np.testing.assert_array_equal(both[:464, :464], one[:464, :464])
+    turned_away = side_by_side(dataclasses.replace(found, mask=None, explanation=None))
+    assert both.shape[1] - turned_away.shape[1] == 464
 
 
 def test_letters_that_cannot_be_drawn_do_not_stop_the_page(found: Examination) -> None:
@@ -85,7 +84,14 @@ def test_a_png_holds_the_picture_bit_for_bit(found: Examination) -> None:
 
 
 def test_captions_say_what_is_shown() -> None:
-    assert caption(explanation(np.ones((7, 7)))) == "where the evidence for cancer lies (grad-cam)"
-    assert caption(explanation(np.zeros((7, 7)))) == "nothing speaks for cancer (grad-cam)"
+    assert caption(explanation(np.ones((7, 7)))) == "where, not why: the evidence for cancer (grad-cam)"
+    assert caption(explanation(np.zeros((7, 7)))).startswith("hardly anything speaks for cancer")
     eigen = dataclasses.replace(explanation(np.ones((7, 7))), method="eigen-cam", target=None)
     assert caption(eigen) == "what stands out in the features (eigen-cam)"
+
+
+def test_a_faint_map_leaves_the_photo_as_it_is() -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (70, 70, 3), dtype=np.uint8)
+    faint = explanation(np.eye(7) * 0.9 * FAINT)
+    np.testing.assert_array_equal(overlay(photo, faint), photo)
+    assert (overlay(photo, dataclasses.replace(faint, method="occlusion")) != photo).any()

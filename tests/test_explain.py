@@ -239,6 +239,12 @@ def test_what_is_not_assessed_is_not_explained(shared_micro_bundle: Path) -> Non
     assert found.assessment.status == "retake"
     assert found.explanation is None
     assert found.square is not None
+    assert (found.mask, found.descriptors) == (None, None)
+
+
+def test_cancer_needs_a_class_that_is_none() -> None:
+    with pytest.raises(SettingError, match="every class of this bundle is cancer"):
+        find_target(CANCER, ["MEL", "BCC"], CANCER_CLASSES, CALIBRATION)
 
 
 def test_the_hottest_part_has_its_share_and_an_empty_map_none() -> None:

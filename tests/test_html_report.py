@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from edgeskin import Classifier, SettingError
+from edgeskin import Classifier, SettingError, __version__
 from edgeskin.blind_spots import Context
 from edgeskin.examination import Examination
 from edgeskin.report import render, require_writable, write
@@ -140,7 +140,7 @@ def test_it_tells_what_the_assessment_tells(assessed: Examination) -> None:
         "skin tones were not recorded",
         "no scale, so no millimetres",
         "melanocytic nevus",
-        "where the evidence for NV lies",
+        "the evidence for NV (grad-cam)",
     ):
         assert words.lower() in html.lower()
     assert "$" not in html
@@ -157,12 +157,32 @@ def test_a_picture_turned_away_has_no_risk_and_no_map(classifier: Classifier) ->
     assert not re.search(r"(HIGH|MEDIUM|LOW) risk", html)
     assert "Probabilities" not in html
     assert "the evidence" not in html
+    assert "Looks" not in html
+    assert "found by its colour" not in html
+
+
+def test_a_name_that_is_no_text_does_not_stop_it(assessed: Examination, tmp_path: Path) -> None:
+    name = "/patients/someone/bad\udcff.jpg"
+    told = dataclasses.replace(assessed.assessment, image=name)
+    write(dataclasses.replace(assessed, assessment=told), tmp_path / "report.html", WHEN)
+    html = (tmp_path / "report.html").read_text()
+    assert "bad\\udcff.jpg" in html
+    assert "someone" not in html  # folders may tell who the patient is
+
+
+def test_a_faint_map_is_not_drawn(assessed: Examination) -> None:
+    assert assessed.explanation is not None
+    faint = dataclasses.replace(assessed.explanation, map=assessed.explanation.map * 1e-3)
+    html = render(dataclasses.replace(assessed, explanation=faint), WHEN)
+    assert "Hardly anything speaks for NV" in html
+    assert "The brighter" not in html
 
 
 def test_json_is_the_examinations(assessed: Examination, tmp_path: Path) -> None:
     write(assessed, tmp_path / "report.JSON", WHEN)
     told = json.loads((tmp_path / "report.JSON").read_text())
     assert told.pop("created") == "2026-01-02T03:04:00"
+    assert told.pop("edgeskin") == __version__
     assert told == json.loads(json.dumps(assessed.to_dict()))
     assert np.shape(told["explanation"]["map"]) == (8, 8)
     assert told["descriptors"]["area_fraction"] > 0.2
