@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 # numpy's own threads go on spinning after a matrix product and take the cores from the network, which then
-# needs 120 instead of 80 ms (`python -m benchmarks.steps`). They read this when numpy is first imported.
+# took 125 ms and more instead of 90. They read this when numpy is first imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from edgeskin import NOTICE, __version__

@@ -58,7 +58,7 @@ def segment(square: Image) -> Mask:
     How much darker a pixel is than the skin at the margin, and twice how far its colour is from the skin's,
     weighted by a Gaussian for the middle; 0.55 of Otsu's threshold, since experts draw a lesion wider than
     the threshold that parts its pixels best. The piece nearest the middle, without holes. Colours in YCrCb:
-    CIELAB found the lesions a little less well, and OpenCV takes 0.1 s to prepare for it. The numbers were
+    CIELAB found lesions no better, and OpenCV takes 0.1 s to prepare for it. The numbers were
     chosen on training images (``python -m benchmarks.explanations`` measures them on others).
     """
     small = resize(square, SIDE)
