@@ -69,14 +69,14 @@ class LimitsOf:
 
 
 LIMITS = {
-    "cancer_log_odds": 2.0,
-    "asymmetry": 0.1546,
-    "border_irregularity": 0.83,
+    "cancer_log_odds": 1.996,
+    "asymmetry": 0.1211,
+    "border_irregularity": 0.8327,
     "colors": 2.0,
-    "largest_color_difference": 50.0,
+    "largest_color_difference": 42.38,
 }
 """By which 95 % of pairs of photos of one lesion differ at most (`python -m benchmarks.repeatability`)."""
-LIMITS_OF = LimitsOf(250, "40eebb15e7d064ab9152ebe75e05f642a0e62ea84ffcae01ec91c9995c491b92", "int8")
+LIMITS_OF = LimitsOf(244, "40eebb15e7d064ab9152ebe75e05f642a0e62ea84ffcae01ec91c9995c491b92", "int8")
 
 
 def compare(before: Examination, after: Examination) -> Comparison:
