@@ -123,6 +123,7 @@ def predict(
         sensitivity=sensitivity,
         cache=cache,
     )
+    _remove(drawings)
     settings: dict[str, Any] = {"mc_samples": mc_dropout, "seed": seed, "context": context}
     results: Iterator[Examination] = (
         classifier.examine_many(photos, target=target or "cancer", method=method or "grad-cam", **settings)
@@ -182,7 +183,7 @@ def report(
 
     for path in out:
         reporting.require_writable(path)
-        _clear(path, [photo])
+    _spare(out, [photo])
     context = Context(age, site)
     classifier = Classifier(
         bundle,
@@ -193,6 +194,7 @@ def report(
         sensitivity=sensitivity,
         cache=cache,
     )
+    _remove(out)
     found = classifier.examine(
         photo, target=target, method=method, mc_samples=mc_dropout, seed=seed, context=context
     )
@@ -232,6 +234,7 @@ def compare(
     classifier = Classifier(
         bundle, precision, threads, quality_gate=quality_gate, scope_gate=scope_gate, cache=cache
     )
+    _remove(drawings)
     one, other = classifier.examine(before), classifier.examine(after)
     try:
         found = compare_examinations(one, other)
@@ -252,37 +255,14 @@ def compare(
 def info(bundle: BundleOption = None, as_json: JsonOption = False) -> None:
     """Verify a bundle's hashes and tell what it holds."""
     from edgeskin.bundle import open_bundle
+    from edgeskin.text import bundle_lines
 
     opened = open_bundle(bundle)
     opened.verify()
-    manifest, preprocessing = opened.manifest, opened.manifest.preprocessing
     if as_json:
-        print(json.dumps(dataclasses.asdict(manifest)))
+        print(json.dumps(dataclasses.asdict(opened.manifest)))
         return
-    lines = [
-        f"{manifest.name} {manifest.version}",
-        f"  bundle     {opened.folder}",
-        f"  SHA-256    {opened.sha256} (every file verified)",
-        f"  classes    {', '.join(manifest.classes)} (cancer: {', '.join(manifest.cancer_classes)})",
-        f"  input      {preprocessing.size} px, colour constancy {preprocessing.color_constancy}, "
-        f"{preprocessing.views} views",
-    ]
-    for precision, variant in manifest.variants.items():
-        lines.append(f"  {precision:<10} calibrated by {variant.calibration.method}")
-        lines += [
-            f"  {'':<10} {point.name}: P(cancer) >= {point.threshold:.4f}, on validation recall "
-            f"{point.recall:.3f} at specificity {point.specificity:.3f}"
-            + (f", certified {point.certificate.sensitivity:.3f}" if point.certificate else "")
-            for point in variant.operating_points
-        ]
-        if variant.label_sets is not None:
-            held = dict(zip(manifest.classes, variant.label_sets.thresholds, strict=True))
-            told = ", ".join(f"{name} {threshold:.4f}" for name, threshold in held.items())
-            lines.append(f"  {'':<10} label set, {variant.label_sets.coverage:.0%} of each class: {told}")
-        if variant.ood_threshold is not None:
-            lines.append(f"  {'':<10} out of scope above {variant.ood_threshold:.3f}")
-    lines += [f"  {name:<10} {size / 1e6:8.2f} MB" for name, (_, size) in manifest.files.items()]
-    print("\n".join(lines))
+    print(bundle_lines(opened))
 
 
 @app.command()
@@ -355,16 +335,21 @@ def _drawings(out: Path | None, photos: list[Path], *others: Path) -> list[Path]
         if not out.absolute().parent.is_dir():
             raise SettingError(f"{out}: its folder does not exist; make it first")
         drawings = [out]
-    for path in drawings:
-        _clear(path, [*photos, *others])
+    _spare(drawings, [*photos, *others])
     return drawings
 
 
-def _clear(out: Path, photos: list[Path]) -> None:
-    """Remove what an earlier run left there: it is of another picture. Refuses to remove a photo."""
-    if any(photo.exists() and out.exists() and out.samefile(photo) for photo in photos):
-        raise SettingError(f"{out}: this is the picture itself; name another file")
-    out.unlink(missing_ok=True)
+def _spare(outs: list[Path], photos: list[Path]) -> None:
+    """Raise SettingError where an output would take the place of a photo."""
+    for out in outs:
+        if out.exists() and any(photo.exists() and out.samefile(photo) for photo in photos):
+            raise SettingError(f"{out}: this is the picture itself; name another file")
+
+
+def _remove(outs: list[Path]) -> None:
+    """What an earlier run left there is of another picture; called once the settings are known to hold."""
+    for out in outs:
+        out.unlink(missing_ok=True)
 
 
 def _version(wanted: bool) -> None:

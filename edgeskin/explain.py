@@ -29,6 +29,7 @@ from edgeskin.variant import Calibration
 SCHEMA_VERSION = 1
 CANCER = "cancer"
 FAINT = 0.02
+"""Of Grad-CAM, in units of the score a cell; chosen on validation."""
 OCCLUSION_CELLS = 7
 """Cells a side that an occlusion map has; a window hides two by two of them."""
 Method = Literal["grad-cam", "grad-cam++", "layer-cam", "eigen-cam", "occlusion"]

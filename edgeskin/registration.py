@@ -15,7 +15,7 @@ from edgeskin.preprocess import Image, resize
 SIDE = 256
 """Pixels a side at which photos are laid on each other."""
 LEAST_CORRELATION = 0.6
-"""Of two photos' fine structure, from which on they are taken for one lesion (benchmarks.repeatability)."""
+"""Of two photos' fine structure, from which on they are taken for one lesion; chosen on training pairs."""
 LEAST_OVERLAP = 0.3
 SCALES = (0.4, 2.5)
 """How much larger or smaller the lesion may be in the second photo, and how much wider than high."""
@@ -69,13 +69,7 @@ def register(first: Image, second: Image) -> Registration:
 
 def laid_on(second: Image, registration: Registration) -> tuple[Image, Mask]:
     """The second square as the first lies, uint8 RGB (SIDE, SIDE, 3), and where it is, (SIDE, SIDE)."""
-    image = cv2.warpAffine(
-        resize(second, SIDE),
-        registration.transform,
-        (SIDE, SIDE),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    image = _warped(resize(second, SIDE), registration.transform, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
     return np.asarray(image, dtype=np.uint8), _covered(registration.transform)
 
 
@@ -154,5 +148,8 @@ def _covered(transform: Transform) -> Mask:
     return _warped(np.ones((SIDE, SIDE), np.uint8), transform, cv2.INTER_NEAREST) > 0
 
 
-def _warped(image: npt.NDArray[Any], transform: Transform, method: int) -> npt.NDArray[Any]:
-    return np.asarray(cv2.warpAffine(image, transform, (SIDE, SIDE), flags=method | cv2.WARP_INVERSE_MAP))
+def _warped(
+    image: npt.NDArray[Any], transform: Transform, method: int, border: int = cv2.BORDER_CONSTANT
+) -> npt.NDArray[Any]:
+    flags = method | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(image, transform, (SIDE, SIDE), flags=flags, borderMode=border))

@@ -1,8 +1,9 @@
-"""An assessment in words, for a terminal."""
+"""Assessments, comparisons and bundles in words, for a terminal."""
 
 from math import floor
 from typing import Any
 
+from edgeskin.bundle import Bundle
 from edgeskin.taxonomy import full_name
 
 
@@ -141,4 +142,33 @@ def comparison(told: dict[str, Any]) -> str:
         f"  always    {after['safety_net']}",
         "",
     ]
+    return "\n".join(lines)
+
+
+def bundle_lines(opened: Bundle) -> str:
+    """What a bundle holds, every file of which has been verified."""
+    manifest, preprocessing = opened.manifest, opened.manifest.preprocessing
+    lines = [
+        f"{manifest.name} {manifest.version}",
+        f"  bundle     {opened.folder}",
+        f"  SHA-256    {opened.sha256} (every file verified)",
+        f"  classes    {', '.join(manifest.classes)} (cancer: {', '.join(manifest.cancer_classes)})",
+        f"  input      {preprocessing.size} px, colour constancy {preprocessing.color_constancy}, "
+        f"{preprocessing.views} views",
+    ]
+    for precision, variant in manifest.variants.items():
+        lines.append(f"  {precision:<10} calibrated by {variant.calibration.method}")
+        lines += [
+            f"  {'':<10} {point.name}: P(cancer) >= {point.threshold:.4f}, on validation recall "
+            f"{point.recall:.3f} at specificity {point.specificity:.3f}"
+            + (f", certified {point.certificate.sensitivity:.3f}" if point.certificate else "")
+            for point in variant.operating_points
+        ]
+        if variant.label_sets is not None:
+            held = dict(zip(manifest.classes, variant.label_sets.thresholds, strict=True))
+            told = ", ".join(f"{name} {threshold:.4f}" for name, threshold in held.items())
+            lines.append(f"  {'':<10} label set, {variant.label_sets.coverage:.0%} of each class: {told}")
+        if variant.ood_threshold is not None:
+            lines.append(f"  {'':<10} out of scope above {variant.ood_threshold:.3f}")
+    lines += [f"  {name:<10} {size / 1e6:8.2f} MB" for name, (_, size) in manifest.files.items()]
     return "\n".join(lines)

@@ -349,6 +349,9 @@ def test_no_output_takes_the_place_of_a_photo_or_stays_from_another(
         assert "this is the picture itself" in done.stderr
     assert photo.read_bytes() == content
     out.write_bytes(b"the map of another picture")
+    done = edgeskin("predict", dark, "--explain", out, "--bundle", tmp_path / "missing")
+    assert done.returncode == 3
+    assert out.exists()  # what cannot work takes nothing away
     done = edgeskin("predict", dark, "--explain", out, "--bundle", shared_micro_bundle)
     assert "no map is drawn" in done.stderr
     assert not out.exists()
