@@ -48,7 +48,7 @@ def retaken(classifier: Classifier) -> Examination:
 
 
 def of_a_long_hostile_name(classifier: Classifier, found: Examination) -> Examination:
-    name = "/photos/" + "<script>alert(1)</script>&\"'" * 6 + "longwithoutspaces" * 8 + ".jpg"
+    name = "/photos/" + "<img src=x onerror=alert(1)>&\"'" * 6 + "longwithoutspaces" * 8 + ".jpg"
     return dataclasses.replace(found, assessment=dataclasses.replace(found.assessment, image=name))
 
 

@@ -37,10 +37,13 @@ def test_a_plain_lesion_is_found(shape: str, side: int) -> None:
     assert dice > 0.92
 
 
-def test_black_corners_of_a_dermatoscope_are_no_lesion() -> None:
+@pytest.mark.parametrize("radius", [300, 225])
+def test_black_corners_of_a_dermatoscope_are_no_lesion(radius: int) -> None:
+    """Of a pale lesion too, beside which they are what stands out most."""
     picture, truth = drawn("circle")
+    picture[truth] = (190, 140, 120)
     rows, columns = np.mgrid[:512, :512] - 255.5
-    picture[np.hypot(rows, columns) > 300] = 0
+    picture[np.hypot(rows, columns) > radius] = 0
     found = cv2.resize(segment(picture).astype(np.uint8), (512, 512), interpolation=cv2.INTER_NEAREST) > 0
     assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.92
     np.testing.assert_array_equal(skin_color(picture), SKIN)
