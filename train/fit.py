@@ -32,7 +32,7 @@ from torchmetrics.classification import (
 from edgeskin.bundle import open_bundle
 from edgeskin.errors import SettingError
 from train.augment import mixed
-from train.config import TrainConfig, from_dict
+from train.config import ModelConfig, TrainConfig, from_dict
 from train.data import Sample, require_every_class, select
 from train.loading import LesionData
 from train.loss import MaxRecallLoss, distillation
@@ -61,9 +61,13 @@ class LesionTraining(pl.LightningModule):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: TrainConfig, counts: list[int], net: LesionNet) -> None:
+    def __init__(
+        self, config: TrainConfig, counts: list[int], net: LesionNet, teacher: LesionNet | None = None
+    ) -> None:
         super().__init__()
         self.config, self.net = config, net
+        # In a tuple it is no part of the module: neither trained, nor averaged, nor in the checkpoints.
+        self._teacher = () if teacher is None else (teacher.eval(),)
         self.loss = MaxRecallLoss(config.loss, config.classes, config.cancer, config.melanoma, counts)
         self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
@@ -83,9 +87,15 @@ class LesionTraining(pl.LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """images: (n, 3, s, s), 0 to 255. Returns logits (n, C)."""
-        images = ((images - self.mean) / self.std).to(memory_format=torch.channels_last)
-        logits: Tensor = self.net(images)
+        logits: Tensor = self.net(self._normalized(images))
         return logits.float()
+
+    def _normalized(self, images: Tensor) -> Tensor:
+        return ((images - self.mean) / self.std).to(memory_format=torch.channels_last)
+
+    def on_fit_start(self) -> None:
+        for teacher in self._teacher:
+            teacher.to(self.device)
 
     def on_train_epoch_start(self) -> None:
         # A resumed epoch has to draw the augmentation and dropout that it would have drawn.
@@ -94,14 +104,18 @@ class LesionTraining(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, ...], _: int) -> Tensor:
         images, targets, *soft = batch
-        loss: Tensor
+        partners, share = (targets, *soft), 1.0
         if self.config.augment.mixup:
             images, share = mixed(images, self.config.augment.mixup)
-            logits = self(images)
-            partners = [labels.flip(0) for labels in (targets, *soft)]
-            loss = share * self._loss(logits, targets, *soft) + (1 - share) * self._loss(logits, *partners)
-        else:
-            loss = self._loss(self(images), targets, *soft)
+            partners = tuple(labels.flip(0) for labels in partners)
+        for teacher in self._teacher:  # sees what the student sees, mixed as it is
+            with torch.no_grad():
+                soft = [teacher(self._normalized(images)).float()]
+            partners = (partners[0], *soft)
+        logits = self(images)
+        loss: Tensor = self._loss(logits, targets, *soft)
+        if share < 1:
+            loss = share * loss + (1 - share) * self._loss(logits, *partners)
         if not torch.isfinite(loss):
             raise SettingError(
                 f"the loss is {loss.item()} at step {self.global_step}; lower the learning rate, or resume "
@@ -212,20 +226,24 @@ def fit(
     resume: bool = False,
     devices: str = "auto",
     soft_labels: Path | None = None,
+    teacher: Path | None = None,
 ) -> Path:
     """Train on the split ``train`` without the fold left out, select on ``val``, write the run into ``out``.
 
     weights: a safetensors file for the backbone, a bundle whose network to go on from, ``hub`` for timm's
-    own, or ``none``. soft_labels: of the training images, as `train.teach` gives them, where the settings
-    give distillation a weight.
+    own, or ``none``. Where the settings give distillation a weight, one of soft_labels: of the training
+    images, as `train.teach` gives them; teacher: a bundle, whose network says what it sees in each batch as
+    the student gets it, cropped, coloured and mixed (Beyer et al., "Knowledge distillation: a good teacher is
+    patient and consistent", CVPR 2022).
     Returns ``out``, which then holds ``weights.safetensors`` (the selected, averaged network),
     ``run.json``, ``curves.png``, ``log/`` and ``checkpoints/`` (full state, for ``resume``).
-    Raises SettingError when there is a run already, or nothing to resume, or soft labels with no weight.
+    Raises SettingError when there is a run already, or nothing to resume, or a teacher with no weight.
     """
-    if (soft_labels is not None) != (config.distillation.weight > 0):
+    taught = sum(source is not None for source in (soft_labels, teacher))
+    if taught != (config.distillation.weight > 0):
         raise SettingError(
-            f"distillation weight {config.distillation.weight} and soft labels {soft_labels}: give both, or "
-            "neither"
+            f"distillation weight {config.distillation.weight} with soft labels {soft_labels} and teacher "
+            f"{teacher}: a weight above 0 takes one of the two, a weight of 0 neither"
         )
     last = out / LATEST
     if resume and not last.is_file():
@@ -242,7 +260,7 @@ def fit(
     soft = (
         read_soft_labels(soft_labels, train, config.classes, split_sha256(samples)) if soft_labels else None
     )
-    record = _record(config, samples, weights, soft_labels)
+    record = _record(config, samples, weights, soft_labels, teacher)
     record["images"] = {"train": len(train), "val": len(val)}
     record["learned_sha256"] = split_sha256(train)
     if resume:
@@ -262,7 +280,8 @@ def fit(
             load_bundle(net, open_bundle(weights), config.classes, some)
         else:
             net.load_backbone(Path(weights))
-    module = LesionTraining(config, data.sampler.counts(), net.to(memory_format=torch.channels_last))
+    teaching = _network_of(teacher, config, data) if teacher else None
+    module = LesionTraining(config, data.sampler.counts(), net.to(memory_format=torch.channels_last), teaching)
     monitor = f"val_{config.selection}"
     selected, latest = (
         ModelCheckpoint(last.parent, name, monitor=by, mode="max", enable_version_counter=False)
@@ -317,16 +336,33 @@ def export(out: Path, record: dict[str, Any]) -> None:
     _write(record | {"epoch": checkpoint["epoch"]}, out)
 
 
+def _network_of(bundle: Path, config: TrainConfig, data: LesionData) -> LesionNet:
+    """A bundle's network in torch; its backbone and head are those that its manifest tells."""
+    opened = open_bundle(bundle)
+    told = opened.manifest.training["run"]["config"]["model"]
+    net = LesionNet(from_dict(ModelConfig, told), len(config.classes))
+    load_bundle(net, opened, config.classes, data.normalized_training_images(STATISTICS_IMAGES))
+    return net.to(memory_format=torch.channels_last)
+
+
+def _told(folder: Path) -> dict[str, str]:
+    bundle = open_bundle(folder)
+    name = f"{bundle.manifest.name} {bundle.manifest.version}"
+    return {"source": name, "sha256": bundle.sha256, "kind": "bundle"}
+
+
 def _record(
-    config: TrainConfig, samples: list[Sample], weights: str, soft_labels: Path | None = None
+    config: TrainConfig,
+    samples: list[Sample],
+    weights: str,
+    soft_labels: Path | None = None,
+    teacher: Path | None = None,
 ) -> dict[str, Any]:
     """What a run is and where it comes from; files by name and hash, so that no path is kept."""
     initial: dict[str, str] = {"source": weights}
     if weights not in ("hub", "none"):
         if Path(weights).is_dir():
-            bundle = open_bundle(weights)
-            name = f"{bundle.manifest.name} {bundle.manifest.version}"
-            initial = {"source": name, "sha256": bundle.sha256, "kind": "bundle"}
+            initial = _told(Path(weights))
         else:
             content = Path(weights).read_bytes() if Path(weights).is_file() else b""
             initial = {"source": Path(weights).name, "sha256": hashlib.sha256(content).hexdigest()}
@@ -336,6 +372,7 @@ def _record(
         "split_sha256": split_sha256(samples),
         "initial_weights": initial,
         "soft_labels_sha256": taught,
+        "teacher": _told(teacher) if teacher else None,
         "machine": {"python": platform.python_version(), "processor": platform.machine()},
         "versions": {
             name: importlib.metadata.version(name) for name in ("torch", "torchvision", "timm", "lightning")
@@ -353,6 +390,8 @@ def _same_run(out: Path, record: dict[str, Any]) -> dict[str, Any]:
         differing.append("the images or their split")
     if started.get("soft_labels_sha256") != record["soft_labels_sha256"]:
         differing.append("the soft labels")
+    if started.get("teacher") != record["teacher"]:
+        differing.append("the teacher")
     if differing:
         raise SettingError(
             f"{out}: started with other settings ({', '.join(differing)}); resume with the same --config and "

@@ -1,13 +1,14 @@
 """The network: a timm backbone and the head that the runtime can sample and explain without torch."""
 
 import difflib
+import pickle
 from collections.abc import Iterable
 from pathlib import Path
 
 import timm
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from edgeskin.errors import SettingError
@@ -81,6 +82,25 @@ def load_strictly(module: nn.Module, path: Path) -> None:
         module.load_state_dict({name: _as_trained(value) for name, value in state.items()})
     except RuntimeError as error:
         raise SettingError(f"{path}: the weights do not fit this network: {error}") from error
+
+
+def rename_weights(state_dict: Path, backbone: str, out: Path) -> None:
+    """Write a PyTorch state dict of the same network under timm's names, for `LesionNet.load_backbone`.
+
+    Tensors are matched by their order; a classifier's two, last, are left out. Raises SettingError when the
+    file cannot be read, or its tensors are not the backbone's in number and shape.
+    """
+    try:
+        state = torch.load(state_dict, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        raise SettingError(f"{state_dict}: cannot be read as a PyTorch state dict: {error}") from error
+    names = _backbone(ModelConfig(backbone), pretrained=False).state_dict()
+    values = list(state.values())[: len(names)]
+    if len(state) not in (len(names), len(names) + 2) or any(
+        value.shape != ours.shape for value, ours in zip(values, names.values(), strict=True)
+    ):
+        raise SettingError(f"{state_dict}: its {len(state)} tensors are not {backbone}'s {len(names)}")
+    save_file({name: value.contiguous() for name, value in zip(names, values, strict=True)}, out)
 
 
 def _as_trained(value: Tensor) -> Tensor:
