@@ -4,7 +4,6 @@ stdout carries results, stderr everything else. 0: all assessed; 1: some image f
 done; 2: usage; 3: bundle.
 """
 
-import contextlib
 import dataclasses
 import io
 import json
@@ -12,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -24,13 +23,12 @@ from edgeskin import NOTICE, __version__
 from edgeskin.blind_spots import SITES
 from edgeskin.bundle import Precision
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
+from edgeskin.model_cache import user_cache
+from edgeskin.paths import drawings_of, photos_in, remove, spare
 
-# Pictures that cannot be read count too: in a folder they are refused by name, not passed over.
-SUFFIXES = {
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"),
-    *(".heic", ".heif", ".avif", ".tif", ".tiff", ".gif", ".dcm", ".dng"),
-}
 USAGE_ERROR, BUNDLE_ERROR = 2, 3
+MANY = 32
+"""Pictures from which on it pays to compile a network for each thread."""
 
 app = typer.Typer(
     add_completion=False,
@@ -69,7 +67,17 @@ AgeOption = Annotated[float | None, typer.Option(help="Years; for the blind spot
 SiteOption = Annotated[str | None, typer.Option(help=f"For the blind spots told: {', '.join(SITES)}.")]
 CacheOption = Annotated[
     Path | None,
-    typer.Option(envvar="EDGESKIN_CACHE", help="Folder for the compiled network: the next start is quicker."),
+    typer.Option(
+        envvar="EDGESKIN_CACHE",
+        help="Folder for the compiled network: the next start is quicker. Once `prepare` has made it, the "
+        "user's cache folder.",
+    ),
+]
+StreamsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help=f"Pictures worked on at once; all threads' from {MANY} pictures on when left off."
+    ),
 ]
 METHODS = "grad-cam, grad-cam++, layer-cam, eigen-cam or occlusion (slow)"
 
@@ -102,17 +110,19 @@ def predict(
     age: AgeOption = None,
     site: SiteOption = None,
     cache: CacheOption = None,
+    streams: StreamsOption = None,
 ) -> None:
     """Assess dermoscopy pictures of skin lesions."""
     from edgeskin.blind_spots import Context
     from edgeskin.classifier import Classifier
+    from edgeskin.engine import available_threads
     from edgeskin.examination import Examination
     from edgeskin.text import block
 
     if explain is None and (target or method):
         raise SettingError("--target and --method choose a map: say with --explain where to draw it")
-    photos = list(_photos(paths))
-    drawings = _drawings(explain, photos)
+    photos = list(photos_in(paths))
+    drawings = drawings_of(explain, photos)
     context = Context(age, site)
     classifier = Classifier(
         bundle,
@@ -121,9 +131,10 @@ def predict(
         quality_gate=quality_gate,
         scope_gate=scope_gate,
         sensitivity=sensitivity,
-        cache=cache,
+        cache=_kept(cache),
+        streams=streams or (threads or available_threads() if len(photos) >= MANY else 1),
     )
-    _remove(drawings)
+    remove(drawings)
     settings: dict[str, Any] = {"mc_samples": mc_dropout, "seed": seed, "context": context}
     results: Iterator[Examination] = (
         classifier.examine_many(photos, target=target or "cancer", method=method or "grad-cam", **settings)
@@ -183,7 +194,7 @@ def report(
 
     for path in out:
         reporting.require_writable(path)
-    _spare(out, [photo])
+    spare(out, [photo])
     context = Context(age, site)
     classifier = Classifier(
         bundle,
@@ -192,9 +203,9 @@ def report(
         quality_gate=quality_gate,
         scope_gate=scope_gate,
         sensitivity=sensitivity,
-        cache=cache,
+        cache=_kept(cache),
     )
-    _remove(out)
+    remove(out)
     found = classifier.examine(
         photo, target=target, method=method, mc_samples=mc_dropout, seed=seed, context=context
     )
@@ -230,11 +241,11 @@ def compare(
 
     if out is not None and out.is_dir():
         raise SettingError(f"{out}: this is a folder; name a PNG file")
-    drawings = _drawings(out, [after], before)
+    drawings = drawings_of(out, [after], before)
     classifier = Classifier(
-        bundle, precision, threads, quality_gate=quality_gate, scope_gate=scope_gate, cache=cache
+        bundle, precision, threads, quality_gate=quality_gate, scope_gate=scope_gate, cache=_kept(cache)
     )
-    _remove(drawings)
+    remove(drawings)
     one, other = classifier.examine(before), classifier.examine(after)
     try:
         found = compare_examinations(one, other)
@@ -249,6 +260,17 @@ def compare(
     for path in drawings:
         path.write_bytes(draw.encode_png(draw.compared(found)))
     print(NOTICE, file=sys.stderr)
+
+
+@app.command()
+def prepare(bundle: BundleOption = None, threads: ThreadsOption = None, cache: CacheOption = None) -> None:
+    """Compile a bundle's networks and keep them in the user's cache folder: every later start is quicker."""
+    from edgeskin.classifier import Classifier
+
+    folder = cache or user_cache()
+    for precision in get_args(Precision):
+        Classifier(bundle, precision, threads, cache=folder)
+    print(folder)
 
 
 @app.command()
@@ -304,52 +326,9 @@ def bench(
         raise typer.Exit(1)
 
 
-def _photos(paths: list[Path]) -> Iterator[Path]:
-    """The files named, and the photos directly inside the folders named, in order."""
-    for path in paths:
-        inside = []
-        # What cannot be listed, like a folder without pictures, goes on as itself and is refused by name.
-        with contextlib.suppress(OSError):
-            if path.is_dir():
-                files = [child for child in path.iterdir() if child.is_file()]
-                inside = sorted(child for child in files if child.suffix.lower() in SUFFIXES)
-                if inside and len(files) > len(inside):
-                    others = len(files) - len(inside)
-                    print(f"{path}: {others} files passed over, not named as pictures", file=sys.stderr)
-        yield from inside or [path]
-
-
-def _drawings(out: Path | None, photos: list[Path], *others: Path) -> list[Path]:
-    """Where each photo's drawing goes; empty without one. Raises SettingError before any work is done."""
-    if out is None:
-        return []
-    if out.is_dir():
-        drawings = [out / f"{photo.name}.png" for photo in photos]
-        twice = {path for path in drawings if drawings.count(path) > 1}
-        if twice:
-            names = ", ".join(sorted(path.name for path in twice))
-            raise SettingError(f"{out}: several pictures would be drawn into {names}; assess them one by one")
-    else:
-        if len(photos) > 1 or out.suffix.lower() != ".png":
-            raise SettingError(f"{out}: name a PNG file for one picture, or a folder that exists for several")
-        if not out.absolute().parent.is_dir():
-            raise SettingError(f"{out}: its folder does not exist; make it first")
-        drawings = [out]
-    _spare(drawings, [*photos, *others])
-    return drawings
-
-
-def _spare(outs: list[Path], photos: list[Path]) -> None:
-    """Raise SettingError where an output would take the place of a photo."""
-    for out in outs:
-        if out.exists() and any(photo.exists() and out.samefile(photo) for photo in photos):
-            raise SettingError(f"{out}: this is the picture itself; name another file")
-
-
-def _remove(outs: list[Path]) -> None:
-    """What an earlier run left there is of another picture; called once the settings are known to hold."""
-    for out in outs:
-        out.unlink(missing_ok=True)
+def _kept(cache: Path | None) -> Path | None:
+    """The cache to use: nothing is written that nobody asked for, so the user's only where there is one."""
+    return cache or (folder if (folder := user_cache()).is_dir() else None)
 
 
 def _version(wanted: bool) -> None:
@@ -369,6 +348,8 @@ def _options(
 
 def main() -> None:
     """Entry point: an error of ours, or of writing, becomes one line on stderr and its exit code."""
+    # OpenVINO imports its converter of other frameworks' models along: 30 ms that no command needs.
+    sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
     for stream in (sys.stdout, sys.stderr):
         # A file name that the terminal cannot show must not stop the images after it.
         if isinstance(stream, io.TextIOWrapper):

@@ -1,6 +1,7 @@
 """OpenVINO on the CPU: no telemetry, float32 where the graph is float, threads within the quota."""
 
 import hashlib
+import itertools
 import math
 import os
 import sys
@@ -49,8 +50,10 @@ class Engine:
     xml, weights: the IR's bytes. threads: CPU threads, all that the quota and affinity allow when None.
     views: 1, or 8 dihedral ones to average over, a quarter turn then changes nothing.
     cache: a folder to keep the compiled network in, and to take it from; made if need be. None: neither.
+    streams: how many callers' threads are served at once, sharing the CPU threads: one answers each soonest,
+    more answer more together, each from a compiled network of its own.
     Raises BundleError when the bytes are no network of the expected form, SettingError for a number of
-    threads out of range or a cache that cannot be written.
+    threads or streams out of range or a cache that cannot be written.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Engine:
         threads: int | None = None,
         views: int = 1,
         cache: str | os.PathLike[str] | None = None,
+        streams: int = 1,
     ) -> None:
         self._views = views
         allowed = available_threads()
@@ -68,11 +72,17 @@ class Engine:
                 f"threads {threads!r}: choose 1 to 1024, or leave it off for all {allowed} allowed"
             )
         self.threads = threads or allowed
+        if not (isinstance(streams, int) and 1 <= streams <= self.threads):
+            raise SettingError(f"streams {streams!r}: choose 1 to the number of threads, {self.threads}")
+        self.streams = streams
         try:
-            self._compiled = self._compile(xml, weights, cache)
-            names = [output.get_any_name() for output in self._compiled.outputs]
+            # Not one network of several streams: that was compiled to other logits in some processes, by up
+            # to 0.3 (openvino 2026.4.1, INT8).
+            self._compiled = [self._compile(xml, weights, cache) for _ in range(streams)]
+            network = self._compiled[0]
+            names = [output.get_any_name() for output in network.outputs]
             self._order = [names.index(name) for name in ("logits", "features", "fmap")]
-            shapes = [tuple(port.shape) for port in (self._compiled.input(0), *self._compiled.outputs)]
+            shapes = [tuple(port.shape) for port in (network.input(0), *network.outputs)]
             self._batch, *image_shape = shapes[0]
             self.image_shape: tuple[int, ...] = tuple(image_shape)
             self.n_classes: int = shapes[1 + self._order[0]][1]
@@ -85,6 +95,7 @@ class Engine:
                 "export it anew"
             )
         self._local = threading.local()
+        self._turns = itertools.cycle(self._compiled)
 
     def _compile(
         self, xml: bytes, weights: bytes, cache: str | os.PathLike[str] | None
@@ -94,7 +105,7 @@ class Engine:
             "PERFORMANCE_HINT": "LATENCY",
             # Left alone, a CPU with bf16 would run the float32 network in bf16.
             "INFERENCE_PRECISION_HINT": "f32",
-            "INFERENCE_NUM_THREADS": self.threads,
+            "INFERENCE_NUM_THREADS": self.threads // self.streams,
             "NUM_STREAMS": 1,
         }
 
@@ -126,7 +137,7 @@ class Engine:
         """
         request = getattr(self._local, "request", None)
         if request is None:
-            request = self._local.request = self._compiled.create_infer_request()
+            request = self._local.request = next(self._turns).create_infer_request()
         count = len(images)
         spare = np.repeat(images[-1:], -count % self._batch, axis=0)
         filled = np.concatenate([images, spare]) if len(spare) else images

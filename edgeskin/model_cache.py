@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import io
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +21,22 @@ if TYPE_CHECKING:
     import openvino
 
 _HASH_BYTES = 32
+
+
+def user_cache() -> Path:
+    """The folder for edgeskin in this user's cache, as the system has it; it need not exist.
+
+    ``XDG_CACHE_HOME`` or ``~/.cache`` (XDG Base Directory Specification 0.8), ``~/Library/Caches`` on macOS,
+    ``%LOCALAPPDATA%`` on Windows.
+    """
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA")
+        return Path(base or Path.home() / "AppData" / "Local") / "edgeskin" / "cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "edgeskin"
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # A relative path is to be ignored, says the specification.
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "edgeskin"
 
 
 def load_or_compile(

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Networks of a few kilobytes gain nothing from torch's threads, which would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Nothing that a user has kept is taken, here and in the processes that tests start.
+os.environ["XDG_CACHE_HOME"] = os.devnull
 
 MICRO_SIZE = 64
 MICRO_PRIORS = (0.1, 0.4, 0.05, 0.05, 0.2, 0.05, 0.1, 0.05)

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -58,6 +59,53 @@ def test_one_bad_image_stops_nothing(classifier: Classifier, lesion_jpg: Path, t
     assert "text.jpg" in results[1].error.message
     with pytest.raises(PhotoError, match=r"text\.jpg"):
         classifier.assess(bad)
+
+
+def test_streams_give_the_same_answers_in_order(
+    shared_micro_bundle: Path, lesion_folder: Path, tmp_path: Path
+) -> None:
+    photos = sorted(lesion_folder.rglob("*.png"))[:20]
+    photos.insert(7, tmp_path / "missing.jpg")
+    one, several = (
+        list(Classifier(shared_micro_bundle, threads=3, quality_gate=False, streams=n).assess_many(photos))
+        for n in (1, 3)
+    )
+    assert [result.image for result in several] == [str(photo) for photo in photos]
+    assert [result.status for result in several] == [result.status for result in one]
+    p = [[result.cancer_probability or 0 for result in results] for results in (one, several)]
+    np.testing.assert_allclose(*p, atol=1e-6)
+
+
+def test_streams_take_no_more_photos_than_they_can_work_on(
+    shared_micro_bundle: Path, lesion_jpg: Path
+) -> None:
+    """And whoever stops asking stops the work: there is no end to these photos."""
+    taken = 0
+
+    def endless() -> Iterator[Path]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield lesion_jpg
+
+    results = Classifier(shared_micro_bundle, threads=2, streams=2).assess_many(endless())
+    for _ in range(10):
+        next(results)
+    results.close()
+    assert taken <= 10 + 2 * 2
+
+
+def test_an_error_of_the_bundle_stops_every_stream(micro_bundle: Path, lesion_jpg: Path) -> None:
+    classifier = Classifier(micro_bundle, threads=2, streams=2, quality_gate=False)
+    (micro_bundle / "head.npz").write_bytes(b"")  # which is read when it is needed
+    with pytest.raises(BundleError):
+        list(classifier.assess_many([lesion_jpg] * 5, mc_samples=5))
+
+
+@pytest.mark.parametrize("streams", [0, 3, 1.5])
+def test_streams_out_of_range_are_refused(shared_micro_bundle: Path, streams: int) -> None:
+    with pytest.raises(SettingError, match="choose 1 to the number of threads, 2"):
+        Classifier(shared_micro_bundle, threads=2, streams=streams)
 
 
 def test_the_json_is_the_contract(classifier: Classifier, lesion_jpg: Path) -> None:

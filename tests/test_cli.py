@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
+from edgeskin.cli import MANY
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -70,6 +72,44 @@ def test_names_that_cannot_be_listed_or_shown_stop_nothing(
     assert done.returncode == 1
     assert done.stdout.count("risk") == 2
     assert "Traceback" not in done.stderr
+
+
+def test_many_photos_are_answered_in_order_by_several_streams(
+    shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
+) -> None:
+    for number in range(MANY):
+        (tmp_path / f"{number:02}.jpg").write_bytes(lesion_jpg.read_bytes() if number % 5 else b"")
+    whole, one = (
+        edgeskin("predict", tmp_path, "--json", "--bundle", shared_micro_bundle, "--threads", 2, *options)
+        for options in ((), ("--streams", 1))
+    )
+    several, single = ([json.loads(line) for line in done.stdout.splitlines()] for done in (whole, one))
+    assert [Path(result["image"]).name for result in several] == [f"{n:02}.jpg" for n in range(MANY)]
+    told = [
+        [(result["status"], result["probabilities"], result["error"]) for result in results]
+        for results in (several, single)
+    ]
+    assert told[0] == told[1]
+    assert whole.returncode == 1
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="another folder there")
+def test_what_prepare_keeps_is_used_and_nothing_is_kept_without(
+    shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
+) -> None:
+    options = ("--bundle", shared_micro_bundle, "--threads", 1)
+    here = {"XDG_CACHE_HOME": str(tmp_path)}
+    assert edgeskin("predict", lesion_jpg, *options, **here).returncode == 0
+    assert not list(tmp_path.iterdir())
+    prepared = edgeskin("prepare", *options, **here)
+    assert prepared.stdout == f"{tmp_path / 'edgeskin'}\n"
+    files = {path: path.read_bytes() for path in (tmp_path / "edgeskin").iterdir()}
+    assert len(files) == 2
+    for name in files:  # damaged, they are compiled anew: so they are read
+        name.write_bytes(b"")
+    for precision in ("int8", "fp32"):
+        assert edgeskin("predict", lesion_jpg, *options, "--precision", precision, **here).returncode == 0
+    assert {path for path in files if path.stat().st_size} == set(files)
 
 
 def test_an_empty_folder_is_an_error(shared_micro_bundle: Path, tmp_path: Path) -> None:

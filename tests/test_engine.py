@@ -1,6 +1,8 @@
 import concurrent.futures
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +106,20 @@ def test_threads_do_not_disturb_each_other(engine: Engine) -> None:
     np.testing.assert_array_equal(together, alone)
 
 
+def test_each_stream_of_the_default_bundle_gives_the_same() -> None:
+    """One compiled network of two streams did not, in some processes."""
+    bundle = open_bundle()
+    parts = [bundle.read(f"int8.{part}") for part in ("xml", "bin")]
+    size = bundle.manifest.preprocessing.size
+    images = np.random.default_rng(3).integers(0, 256, (6, size, size, 3), dtype=np.uint8)
+    alone = [Engine(*parts, threads=1).infer(image).logits for image in images]
+    engine = Engine(*parts, threads=2, streams=2)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for _ in range(3):
+            together = list(pool.map(lambda image: engine.infer(image).logits, images))
+            np.testing.assert_allclose(together, alone, atol=1e-4)
+
+
 def parts_of(model: openvino.Model, folder: Path) -> list[bytes]:
     openvino.save_model(model, folder / "network.xml", compress_to_fp16=False)
     return [(folder / f"network.{part}").read_bytes() for part in ("xml", "bin")]
@@ -181,6 +197,24 @@ def test_threads_respect_the_tightest_cgroup(
     monkeypatch.setattr("edgeskin.engine.CGROUP", tmp_path)
     monkeypatch.setattr("edgeskin.engine.PROCESS_CGROUP", tmp_path / "cgroup")
     assert available_threads() == min(ALLOWED, quota)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity mask")
+def test_threads_respect_the_affinity_mask(shared_micro_bundle: Path) -> None:
+    """Under ``taskset``: what the engine counts, and what OpenVINO then starts."""
+    code = (
+        "from edgeskin import Classifier\n"
+        f"engine = Classifier({str(shared_micro_bundle)!r}).engine\n"
+        "print(engine.threads, engine._compiled[0].get_property('INFERENCE_NUM_THREADS'))"
+    )
+    one = min(os.sched_getaffinity(0))
+    done = subprocess.run(
+        [sys.executable, "-c", f"import os; os.sched_setaffinity(0, {{{one}}})\n{code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["1", "1"]
 
 
 def test_threads_respect_a_version_1_cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

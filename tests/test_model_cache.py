@@ -1,4 +1,5 @@
 import hashlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from edgeskin import Classifier
 from edgeskin.engine import Engine
 from edgeskin.errors import SettingError
+from edgeskin.model_cache import user_cache
 from tests.conftest import MICRO_SIZE
 
 IMAGE = np.random.default_rng(2).integers(0, 256, (MICRO_SIZE, MICRO_SIZE, 3), dtype=np.uint8)
@@ -97,5 +99,16 @@ def test_nothing_is_kept_unless_asked(
     shared_micro_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     Classifier(shared_micro_bundle)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="another folder there")
+def test_the_users_cache_is_where_the_xdg_specification_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    assert user_cache() == Path("/caches/edgeskin")
+    for ignored in ("", "relative"):
+        monkeypatch.setenv("XDG_CACHE_HOME", ignored)
+        assert user_cache() == Path("/home/someone/.cache/edgeskin")

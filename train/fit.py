@@ -280,8 +280,9 @@ def fit(
             load_bundle(net, open_bundle(weights), config.classes, some)
         else:
             net.load_backbone(Path(weights))
-    teaching = _network_of(teacher, config, data) if teacher else None
-    module = LesionTraining(config, data.sampler.counts(), net.to(memory_format=torch.channels_last), teaching)
+    net = net.to(memory_format=torch.channels_last)
+    taught_by = _network_of(teacher, config, data) if teacher else None
+    module = LesionTraining(config, data.sampler.counts(), net, taught_by)
     monitor = f"val_{config.selection}"
     selected, latest = (
         ModelCheckpoint(last.parent, name, monitor=by, mode="max", enable_version_counter=False)
