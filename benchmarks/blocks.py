@@ -8,6 +8,7 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from benchmarks.facts import FACTS
 from benchmarks.machine import RESULTS
+from benchmarks.quickness import QUICKNESS
 from benchmarks.sureness import TABLES
 from edgeskin.bundle import Precision, open_bundle
 from edgeskin.decision import cancer_probability, probabilities
@@ -337,7 +338,7 @@ BLOCKS: dict[str, Callable[[Evaluations], str]] = {
     "experiments": experiments,
     "shipped": shipped,
     "people": people,
-    **{name: lambda _, tell=tell: tell() for name, tell in FACTS.items()},
+    **{name: lambda _, tell=tell: tell() for name, tell in (FACTS | QUICKNESS).items()},
     **{
         name: lambda stored, tell=tell: tell({folder: one.predictions for folder, one in stored.items()})
         for name, tell in TABLES.items()

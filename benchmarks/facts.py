@@ -95,8 +95,8 @@ def calibrations() -> str:
 
 def mc_dropout() -> str:
     """What dropout samples cost beside the pass that they share, from mc_dropout.json."""
-    content = _measured("mc_dropout")
-    _of_the_default_bundle("mc_dropout.json", content["bundle_sha256"])
+    content = measured("mc_dropout")
+    of_the_default_bundle("mc_dropout.json", content["bundle_sha256"])
     rows = []
     for precision, steps in content["results"].items():
         network = steps["network"]["median"]
@@ -119,8 +119,8 @@ def mc_dropout() -> str:
 
 def steps() -> str:
     """What each step of an assessment costs, from steps.json."""
-    content = _measured("steps")
-    _of_the_default_bundle("steps.json", content["bundle_sha256"])
+    content = measured("steps")
+    of_the_default_bundle("steps.json", content["bundle_sha256"])
     machine, results = content["machine"], content["results"]
     names = list(results["int8"])
     rows = (
@@ -132,8 +132,8 @@ def steps() -> str:
 
 def explanations() -> str:
     """How the maps of each method do in tests that they can fail, from explanations.json."""
-    content = _measured("explanations")
-    _of_the_default_bundle("explanations.json", content["bundle_sha256"])
+    content = measured("explanations")
+    of_the_default_bundle("explanations.json", content["bundle_sha256"])
     columns = {
         "hottest fifth hidden: log odds fall": "hottest_fall",
         "same shape elsewhere": "elsewhere_fall",
@@ -161,7 +161,7 @@ def explanations() -> str:
 
 def lesions_hidden() -> str:
     """What is still referred once the lesion is painted over, from explanations.json."""
-    of = _measured("explanations")["lesion_hidden"]
+    of = measured("explanations")["lesion_hidden"]
     rows = [
         ("cancers referred before", str(of["cancers_referred"]), str(of["still_referred"])),
         ("all pictures", str(of["backgrounds"]), str(of["backgrounds_referred"])),
@@ -173,15 +173,15 @@ def dice() -> str:
     """Of the masks found by colour, from explanations.json."""
     rows = (
         (name, str(of["images"]), f"{of['mean']:.3f}", f"{of['median']:.3f}", f"{of['below_half']:.1%}")
-        for name, of in _measured("explanations")["dice"].items()
+        for name, of in measured("explanations")["dice"].items()
     )
     return table(("archive", "images", "Dice, mean", "median", "below 0.5"), rows)
 
 
 def repeatability() -> str:
     """How far photos of one lesion differ, from repeatability.json."""
-    content = _measured("repeatability")
-    _of_the_default_bundle("repeatability.json", content["bundle_sha256"])
+    content = measured("repeatability")
+    of_the_default_bundle("repeatability.json", content["bundle_sha256"])
     rows = (
         (name.replace("_", " "), str(of["pairs"]), f"{of['median']:.3g}", f"{of['limit']:.3g}")
         for name, of in content["limits"].items()
@@ -191,7 +191,7 @@ def repeatability() -> str:
 
 def registration() -> str:
     """How often photos are laid on each other, from repeatability.json."""
-    content = _measured("repeatability")
+    content = measured("repeatability")
     pairs, of = content["pairs"], content["registration"]
     counts = {
         "one lesion, both assessed": of["assessed"],
@@ -206,15 +206,15 @@ def painted_changes() -> str:
     """What a comparison finds of changes painted in, from repeatability.json."""
     rows = (
         (name, str(of["pairs"]), str(of["refused"]), str(of["flagged"]), str(of["by_color"]))
-        for name, of in _measured("repeatability")["changes"].items()
+        for name, of in measured("repeatability")["changes"].items()
     )
     return table(("painted into the second photo", "pairs", "refused", "flagged", "by colour"), rows)
 
 
 def faint_maps() -> str:
     """Where Grad-CAM's maximum is by risk, and how many maps are too faint to draw, from faint_maps.json."""
-    content = _measured("faint_maps")
-    _of_the_default_bundle("faint_maps.json", content["bundle_sha256"])
+    content = measured("faint_maps")
+    of_the_default_bundle("faint_maps.json", content["bundle_sha256"])
     rows = []
     for risk, of in content["results"].items():
         drawn = of["images"] - of["faint"]
@@ -267,43 +267,10 @@ def runs() -> str:
     return table(head, rows)
 
 
-def speed() -> str:
-    """INT8 and FP32 on one machine, from bench.json and cold_start.json."""
-    bench, cold_start = _measured("bench"), _measured("cold_start")
-    if cold_start["bundle_sha256"] != bench["settings"]["bundle_sha256"]:
-        raise SettingError("cold_start.json and bench.json are of two bundles; measure both again")
-    _of_the_default_bundle("bench.json", bench["settings"]["bundle_sha256"])
-    cold = cold_start["results"]
-    rows = []
-    for row in sorted(bench["rows"], key=lambda row: row["precision"], reverse=True):
-        m, name = row["median"], row["precision"]
-        rows.append(
-            (
-                name.upper(),
-                f"{row['model_bytes'] / 1e6:.1f} MB",
-                f"{m['p50_ms']:.1f} ms",
-                f"{m['peak_mb']:.0f} MB",
-                f"{cold[f'predict {name}']['median'] / 1e3:.2f} s",
-                f"{cold[f'predict {name}, cached']['median'] / 1e3:.2f} s",
-            )
-        )
-    machine, settings = bench["machine"], bench["settings"]
-    head = (
-        f"{machine['processor']}, {machine['isa']}, {settings['threads']} threads",
-        "model",
-        f"network, {settings['views']} views, p50",
-        "peak memory",
-        "whole `predict` process",
-        "with `--cache`",
-    )
-    told = table(head, rows)
-    return f"{told}\n\nINT8 is {bench['speedup']:.2f} times as fast as FP32 there."
-
-
 def invariance() -> str:
     """How far the answer moves when the picture changes and the lesion does not."""
-    content = _measured("invariance")
-    _of_the_default_bundle("invariance.json", content["bundle_sha256"])
+    content = measured("invariance")
+    of_the_default_bundle("invariance.json", content["bundle_sha256"])
     rows = (
         (
             name,
@@ -355,7 +322,6 @@ FACTS: dict[str, Callable[[], str]] = {
     "steps": steps,
     "data": data,
     "runs": runs,
-    "speed": speed,
     "invariance": invariance,
     "known-benign": known_benign,
     "explanations": explanations,
@@ -368,11 +334,11 @@ FACTS: dict[str, Callable[[], str]] = {
 }
 
 
-def _of_the_default_bundle(name: str, sha256: str) -> None:
+def of_the_default_bundle(name: str, sha256: str) -> None:
     if sha256 != open_bundle().sha256:
         raise SettingError(f"{name} is of another bundle than the default one; measure it again")
 
 
-def _measured(name: str) -> dict[str, Any]:
+def measured(name: str) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     return content

@@ -2,9 +2,10 @@
 
     python -m benchmarks.locked_test --data DIR [--bundle DIR]
 
-Writes benchmarks/results/test-int8 and test-fp32, as `python -m train evaluate` does, and
-benchmarks/results/receipts/DATE-SPLIT-BUNDLE.json with the date, the hashes of the bundle and of the split,
-and the main numbers. A bundle that has a receipt is refused: what test has said may not choose anything.
+Writes benchmarks/results/test-int8 and test-fp32 (of edgeskin/models/lite: lite/test-int8 and so on), as
+`python -m train evaluate` does, and benchmarks/results/receipts/DATE-SPLIT-BUNDLE.json with the date, the
+hashes of the bundle and of the split, and the main numbers. A bundle that has a receipt is refused: what
+test has said may not choose anything.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import RESULTS, machine
-from edgeskin.bundle import DEFAULT_BUNDLE, open_bundle
+from edgeskin.bundle import DEFAULT_BUNDLE, SHIPPED, open_bundle
 from edgeskin.errors import SettingError
 from train import report
 from train.config import TrainConfig
@@ -34,12 +35,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE)
     wanted = parser.parse_args()
-    print(read_once(wanted.bundle, wanted.data, RECEIPTS))
+    folder = RESULTS / "lite" if wanted.bundle.resolve() == SHIPPED["lite"] else RESULTS
+    print(read_once(wanted.bundle, wanted.data, RECEIPTS, folder))
 
 
-def read_once(folder: Path, data: Path, receipts: Path, split: str = "test") -> Path:
+def read_once(folder: Path, data: Path, receipts: Path, results: Path, split: str = "test") -> Path:
     """Evaluate a bundle on a split it has not been read on, and write the receipt, whose path is returned.
 
+    results: the folder for the evaluations, a folder each.
     The receipt is there before the first number is. Raises SettingError when there is one already, or when
     the images are not split as when the bundle was trained.
     """
@@ -74,7 +77,7 @@ def read_once(folder: Path, data: Path, receipts: Path, split: str = "test") -> 
     for precision in ("int8", "fp32"):
         command = f"python -m benchmarks.locked_test --data DIR --bundle {folder.name}"
         evaluation, predictions = evaluate(folder, data, split, precision, command=command)
-        report.write(evaluation, predictions, receipts.parent / f"{split}-{precision}")
+        report.write(evaluation, predictions, results / f"{split}-{precision}")
         content["numbers"][precision] = main_numbers(evaluation)
         _write(receipt, content)
     return receipt

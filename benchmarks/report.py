@@ -74,20 +74,21 @@ def differences() -> Iterator[str]:
         if not _alike(content, json.loads(report.to_json(one.evaluation))):
             yield f"{folder / 'evaluation.json'}: differs from what logits.npz gives"
         if name.endswith(PRECISIONS):
-            yield from _not_of_the_bundle(folder, one.evaluation)
+            shipped = "lite" if name.startswith("lite/") else "default"
+            yield from _not_of_the_bundle(folder, one.evaluation, shipped)
     for document, blocks in DOCUMENTS.items():
         if document.read_text(encoding="utf-8") != filled(document, blocks, stored):
             yield f"{document}: a block differs; run python -m benchmarks.report"
 
 
-def _not_of_the_bundle(folder: Path, evaluation: Evaluation) -> Iterator[str]:
-    """Whether an evaluation is of the default bundle as it is, and says what its receipt says."""
-    bundle, provenance = open_bundle(), evaluation.provenance
+def _not_of_the_bundle(folder: Path, evaluation: Evaluation, shipped: str) -> Iterator[str]:
+    """Whether an evaluation is of the shipped bundle as it is, and says what its receipt says."""
+    bundle, provenance = open_bundle(shipped), evaluation.provenance
     precision = next(precision for precision in PRECISIONS if folder.name.endswith(precision))
     variant = bundle.manifest.variants[precision]
     settings = (variant.calibration, variant.operating_points[0].threshold, variant.class_priors)
     if provenance.sha256 != bundle.sha256:
-        yield f"{folder}: of another bundle than the default one"
+        yield f"{folder}: of another bundle than the {shipped} one"
     elif settings != (provenance.calibration, provenance.threshold, provenance.class_priors):
         yield f"{folder}: with other settings than the bundle's"
     if provenance.split == "test":

@@ -26,7 +26,9 @@ OOD = "ood.npz"
 Precision = Literal["int8", "fp32"]
 FILES = ("fp32.xml", "fp32.bin", "int8.xml", "int8.bin", HEAD)
 OPTIONAL_FILES = (OOD,)
-DEFAULT_BUNDLE = Path(__file__).parent / "models" / "default"
+SHIPPED = {name: Path(__file__).parent / "models" / name for name in ("default", "lite")}
+"""The bundles that the package brings, by name."""
+DEFAULT_BUNDLE = SHIPPED["default"]
 _LARGEST_MANIFEST = 4 * 2**20
 
 
@@ -100,11 +102,13 @@ class Bundle:
 
 def open_bundle(folder: str | os.PathLike[str] | None = None) -> Bundle:
     """Check a bundle's manifest and that all its files are there with their sizes; hashes are compared
-    when a file is read. Without a folder: the bundle that ships with the package.
+    when a file is read. folder: a bundle's, or the name of one that ships with the package (SHIPPED; a folder
+    of that name here is ``./lite``); without one the default bundle.
 
     Raises BundleError naming what is missing, malformed or of an unknown schema version.
     """
-    chosen = DEFAULT_BUNDLE if folder is None else Path(folder)
+    named = os.fspath("default" if folder is None else folder)
+    chosen = SHIPPED.get(named, Path(named))
     path = chosen / MANIFEST
     with _open_regular(path) as file:
         content = file.read(_LARGEST_MANIFEST)

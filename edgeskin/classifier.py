@@ -46,7 +46,8 @@ Answer = TypeVar("Answer")
 class Classifier:
     """Assesses photos of skin lesions. Thread-safe; results are copies.
 
-    bundle: folder of a bundle, or an open one; the one that ships with the package when None.
+    bundle: folder of a bundle, an open one, or the name of one that ships with the package: ``default``, the
+    same as None, or ``lite``, which is quicker, smaller and less exact.
     precision: the quantized network (``int8``) or the reference (``fp32``).
     threads: CPU threads; all that the quota and affinity allow when None.
     quality_gate: whether a picture that is not good enough is turned away (status ``retake``) or assessed

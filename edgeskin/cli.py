@@ -40,7 +40,7 @@ app = typer.Typer(
 
 BundleOption = Annotated[
     Path | None,
-    typer.Option("--bundle", help="Bundle folder; the one that ships with edgeskin when left off."),
+    typer.Option("--bundle", help="Bundle folder, or 'lite', which ships with edgeskin as the default does."),
 ]
 ThreadsOption = Annotated[
     int | None,

@@ -8,7 +8,7 @@ import pytest
 from benchmarks import report
 from benchmarks.blocks import BLOCKS, Stored
 from benchmarks.locked_test import RECEIPTS, read_once
-from edgeskin.bundle import DEFAULT_BUNDLE, open_bundle
+from edgeskin.bundle import SHIPPED, open_bundle
 from edgeskin.errors import SettingError
 from tests.conftest import write_manifest
 from train.data import read_table
@@ -42,9 +42,10 @@ def test_a_changed_number_is_found(
     assert [line.partition(":")[0] for line in report.differences()] == [str(changed)]
 
 
-def test_the_default_bundle_has_a_receipt() -> None:
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_bundle_has_a_receipt(name: str) -> None:
     receipts = [json.loads(path.read_text(encoding="utf-8")) for path in RECEIPTS.glob("*.json")]
-    assert open_bundle(DEFAULT_BUNDLE).sha256 in {receipt["bundle_sha256"] for receipt in receipts}
+    assert open_bundle(name).sha256 in {receipt["bundle_sha256"] for receipt in receipts}
 
 
 def test_a_block_that_is_missing_or_unknown_is_refused(tmp_path: Path) -> None:
@@ -61,14 +62,14 @@ def test_every_block_is_printed_somewhere() -> None:
 
 def test_a_bundle_is_read_once(micro_bundle: Path, lesion_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="not split as when"):
-        read_once(micro_bundle, lesion_folder, tmp_path / "receipts")
+        read_once(micro_bundle, lesion_folder, tmp_path / "receipts", tmp_path)
     assert not (tmp_path / "receipts").exists()
     write_manifest(micro_bundle, training={"split_sha256": split_sha256(read_table(lesion_folder))})
-    receipt = read_once(micro_bundle, lesion_folder, tmp_path / "receipts")
+    receipt = read_once(micro_bundle, lesion_folder, tmp_path / "receipts", tmp_path)
     content = json.loads(receipt.read_text(encoding="utf-8"))
     assert content["bundle_sha256"] == open_bundle(micro_bundle).sha256
     written = json.loads((tmp_path / "test-int8" / "evaluation.json").read_text(encoding="utf-8"))
     assert content["split_sha256"] == written["provenance"]["split_sha256"]
     assert content["numbers"]["int8"]["by lesion"]["cancer_auroc"] == written["lesions"]["cancer_auroc"]
     with pytest.raises(SettingError, match="read with this bundle already"):
-        read_once(micro_bundle, lesion_folder, tmp_path / "receipts")
+        read_once(micro_bundle, lesion_folder, tmp_path / "receipts", tmp_path)

@@ -32,7 +32,7 @@ from torchmetrics.classification import (
 from edgeskin.bundle import open_bundle
 from edgeskin.errors import SettingError
 from train.augment import mixed
-from train.config import ModelConfig, TrainConfig, from_dict
+from train.config import TrainConfig, from_dict
 from train.data import Sample, require_every_class, select
 from train.loading import LesionData
 from train.loss import MaxRecallLoss, distillation
@@ -45,7 +45,7 @@ from train.model import (
 )
 from train.soft_labels import read as read_soft_labels
 from train.split import left_out, split_sha256
-from train.warm_start import load_bundle
+from train.warm_start import load_bundle, unpacked
 
 WEIGHTS = "weights.safetensors"
 RECORD = "run.json"
@@ -281,7 +281,10 @@ def fit(
         else:
             net.load_backbone(Path(weights))
     net = net.to(memory_format=torch.channels_last)
-    taught_by = _network_of(teacher, config, data) if teacher else None
+    taught_by = None
+    if teacher:
+        some = data.normalized_training_images(STATISTICS_IMAGES)
+        taught_by = unpacked(open_bundle(teacher), config.classes, some).to(memory_format=torch.channels_last)
     module = LesionTraining(config, data.sampler.counts(), net, taught_by)
     monitor = f"val_{config.selection}"
     selected, latest = (
@@ -335,15 +338,6 @@ def export(out: Path, record: dict[str, Any]) -> None:
     }
     save_file(state, out / WEIGHTS)
     _write(record | {"epoch": checkpoint["epoch"]}, out)
-
-
-def _network_of(bundle: Path, config: TrainConfig, data: LesionData) -> LesionNet:
-    """A bundle's network in torch; its backbone and head are those that its manifest tells."""
-    opened = open_bundle(bundle)
-    told = opened.manifest.training["run"]["config"]["model"]
-    net = LesionNet(from_dict(ModelConfig, told), len(config.classes))
-    load_bundle(net, opened, config.classes, data.normalized_training_images(STATISTICS_IMAGES))
-    return net.to(memory_format=torch.channels_last)
 
 
 def _told(folder: Path) -> dict[str, str]:

@@ -18,9 +18,18 @@ from torch import Tensor, nn
 from edgeskin.bundle import HEAD, Bundle
 from edgeskin.engine import Engine
 from edgeskin.errors import SettingError
+from train.config import ModelConfig, from_dict
 from train.model import IMAGENET_MEAN, IMAGENET_STD, LesionNet
 
 MAX_LOGIT_DIFFERENCE = 0.02
+
+
+def unpacked(bundle: Bundle, classes: Sequence[str], images: Tensor) -> LesionNet:
+    """A bundle's network in torch, as its manifest tells how to build it; else as `load_bundle`."""
+    told = bundle.manifest.training["run"]["config"]["model"]
+    net = LesionNet(from_dict(ModelConfig, told), len(classes))
+    load_bundle(net, bundle, classes, images)
+    return net
 
 
 def load_bundle(net: LesionNet, bundle: Bundle, classes: Sequence[str], images: Tensor) -> None:

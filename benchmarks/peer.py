@@ -1,0 +1,196 @@
+"""One way to run the network, in a process of its own, told by `benchmarks.peers` what to measure.
+
+    python -m benchmarks.peer NAME FOLDER THREADS
+
+Reads one JSON command a line and prints one JSON answer a line. FOLDER holds what `benchmarks.peer_models`
+converted. Every way takes the same prepared pictures, uint8 (8, s, s, 3), and gives logits (8, C).
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+VIEWS = 8
+Network = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
+Answers = Callable[[Sequence[Path]], list[float]]
+"""P(cancer) of photos, from their files."""
+Load = Callable[[Path, int], tuple[Network, Answers]]
+
+
+def edgeskin(_: Path, threads: int, precision: str, bundle: str | None = None, streams: int = 1) -> Any:
+    """The runtime itself: its engine, and its whole assessment with the gates and all that is told."""
+    from edgeskin import Classifier
+
+    classifier = Classifier(bundle, precision, threads, streams=streams)  # type: ignore[arg-type]
+
+    def answers(photos: Sequence[Path]) -> list[float]:
+        return [result.cancer_probability or 0.0 for result in classifier.assess_many(photos)]
+
+    return lambda batch: classifier.engine.infer_each(batch).view_logits, answers
+
+
+def naive(folder: Path, threads: int, load: Callable[[Path, int], Network]) -> Any:
+    """What somebody writes around a network: decode it all, cut the centre, resize, eight views, softmax."""
+    import cv2
+
+    network = load(folder, threads)
+    size = json.loads((folder / "peers.json").read_text())["size"]
+
+    def answer(photo: Path) -> float:
+        image = cv2.cvtColor(cv2.imread(str(photo)), cv2.COLOR_BGR2RGB)
+        side = min(image.shape[:2])
+        top, left = ((whole - side) // 2 for whole in image.shape[:2])
+        square = image[top : top + side, left : left + side]
+        resized = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
+        views = [np.rot90(one, turn) for one in (resized, resized[:, ::-1]) for turn in range(4)]
+        logits = network(np.stack(views)).mean(axis=0)
+        odds = np.exp(logits - logits.max())
+        return float(odds[[0, 2, 3, 7]].sum() / odds.sum())
+
+    return network, lambda photos: [answer(photo) for photo in photos]
+
+
+def openvino(name: str) -> Callable[[Path, int], Network]:
+    """As `benchmark_app -hint latency -infer_precision f32 -nireq 1 -api sync` runs it, by four views."""
+
+    def load(folder: Path, threads: int) -> Network:
+        # Before its import, so that it neither writes into the home folder nor posts.
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+        import openvino as ov
+
+        core = ov.Core()
+        model = core.read_model(folder / f"{name}.xml")
+        shape = model.input(0).partial_shape
+        shape[0] = VIEWS // 2
+        model.reshape(shape)
+        options = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": threads,
+        }
+        request = core.compile_model(model, "CPU", options).create_infer_request()
+
+        def run(batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            halves = [
+                request.infer([half], share_inputs=True)["logits"].copy() for half in np.split(batch, 2)
+            ]
+            return np.concatenate(halves)
+
+        return run
+
+    return load
+
+
+def onnxruntime(name: str) -> Callable[[Path, int], Network]:
+    """CPUExecutionProvider, sequential, all graph optimizations: its defaults."""
+
+    def load(folder: Path, threads: int) -> Network:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = ort.InferenceSession(folder / f"{name}.onnx", options, ["CPUExecutionProvider"])
+        return lambda batch: session.run(["logits"], {"image": batch})[0]
+
+    return load
+
+
+def torch(compiled: bool) -> Callable[[Path, int], Network]:
+    """timm's network in channels-last, as it is or through torch.compile."""
+
+    def load(folder: Path, threads: int) -> Network:
+        import torch as pt
+        from safetensors.torch import load_file
+
+        from quantize.export import ServedNet
+        from train.config import ModelConfig
+        from train.model import LesionNet
+
+        pt.set_num_threads(threads)
+        told = json.loads((folder / "peers.json").read_text())
+        net = LesionNet(ModelConfig(told["backbone"]), told["classes"])
+        net.load_state_dict(load_file(folder / "network.safetensors"))
+        served: Any = ServedNet(net).eval().to(memory_format=pt.channels_last)
+        if compiled:
+            served = pt.compile(served)
+
+        def run(batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            with pt.inference_mode():
+                logits: npt.NDArray[np.float32] = served(pt.from_numpy(batch))[0].numpy()
+            return logits
+
+        return run
+
+    return load
+
+
+WAYS: dict[str, Load] = {
+    "edgeskin int8": partial(edgeskin, precision="int8"),
+    "edgeskin fp32": partial(edgeskin, precision="fp32"),
+    "edgeskin int8, two streams": partial(edgeskin, precision="int8", streams=2),
+    "edgeskin lite int8": partial(edgeskin, precision="int8", bundle="lite"),
+    "openvino int8": partial(naive, load=openvino("int8")),
+    "openvino fp32": partial(naive, load=openvino("fp32")),
+    "onnxruntime fp32": partial(naive, load=onnxruntime("fp32")),
+    "onnxruntime int8": partial(naive, load=onnxruntime("int8")),
+    "torch eager": partial(naive, load=torch(compiled=False)),
+    "torch compile": partial(naive, load=torch(compiled=True)),
+}
+"""All of the default bundle's network, but for the lite row."""
+
+
+def peak_mb() -> float:
+    """The highest resident memory of this process, MB (10^6 bytes); Linux."""
+    status = Path("/proc/self/status").read_text().partition("VmHWM:")[2]
+    return int(status.split()[0]) * 1024 / 1e6
+
+
+def laps(run: Callable[[], Any], repeats: int) -> list[float]:
+    """Milliseconds of each run."""
+    times = [time.perf_counter()]
+    for _ in range(repeats):
+        run()
+        times.append(time.perf_counter())
+    return [1e3 * lap for lap in np.diff(times).tolist()]
+
+
+def obey(command: dict[str, Any], network: Network, answers: Answers) -> Any:
+    """One measurement."""
+    match command["do"]:
+        case "infer":
+            batch = np.load(command["pictures"])[0]
+            return laps(lambda: network(batch), command["repeats"])
+        case "answer":
+            return laps(lambda: answers([Path(command["photo"])]), command["repeats"])
+        case "folder":
+            (milliseconds,) = laps(lambda: answers([Path(command["photo"])] * command["photos"]), 1)
+            return 1e3 * command["photos"] / milliseconds
+        case "logits":
+            return [network(batch).mean(axis=0).tolist() for batch in np.load(command["pictures"])]
+        case "peak":
+            return peak_mb()
+    raise ValueError(command)
+
+
+def main() -> None:
+    """Load, say so, and obey until the input ends."""
+    name, folder, threads = sys.argv[1:]
+    # Libraries print what they like; answers have a way of their own.
+    channel = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    network, answers = WAYS[name](Path(folder), int(threads))
+    print(json.dumps("ready"), file=channel, flush=True)
+    for line in sys.stdin:
+        print(json.dumps(obey(json.loads(line), network, answers)), file=channel, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""The tables of docs/performance.md, and README's of speed, from what was measured."""
+
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.facts import measured, of_the_default_bundle
+from edgeskin.errors import SettingError
+from train.report import table
+
+
+def speed() -> str:
+    """INT8 and FP32 on one machine, from bench.json and cold_start.json."""
+    bench, cold_start = measured("bench"), measured("cold_start")
+    if cold_start["bundle_sha256"] != bench["settings"]["bundle_sha256"]:
+        raise SettingError("cold_start.json and bench.json are of two bundles; measure both again")
+    of_the_default_bundle("bench.json", bench["settings"]["bundle_sha256"])
+    cold = cold_start["results"]
+    rows = []
+    for row in sorted(bench["rows"], key=lambda row: row["precision"], reverse=True):
+        m, name = row["median"], row["precision"]
+        rows.append(
+            (
+                name.upper(),
+                f"{row['model_bytes'] / 1e6:.1f} MB",
+                f"{m['p50_ms']:.1f} ms",
+                f"{m['peak_mb']:.0f} MB",
+                f"{cold[f'predict {name}']['median'] / 1e3:.2f} s",
+                f"{cold[f'predict {name}, prepared']['median'] / 1e3:.2f} s",
+            )
+        )
+    machine, settings = bench["machine"], bench["settings"]
+    head = (
+        f"{machine['processor']}, {machine['isa']}, {settings['threads']} threads",
+        "model",
+        f"network, {settings['views']} views, p50",
+        "peak memory",
+        "whole `predict` process",
+        "prepared",
+    )
+    told = table(head, rows)
+    return f"{told}\n\nINT8 is {bench['speedup']:.2f} times as fast as FP32 there."
+
+
+def budget() -> str:
+    """Where one whole process's time goes, from cold_start.json."""
+    content = measured("cold_start")
+    of_the_default_bundle("cold_start.json", content["bundle_sha256"])
+    compiled, prepared = (content["budgets"][way] for way in ("compiled", "prepared"))
+    loads = {"read, verify and compile": "read, verify and load"}
+    rows = [
+        (step, f"{values['median']:.0f}", f"{prepared[loads.get(step, step)]['median']:.0f}")
+        for step, values in compiled.items()
+    ]
+    sums = [sum(values["median"] for values in of.values()) for of in (compiled, prepared)]
+    rows.append(("all", *(f"{total:.0f}" for total in sums)))
+    return table(("step, ms", "compiled", "prepared"), rows)
+
+
+def peers() -> str:
+    """Every way to run the network, from peers.json."""
+    content = measured("peers")
+    of_the_default_bundle("peers.json", content["bundle_sha256"])
+    return peers_table(content)
+
+
+def peers_table(content: dict[str, Any]) -> str:
+    """The rows of a run of `benchmarks.peers`."""
+    rows = []
+    for name, row in content["results"].items():
+        told = row["agreement"]
+        times = [
+            f"{row[key]['median']:.0f} ({row[key]['p95']:.0f})" if row[key] else ""
+            for key in ("infer_ms", "small_ms", "large_ms", "process_ms")
+        ]
+        others = [
+            f"{row[key]:.{digits}f}" if row[key] else ""
+            for key, digits in (("peak_mb", 0), ("photos_per_second", 1), ("installed_mb", 0))
+        ]
+        agrees = f"{told['same_class']:.3f}; {told['largest']:.1g}" if told else ""
+        rows.append((name, *times, *others, agrees))
+    machine = content["machine"]
+    head = (
+        f"{machine['processor']}, {content['isa']}, {machine['threads']} threads; ms: p50 (p95)",
+        "network, 8 views",
+        "600x450 file to answer",
+        "12-megapixel file to answer",
+        "whole process",
+        "peak MB",
+        "photos/s",
+        "installed MB",
+        "same class as torch; largest change of P(cancer)",
+    )
+    return table(head, rows)
+
+
+def profile() -> str:
+    """Where the networks' time goes by kind of node, from variants.json."""
+    content = measured("variants")
+    of_the_default_bundle("variants.json", content["bundle_sha256"])
+    int8, fp32 = (content["profiles"][precision] for precision in ("int8", "fp32"))
+    nothing = {"ms": 0.0, "share": 0.0}
+    rows = []
+    for kind in {**int8, **fp32}:
+        one, other = int8.get(kind, nothing), fp32.get(kind, nothing)
+        told = (f"{of['ms']:.1f} ({of['share']:.0%})" if of["ms"] else "" for of in (one, other))
+        rows.append((kind, *told))
+    return table(("kind of node, its kernel", "INT8, ms", "FP32, ms"), rows)
+
+
+def variants() -> str:
+    """Ways to quantize and to spell the graph, from variants.json."""
+    content = measured("variants")
+    of_the_default_bundle("variants.json", content["bundle_sha256"])
+    rows = [
+        (
+            name,
+            f"{row['ms']['median']:.1f}",
+            f"{row['bytes'] / 1e6:.1f}",
+            f"{row['cancer_auroc']:.4f}",
+            f"{row['lost']}; {row['gained']}",
+            f"{row['p_cancer_99']:.3f}",
+            f"{row['logit_rmse']:.2f}",
+            ", ".join(row["failed"]) or ("passed" if name != "fp32" else ""),
+        )
+        for name, row in content["results"].items()
+    ]
+    head = (
+        f"{content['isa']}, {content['images']} images of val, one view",
+        "8 views, ms",
+        "MB",
+        "cancer AUROC",
+        "cancers lost; gained",
+        "change of P(cancer), 99 %",
+        "logit RMSE",
+        "gate",
+    )
+    return table(head, rows)
+
+
+def scaling() -> str:
+    """Lines through latency and throughput, from scaling.json."""
+    content = measured("scaling")
+    of_the_default_bundle("scaling.json", content["bundle_sha256"])
+    rows = []
+    for series, told in content["results"].items():
+        points = ", ".join(f"{x}: {one['median']:.4g}" for x, one in told["points"].items())
+        line = told["line"]
+        fitted = f"{line['intercept']:.3g} + {line['slope']:.3g} x" if line else ""
+        rows.append((series, points, fitted, f"{line['r_squared']:.4f}" if line else ""))
+    return table(("series", "x: median (ms, or as told)", "line", "R²"), rows)
+
+
+QUICKNESS: dict[str, Callable[[], str]] = {
+    "speed": speed,
+    "budget": budget,
+    "peers": peers,
+    "profile": profile,
+    "variants": variants,
+    "scaling": scaling,
+}

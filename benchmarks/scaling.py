@@ -1,0 +1,179 @@
+"""How do latency and throughput grow with threads, batch, megapixels and the number of photos?
+
+    python -m benchmarks.scaling [--rounds 5] [--photos 500]
+
+The default bundle in INT8. Threads: one picture in its eight views. Batch: pictures run together in one view.
+Megapixels: from a JPEG file to its decoded picture, and to the answer. Photos: a folder of 600x450 files, by
+one stream with all threads, as one picture is answered soonest, and by a stream a thread; memory beside it.
+Each line is fitted: R^2 near 1 where what grows, grows straight. Every folder runs in a process of its own.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import cv2
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.stats import linregress
+
+from benchmarks.machine import machine, spread, write
+from benchmarks.peer import laps, peak_mb
+from edgeskin.bundle import open_bundle
+from edgeskin.classifier import Classifier
+from edgeskin.engine import Engine, available_threads, instruction_set
+from edgeskin.photo import load_photo
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "examples" / "lesion.jpg"
+BATCHES = (1, 2, 4, 8, 16, 32)
+MEGAPIXELS = (0.25, 1, 3, 6, 12, 24)
+SHARES = (0.1, 0.25, 0.5, 1.0)
+WARM_UP, REPEATS = 3, 5
+
+Samples = dict[str, dict[str, list[float]]]
+
+
+def main() -> None:
+    """Measure, print and write benchmarks/results/scaling.json and docs/scaling.png."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--photos", type=int, default=500, help="in the largest folder")
+    wanted = parser.parse_args()
+    samples: Samples = {}
+    with tempfile.TemporaryDirectory() as folder:
+        runs = interleaved(Path(folder))
+        for turn in range(wanted.rounds + 1):
+            for (series, x), run in runs.items():
+                times = laps(run, REPEATS)
+                if turn:  # the first warms up
+                    samples.setdefault(series, {}).setdefault(x, []).extend(times)
+        del runs
+        folders = photos_of(Path(folder), wanted.photos)
+    result = {
+        "command": f"python -m benchmarks.scaling --rounds {wanted.rounds} --photos {wanted.photos}",
+        "unit": "milliseconds, or as told",
+        "machine": machine("openvino", "numpy", "opencv-python-headless"),
+        "isa": instruction_set(),
+        "bundle_sha256": open_bundle().sha256,
+        "results": {
+            series: {
+                "points": {x: spread(times) for x, times in by.items()},
+                "line": line({float(x): median(times) for x, times in by.items()}),
+            }
+            for series, by in samples.items()
+        }
+        | folders,
+    }
+    for series, told in result["results"].items():
+        print(series, {x: round(one["median"], 2) for x, one in told["points"].items()}, told["line"])
+    print(write("scaling", result))
+    draw(result["results"], ROOT / "docs" / "scaling.png")
+
+
+def interleaved(folder: Path) -> dict[tuple[str, str], Callable[[], Any]]:
+    """What is timed in turn, by series and place on its axis."""
+    bundle = open_bundle()
+    parts = [bundle.read(f"int8.{part}") for part in ("xml", "bin")]
+    size = bundle.manifest.preprocessing.size
+    images = np.random.default_rng(0).integers(0, 256, (max(BATCHES), size, size, 3), dtype=np.uint8)
+    runs: dict[tuple[str, str], Callable[[], Any]] = {}
+    for threads in range(1, available_threads() + 1):
+        engine = Engine(*parts, threads, views=8)
+        runs["threads", str(threads)] = lambda engine=engine: engine.infer(images[0])
+    for batch in BATCHES:
+        runs["images", str(batch)] = lambda engine=engine, batch=batch: engine.infer_each(images[:batch])
+    classifier = Classifier()
+    example = cv2.imdecode(np.frombuffer(EXAMPLE.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    for megapixels in MEGAPIXELS:
+        height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
+        resized = cv2.resize(example, (height * 4 // 3, height), interpolation=cv2.INTER_CUBIC)
+        path = folder / f"{megapixels}.jpg"
+        cv2.imwrite(str(path), resized, [cv2.IMWRITE_JPEG_QUALITY, 90])
+        runs["megapixels, decoding", str(megapixels)] = lambda path=path: load_photo(path, size)
+        runs["megapixels, answer", str(megapixels)] = lambda path=path: classifier.assess(path)
+        runs["megapixels, naive decoding", str(megapixels)] = lambda path=path: naive(path, size)
+    return runs
+
+
+def naive(path: Path, size: int) -> Any:
+    """All of the file decoded and turned to RGB, the centre square cut and resized by area."""
+    image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    side = min(image.shape[:2])
+    top, left = ((whole - side) // 2 for whole in image.shape[:2])
+    return cv2.resize(image[top : top + side, left : left + side], (size, size), interpolation=cv2.INTER_AREA)
+
+
+def photos_of(folder: Path, most: int) -> dict[str, Any]:
+    """Seconds and MB by photos in the folder, for each number of streams."""
+    photo = folder / "600x450.jpg"
+    example = cv2.imdecode(np.frombuffer(EXAMPLE.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    cv2.imwrite(str(photo), cv2.resize(example, (600, 450)), [cv2.IMWRITE_JPEG_QUALITY, 90])
+    results: dict[str, Any] = {}
+    for share in SHARES:
+        for streams in sorted({1, available_threads()}):
+            count = round(share * most)
+            command = [sys.executable, "-m", "benchmarks.scaling", str(photo), str(count), str(streams)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+            for unit, value in json.loads(done.stdout).items():
+                series = results.setdefault(f"photos, {unit}, streams: {streams}", {"points": {}})
+                series["points"][str(count)] = {"median": value, "n": 1}
+    for series in results.values():
+        series["line"] = line({float(x): one["median"] for x, one in series["points"].items()})
+    return results
+
+
+def assess_folder(photo: Path, count: int, streams: int) -> dict[str, float]:
+    """In this process: seconds for so many photos, without the start, and the highest memory."""
+    classifier = Classifier(streams=streams)
+    list(classifier.assess_many([photo] * (2 * streams)))
+    started = time.perf_counter()
+    for result in classifier.assess_many(photo for _ in range(count)):
+        assert result.status == "assessed"
+    return {"seconds": time.perf_counter() - started, "MB": peak_mb()}
+
+
+def line(points: dict[float, float]) -> dict[str, float] | None:
+    """Least squares through the points, and how straight they lie; None of fewer than three."""
+    if len(points) < 3:
+        return None
+    fitted = linregress(list(points), list(points.values()))
+    return {
+        "slope": float(fitted.slope),
+        "intercept": float(fitted.intercept),
+        "r_squared": float(fitted.rvalue**2),
+    }
+
+
+def draw(results: dict[str, Any], path: Path) -> None:
+    """A panel an axis: what is measured, as points, and the line through them."""
+    units = {"photos, seconds": "s", "photos, MB": "MB"}
+    panels: dict[str, list[str]] = {}
+    for series in results:
+        unit = next((name for name in units if series.startswith(name)), series.split(",")[0])
+        panels.setdefault(unit, []).append(series)
+    figure = Figure(figsize=(3.4 * len(panels), 3.2), layout="constrained")
+    for axis, (name, members) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for series in members:
+            points = {float(x): one["median"] for x, one in results[series]["points"].items()}
+            axis.plot(list(points), list(points.values()), ".-", label=series)
+        axis.set(title=f"{name.split(',')[0]}: {units.get(name, 'ms')}")
+        axis.set_ylim(bottom=0)
+        axis.legend(fontsize=6)
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 4 and Path(sys.argv[1]).is_file():
+        print(json.dumps(assess_folder(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))))
+    else:
+        main()

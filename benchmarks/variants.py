@@ -1,0 +1,233 @@
+"""Where does the time of the INT8 network go, and what would make it quicker without losing the gate?
+
+    python -m benchmarks.variants --data DIR [--rounds 3]
+
+First OpenVINO's own clock of every node of the shipped networks, added up by kind. Then variants of the
+quantization and of the graph, each made anew from the bundle's FP32 network: its latency (one picture in
+eight views; each compiled alone, in turn) and what `quantize.gate` says of it on the split val, in one view,
+so that the figures differ a little from those of the shipped gate, which has eight.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from functools import partial
+from pathlib import Path
+
+import nncf
+import numpy as np
+import openvino
+from openvino import opset13 as ops
+
+from benchmarks.machine import machine, spread, write
+from edgeskin.bundle import open_bundle
+from edgeskin.engine import Engine, available_threads, instruction_set
+from quantize import ptq
+from quantize.calibrate import fit_variant, labels_of
+from quantize.gate import compare
+from quantize.inference import CONSOLE, Images, load, prepare
+from train.data import read_table, select
+from train.outputs import Outputs
+from train.split import assign_splits
+
+CALIBRATION_IMAGES = 300
+METHOD = "bias-corrected temperature"
+WARM_UP, REPEATS = 3, 10
+Model = openvino.Model
+Make = Callable[[Model, Images], Model]
+
+
+def quantized(
+    model: Model,
+    images: Images,
+    ignored: Callable[[Model], Sequence[str]] = ptq.left_in_fp32,
+    preset: nncf.QuantizationPreset = nncf.QuantizationPreset.MIXED,
+    overflow_fix: nncf.OverflowFix = nncf.OverflowFix.ENABLE,
+) -> Model:
+    """As `quantize.ptq.quantize` and its storing of weights, but for what is told."""
+    chosen = ptq.settings(len(images)) | {"preset": preset}
+    chosen["advanced_parameters"].overflow_fix = overflow_fix
+    left = list(ignored(model))
+    scope = nncf.IgnoredScope(names=left)
+    dataset = nncf.Dataset(images, lambda image: image[None])
+    int8 = nncf.quantize(model, dataset, ignored_scope=scope, fast_bias_correction=True, **chosen)
+    return ptq.store_weights_as_int8(int8, left)
+
+
+def depthwise_too(model: Model) -> list[str]:
+    """What is left in FP32, and every depthwise convolution."""
+    depthwise = [node for node in ptq.convolutions(model) if node.get_type_name() == "GroupConvolution"]
+    return list({*ptq.left_in_fp32(model), *(node.get_friendly_name() for node in depthwise)})
+
+
+def excite_too(model: Model) -> list[str]:
+    """The first convolutions alone: squeeze-excite's averages and scalings are quantized as NNCF likes."""
+    scalings = ("Multiply", "ReduceMean")
+    kinds = {node.get_friendly_name(): node.get_type_name() for node in model.get_ops()}
+    return [name for name in ptq.left_in_fp32(model) if kinds[name] not in scalings]
+
+
+def averages_as_pooling(model: Model) -> Model:
+    """Squeeze-excite's ReduceMean over (h, w) spelt as an average pooling of one window."""
+    spelt = model.clone()
+    for node in spelt.get_ordered_ops():
+        shape = node.get_input_partial_shape(0) if node.get_input_size() else None
+        if node.get_type_name() != "ReduceMean" or shape is None or not node.get_attributes()["keep_dims"]:
+            continue
+        window = [shape[2].get_length(), shape[3].get_length()]
+        pooled = ops.avg_pool(node.input_value(0), window, [0, 0], [0, 0], window, True)
+        pooled.set_friendly_name(node.get_friendly_name())
+        openvino.utils.replace_node(node, pooled)
+    spelt.validate_nodes_and_infer_types()
+    return spelt
+
+
+def swish_apart(model: Model) -> Model:
+    """Each Swish spelt as x * sigmoid(x), as some exporters do."""
+    spelt = model.clone()
+    for node in spelt.get_ordered_ops():
+        if node.get_type_name() == "Swish":
+            x = node.input_value(0)
+            openvino.utils.replace_node(node, ops.multiply(x, ops.sigmoid(x)))
+    spelt.validate_nodes_and_infer_types()
+    return spelt
+
+
+VARIANTS: dict[str, Make] = {
+    "as shipped": quantized,
+    "performance preset": partial(quantized, preset=nncf.QuantizationPreset.PERFORMANCE),
+    "weights in full range": partial(quantized, overflow_fix=nncf.OverflowFix.DISABLE),
+    "every convolution in INT8": partial(quantized, ignored=partial(ptq.left_in_fp32, first=0)),
+    "first twelve in FP32": partial(
+        quantized, ignored=partial(ptq.left_in_fp32, first=ptq.FIRST_IN_FP32_WIDER)
+    ),
+    "depthwise in FP32": partial(quantized, ignored=depthwise_too),
+    "squeeze-excite in INT8": partial(quantized, ignored=excite_too),
+    "squeeze-excite by pooling": lambda model, images: quantized(averages_as_pooling(model), images),
+    "SiLU as x * sigmoid(x)": lambda model, images: quantized(swish_apart(model), images),
+}
+
+
+def engine_of(model: Model, folder: Path) -> tuple[bytes, bytes]:
+    """The bytes that an engine takes."""
+    openvino.save_model(model, folder / "variant.xml")
+    return (folder / "variant.xml").read_bytes(), (folder / "variant.bin").read_bytes()
+
+
+def profile(xml: bytes, weights: bytes, image: Images, runs: int = 20) -> dict[str, dict[str, float]]:
+    """Milliseconds a batch of four views, by kind of node and its kernel's precision."""
+    core = openvino.Core()
+    model = core.read_model(xml, weights)
+    shape = model.input(0).partial_shape
+    shape[0] = 4
+    model.reshape(shape)
+    options = {
+        "PERF_COUNT": True,
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": available_threads(),
+    }
+    request = core.compile_model(model, "CPU", options).create_infer_request()
+    batch = np.repeat(image[None], 4, axis=0)
+    total: Counter[str] = Counter()
+    for turn in range(WARM_UP + runs):
+        request.infer([batch])
+        if turn >= WARM_UP:
+            for node in request.get_profiling_info():
+                kernel = "INT8" if node.exec_type.lower().endswith(("_i8", "_u8")) else "FP32"
+                total[f"{node.node_type}, {kernel}"] += node.real_time.total_seconds()
+    whole = sum(total.values())
+    return {
+        kind: {"ms": 1e3 * seconds / runs, "share": seconds / whole}
+        for kind, seconds in total.most_common()
+        if seconds / whole >= 0.005
+    }
+
+
+def main() -> None:
+    """Measure, print and write benchmarks/results/variants.json."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=3)
+    wanted = parser.parse_args()
+    bundle = open_bundle()
+    manifest = bundle.manifest
+    seed = manifest.training["seed"]
+    samples = assign_splits(read_table(wanted.data, manifest.classes), seed=seed)
+    val = select(samples, "val")
+    known = ptq.stratified(select(samples, "train"), seed)[:CALIBRATION_IMAGES]
+    labels = labels_of(val, manifest.classes, manifest.cancer_classes)
+    parts = {name: (bundle.read(f"{name}.xml"), bundle.read(f"{name}.bin")) for name in ("fp32", "int8")}
+    fp32 = openvino.Core().read_model(*parts["fp32"])
+    networks = {"fp32": parts["fp32"]}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        calibration, judged = (
+            load(prepare([sample.image for sample in some], manifest.preprocessing, folder / f"{name}.npy"))
+            for name, some in (("calibration", known), ("val", val))
+        )
+        profiles = {name: profile(*of, judged[0]) for name, of in parts.items()}
+        for name, make in VARIANTS.items():
+            CONSOLE.print(name)
+            with redirect_stdout(sys.stderr):
+                networks[name] = engine_of(make(fp32, calibration), folder)
+        times = in_turn(networks, judged[0], wanted.rounds)
+        said = {name: outputs_of(of, judged) for name, of in networks.items()}
+    fitted = {name: fit_variant(outputs, labels, METHOD) for name, outputs in said.items()}
+    rows = {}
+    for name, outputs in said.items():
+        reference = (said["fp32"].logits, fitted["fp32"])
+        gate = compare(instruction_set(), labels, reference, (outputs.logits, fitted[name]))
+        rows[name] = {
+            "ms": spread(times[name]),
+            "bytes": sum(map(len, networks[name])),
+            "cancer_auroc": gate.int8.auroc,
+            "lost": len(gate.lost),
+            "gained": len(gate.gained),
+            "p_cancer_99": gate.shift.p99,
+            "logit_rmse": gate.logit_rmse,
+            "failed": [check.name for check in gate.checks if not check.passed],
+        }
+        print(name, rows[name])
+    result = {
+        "command": f"python -m benchmarks.variants --data DIR --rounds {wanted.rounds}",
+        "unit": "milliseconds, one picture in eight views; the profile's are of a batch of four",
+        "machine": machine("openvino", "nncf", "numpy"),
+        "isa": instruction_set(),
+        "bundle_sha256": bundle.sha256,
+        "images": len(val),
+        "profiles": profiles,
+        "results": rows,
+    }
+    print(write("variants", result))
+
+
+def in_turn(networks: dict[str, tuple[bytes, bytes]], image: Images, rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of each, compiled anew and alone in every round."""
+    times: dict[str, list[float]] = {name: [] for name in networks}
+    for turn in range(rounds):
+        for name in list(networks)[:: -1 if turn % 2 else 1]:
+            engine = Engine(*networks[name], views=8)
+            for repeat in range(WARM_UP + REPEATS):
+                started = time.perf_counter()
+                engine.infer(image)
+                if repeat >= WARM_UP:
+                    times[name].append(1e3 * (time.perf_counter() - started))
+            del engine
+    return times
+
+
+def outputs_of(network: tuple[bytes, bytes], images: Images) -> Outputs:
+    """Logits in one view, (n, 1, C)."""
+    engine = Engine(*network, views=8)
+    parts = [engine.infer_each(images[at : at + 32]).view_logits for at in range(0, len(images), 32)]
+    return Outputs(np.concatenate(parts)[:, None])
+
+
+if __name__ == "__main__":
+    main()
