@@ -132,6 +132,79 @@ def torch(compiled: bool) -> Callable[[Path, int], Network]:
     return load
 
 
+def model_api(name: str) -> Callable[[Path, int], Network]:
+    """OpenVINO model_api's adapter, by four views; its classifier takes one picture of one view at a time."""
+
+    def load(folder: Path, threads: int) -> Network:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+        import openvino as ov
+        from model_api.adapters import OpenvinoAdapter
+
+        adapter = OpenvinoAdapter(
+            ov.Core(),
+            str(folder / f"{name}.xml"),
+            # A fresh one: the default is shared, and changed.
+            model_parameters={"input_layouts": "image:NHWC"},
+            plugin_config={"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads},
+            max_num_requests=1,
+        )
+        size = json.loads((folder / "peers.json").read_text())["size"]
+        adapter.reshape_model({"image": [VIEWS // 2, size, size, 3]})
+        adapter.load_model()
+
+        def run(batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            halves = [adapter.infer_sync({"image": half})["logits"].copy() for half in np.split(batch, 2)]
+            return np.concatenate(halves)
+
+        return run
+
+    return load
+
+
+def ncnn(folder: Path, threads: int) -> Network:
+    """Float32 throughout, a view at a time: its Mat has no batch."""
+    import ncnn as nc
+
+    net = nc.Net()
+    net.opt.num_threads = threads
+    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
+    if net.load_param(str(folder / "net.ncnn.param")) or net.load_model(str(folder / "net.ncnn.bin")):
+        raise RuntimeError("ncnn cannot read the network")
+    told = json.loads((folder / "peers.json").read_text())
+
+    def one(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        sides = (told["size"], told["size"])
+        mat = nc.Mat.from_pixels(np.ascontiguousarray(image), nc.Mat.PixelType.PIXEL_RGB, *sides)
+        mat.substract_mean_normalize(
+            [255 * mean for mean in told["mean"]], [1 / 255 / s for s in told["std"]]
+        )
+        with net.create_extractor() as extractor:
+            extractor.input("in0", mat)
+            code, out = extractor.extract("out0")
+            if code:
+                raise RuntimeError(f"ncnn: extract gave {code}")
+            return np.array(out, dtype=np.float32)
+
+    return lambda batch: np.stack([one(image) for image in batch])
+
+
+def litert(folder: Path, threads: int) -> Network:
+    """XNNPACK, which is its default, by four views."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(folder / "net.tflite"), num_threads=threads)
+    interpreter.allocate_tensors()
+    (entry,), (out,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def half(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        interpreter.set_tensor(entry["index"], images)
+        interpreter.invoke()
+        logits: npt.NDArray[np.float32] = interpreter.get_tensor(out["index"])  # a copy
+        return logits
+
+    return lambda batch: np.concatenate([half(images) for images in np.split(batch, 2)])
+
+
 WAYS: dict[str, Load] = {
     "edgeskin int8": partial(edgeskin, precision="int8"),
     "edgeskin fp32": partial(edgeskin, precision="fp32"),
@@ -143,6 +216,9 @@ WAYS: dict[str, Load] = {
     "onnxruntime int8": partial(naive, load=onnxruntime("int8")),
     "torch eager": partial(naive, load=torch(compiled=False)),
     "torch compile": partial(naive, load=torch(compiled=True)),
+    "model_api int8": partial(naive, load=model_api("int8")),
+    "ncnn fp32": partial(naive, load=ncnn),
+    "litert fp32": partial(naive, load=litert),
 }
 """All of the default bundle's network, but for the lite row."""
 

@@ -1,5 +1,6 @@
 """The default bundle's network in the forms that its peers take, all of the same weights."""
 
+import importlib.util
 import json
 import runpy
 import shutil
@@ -11,6 +12,7 @@ import onnxruntime.quantization as ort_quantization
 import torch
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from safetensors.torch import save_file
+from torch import Tensor, nn
 from torchvision.transforms.v2 import functional
 
 from edgeskin.bench import read_labels
@@ -53,13 +55,43 @@ def convert(bundle: Bundle, data: Path | None, folder: Path) -> None:
     save_file(state, folder / "network.safetensors")
     size = bundle.manifest.preprocessing.size
     told = bundle.manifest.training["run"]["config"]["model"]
-    facts = {"size": size, "backbone": told["backbone"], "classes": len(bundle.manifest.classes)}
+    facts = {
+        "size": size,
+        "backbone": told["backbone"],
+        "classes": len(bundle.manifest.classes),
+        "mean": IMAGENET_MEAN,
+        "std": IMAGENET_STD,
+    }
     (folder / "peers.json").write_text(json.dumps(facts))
     exported = folder / "export"
     exported.mkdir()
-    export(ServedNet(net).eval(), size, exported)
+    served = ServedNet(net).eval()
+    export(served, size, exported)
     shutil.copyfile(exported / ONNX, folder / "fp32.onnx")
     quantize_onnx(folder, known)
+    if importlib.util.find_spec("pnnx"):
+        import pnnx
+
+        example = torch.zeros(1, 3, size, size)
+        pnnx.export(net, str(folder / "net.pt"), inputs=example, check_trace=False, fp16=False)
+    if importlib.util.find_spec("litert_torch"):
+        import litert_torch
+
+        images = torch.zeros(4, size, size, 3, dtype=torch.uint8)
+        litert_torch.convert(Logits(served), (images,)).export(str(folder / "net.tflite"))
+
+
+class Logits(nn.Module):
+    """The first output alone."""
+
+    def __init__(self, served: ServedNet) -> None:
+        super().__init__()
+        self.served = served
+
+    def forward(self, image: Tensor) -> Tensor:
+        """image: uint8 (n, s, s, 3). Returns logits (n, C)."""
+        logits: Tensor = self.served(image)[0]
+        return logits
 
 
 def quantize_onnx(folder: Path, known: Views) -> None:

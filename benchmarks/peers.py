@@ -12,6 +12,7 @@ Python of an environment that holds edgeskin alone, for the whole process; this 
 
 import argparse
 import importlib.metadata
+import importlib.util
 import json
 import os
 import re
@@ -37,6 +38,7 @@ from benchmarks.peer_models import convert, pictures
 from benchmarks.quickness import peers_table
 from edgeskin.bundle import open_bundle
 from edgeskin.engine import available_threads, instruction_set
+from edgeskin.errors import EdgeskinError
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = "torch eager"
@@ -49,8 +51,16 @@ NEEDS = {
     "openvino": ("openvino", "opencv-python-headless"),
     "onnxruntime": ("onnxruntime", "opencv-python-headless"),
     "torch": ("torch", "torchvision", "timm", "safetensors", "opencv-python-headless"),
+    "model_api": ("openvino-model-api", "openvino", "opencv-python-headless"),
+    "ncnn": ("ncnn", "opencv-python-headless"),
+    "litert": ("ai-edge-litert", "opencv-python-headless"),
 }
 """What has to be installed, without what that needs in turn, by the first word of a way's name."""
+IMPORTS = {
+    "model_api": ("model_api",),
+    "ncnn": ("ncnn", "pnnx"),
+    "litert": ("ai_edge_litert", "litert_torch"),
+}
 
 
 @dataclass
@@ -83,7 +93,7 @@ class Peer:
         self.name, self._process = name, process
 
     def ask(self, **command: Any) -> Any:
-        """Raises RuntimeError when the way has ended."""
+        """Raises EdgeskinError when the way has ended."""
         assert self._process.stdin
         assert self._process.stdout
         if command:
@@ -91,8 +101,16 @@ class Peer:
             self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.name} has ended; its messages are above")
+            raise EdgeskinError(f"{self.name} has ended; its messages are above")
         return json.loads(line)
+
+
+def is_there(name: str) -> bool:
+    """Whether what a way imports is installed; said where it is not."""
+    absent = [module for module in IMPORTS.get(name.split()[0], ()) if not importlib.util.find_spec(module)]
+    if absent:
+        print(f"{name} left out, not installed: {', '.join(absent)}; extra: peers", file=sys.stderr)
+    return not absent
 
 
 def command_of(name: str, folder: Path, threads: int) -> list[str]:
@@ -262,7 +280,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(WAYS))
     parser.add_argument("--runtime", default=sys.executable)
     wanted = parser.parse_args()
-    names = wanted.only or list(WAYS)
+    names = wanted.only or [name for name in WAYS if is_there(name)]
     if not wanted.only and instruction_set().startswith("avx512"):
         older = ("AVX2",) if instruction_set() == "avx512" else ("AVX2", "AVX512_CORE")
         names += [f"edgeskin {precision} as {isa}" for isa in older for precision in ("int8", "fp32")]

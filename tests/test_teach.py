@@ -83,7 +83,8 @@ def test_runs_that_cannot_teach(
     for changes, problem in (
         ({"learned_sha256": "0" * 64}, "its folds were others"),
         ({"initial_weights": {"kind": "bundle"}}, "started from a bundle"),
-        ({"soft_labels_sha256": "0" * 64}, "or from soft labels"),
+        ({"soft_labels_sha256": "0" * 64}, "or was taught"),
+        ({"teacher": {"kind": "bundle"}}, "or was taught"),
     ):
         run = tmp_path / str(next(iter(changes)))
         shutil.copytree(teachers[0], run)
@@ -147,6 +148,29 @@ def test_mixup_blends_the_teachers_of_both_images(
     torch.testing.assert_close(module.training_step((images, targets, soft), 0), expected)
 
 
+def test_a_teacher_sees_what_the_student_sees(
+    micro_config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mixed images; both labels' losses then share what the teacher says of the mixture."""
+    settings = dataclasses.replace(
+        micro_config, augment=AugmentConfig(mixup=0.2), distillation=DistillationConfig(0.5)
+    )
+    net, teacher = (LesionNet(settings.model, 8) for _ in range(2))
+    module = LesionTraining(settings, [10] * 8, net, teacher).eval()
+    monkeypatch.setattr(fitting, "mixed", lambda images, alpha: (images.roll(1, 0).float(), 0.25))
+    monkeypatch.setattr(module, "log", lambda *args, **options: None)
+    images = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
+    targets = torch.tensor([0, 1, 2, 3])
+    said = teacher.eval()(module._normalized(images.roll(1, 0)))
+    logits = module(images.roll(1, 0))
+    hard = 0.25 * module.loss(logits, targets) + 0.75 * module.loss(logits, targets.flip(0))
+    loss = module.training_step((images, targets), 0)
+    torch.testing.assert_close(loss, 0.5 * hard + 0.5 * fitting.distillation(logits, said, 2.0))
+    assert not any("teacher" in name for name in module.state_dict())
+    loss.backward()
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
 def test_each_image_comes_with_its_own_teachers(samples: list[Sample], micro_config: TrainConfig) -> None:
     train = select(samples, "train")
     soft = np.repeat(np.arange(len(train), dtype=np.float32)[:, None], 8, axis=1)
@@ -181,8 +205,8 @@ def test_soft_labels_that_do_not_fit(
         path.write_bytes(content)
         with pytest.raises(SettingError, match="cannot be read as soft labels"):
             soft_labels.read(path, samples, ISIC_2019, "split")
-    with pytest.raises(SettingError, match="give both"):
+    with pytest.raises(SettingError, match="takes one of the two"):
         fit(samples, tmp_path / "run", micro_config, "none", soft_labels=path)
     with_weight = dataclasses.replace(micro_config, distillation=DistillationConfig(0.5))
-    with pytest.raises(SettingError, match="give both"):
+    with pytest.raises(SettingError, match="takes one of the two"):
         fit(samples, tmp_path / "run", with_weight, "none")

@@ -16,7 +16,7 @@ from edgeskin.taxonomy import ISIC_2019
 from quantize.export import ServedNet, export
 from quantize.pack import write_head
 from tests.conftest import MICRO_SIZE, write_manifest
-from train.config import ModelConfig, Stage, TrainConfig
+from train.config import DistillationConfig, ModelConfig, Stage, TrainConfig
 from train.data import read_table
 from train.fit import fit, load_run
 from train.model import IMAGENET_MEAN, IMAGENET_STD, LesionNet
@@ -76,6 +76,26 @@ def test_a_run_goes_on_from_a_bundle(
     record = json.loads((run / "run.json").read_text(encoding="utf-8"))
     told = {"source": "micro 0", "sha256": bundle.sha256, "kind": "bundle"}
     assert record["initial_weights"] == told
+
+
+def test_a_bundle_teaches_a_run_which_resumes_with_nothing_else(
+    bundle: Bundle, micro_config: TrainConfig, lesion_folder: Path, tmp_path: Path
+) -> None:
+    """As its manifest tells how to build its network."""
+    told = {"run": {"config": {"model": dataclasses.asdict(micro_config.model)}}}
+    write_manifest(bundle.folder, ood=None, training=told)
+    config = dataclasses.replace(
+        micro_config, stages=(Stage(1, MICRO_SIZE),), distillation=DistillationConfig(0.7)
+    )
+    samples = read_table(lesion_folder)
+    run = fit(samples, tmp_path, config, "none", teacher=bundle.folder)
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    assert record["teacher"] == {
+        "source": "micro 0", "sha256": open_bundle(bundle.folder).sha256, "kind": "bundle"
+    }  # fmt: skip
+    write_manifest(bundle.folder, ood=None, training=told, version="1")
+    with pytest.raises(SettingError, match="the teacher"):
+        fit(samples, tmp_path, config, "none", resume=True, teacher=bundle.folder)
 
 
 @pytest.mark.parametrize(

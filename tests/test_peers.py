@@ -1,0 +1,68 @@
+"""The comparison with peers measures what it says."""
+
+import importlib.metadata
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import peers
+from edgeskin.engine import Engine
+from edgeskin.errors import EdgeskinError
+from edgeskin.photo import load_photo
+from edgeskin.preprocess import Preprocessing, preprocess, turned
+from tests.conftest import MICRO_SIZE
+
+
+@pytest.fixture
+def folder(shared_micro_bundle: Path, tmp_path: Path) -> Path:
+    for part in ("xml", "bin"):
+        (tmp_path / f"fp32.{part}").write_bytes((shared_micro_bundle / f"fp32.{part}").read_bytes())
+    (tmp_path / "peers.json").write_text(json.dumps({"size": MICRO_SIZE}))
+    return tmp_path
+
+
+def test_a_way_runs_in_its_own_process_and_says_what_the_engine_says(folder: Path, lesion_jpg: Path) -> None:
+    prepared = preprocess(load_photo(lesion_jpg, MICRO_SIZE).image, Preprocessing(MICRO_SIZE, "none"))
+    views = np.stack([turned(prepared, view) for view in range(8)])
+    np.save(folder / "pictures.npy", views[None])
+    engine = Engine((folder / "fp32.xml").read_bytes(), (folder / "fp32.bin").read_bytes(), views=8)
+    with peers.running("openvino fp32", folder, 1) as peer:
+        (said,) = peer.ask(do="logits", pictures=str(folder / "pictures.npy"))
+        np.testing.assert_allclose(said, engine.infer(prepared).logits, atol=1e-4)
+        assert len(peer.ask(do="infer", pictures=str(folder / "pictures.npy"), repeats=3)) == 3
+        assert len(peer.ask(do="answer", photo=str(lesion_jpg), repeats=2)) == 2
+        assert peer.ask(do="folder", photo=str(lesion_jpg), photos=4) > 0
+        assert 20 < peer.ask(do="peak") < 1000
+
+
+def test_a_way_that_does_not_start_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(EdgeskinError, match="openvino fp32 has ended"),
+        peers.running("openvino fp32", tmp_path, 1),
+    ):
+        pass
+
+
+def test_agreement_of_a_case_worked_by_hand() -> None:
+    """Two classes decide the second image: MEL by ln 3 over NV, against NV by as much: 0.75 and 0.25."""
+    reference = np.full((2, 8), -40.0)
+    reference[:, 0] = 0
+    other = reference.copy()
+    reference[1, 1], other[1, 1] = -np.log(3), np.log(3)
+    found = peers.agreement(other, reference)
+    assert found["same_class"] == 0.5
+    assert found["largest"] == pytest.approx(0.5)
+    assert found["median"] == pytest.approx(0.25)
+    assert found["largest_logit"] == pytest.approx(2 * np.log(3))
+
+
+def test_what_is_installed_counts_what_that_needs_once() -> None:
+    def alone(name: str) -> float:
+        files = [Path(str(file.locate())) for file in importlib.metadata.files(name) or ()]
+        return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+
+    needs_numpy = peers.installed_mb(("opencv-python-headless",))
+    assert needs_numpy == pytest.approx(alone("opencv-python-headless") + alone("numpy"))
+    assert peers.installed_mb(("opencv-python-headless", "NumPy")) == needs_numpy
