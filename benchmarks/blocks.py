@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from sklearn.metrics import accuracy_score, f1_score, recall_score
@@ -14,12 +15,13 @@ from edgeskin.bundle import Precision, open_bundle
 from edgeskin.decision import cancer_probability, probabilities
 from edgeskin.errors import SettingError
 from edgeskin.taxonomy import full_name
+from edgeskin.variant import Calibration
 from quantize.calibrate import Labels, labels_of
 from quantize.gate import compare, paired_change
 from quantize.scaling import fit
 from train.config import FoldConfig
 from train.evaluate import Evaluation, Measures, Predictions, measure
-from train.metrics import auroc, bootstrap_weights, negative_log_likelihood
+from train.metrics import auroc, bootstrap_weights, negative_log_likelihood, recall, specificity
 from train.report import main_measures, table, text
 from train.split import left_out
 
@@ -53,11 +55,11 @@ Evaluations = Mapping[str, Stored]
 """By folder, as ``test-int8`` or ``experiments/c-cross-entropy``."""
 
 
-def results(stored: Evaluations) -> str:
-    """The test split, INT8 and FP32, by lesion and by image."""
+def results(stored: Evaluations, folder: str = "") -> str:
+    """The test split, INT8 and FP32, by lesion and by image. folder: of the bundle's evaluations."""
     rows = []
     for precision in PRECISIONS:
-        evaluation = _stored(stored, f"test-{precision}").evaluation
+        evaluation = _stored(stored, f"{folder}test-{precision}").evaluation
         for unit, measures in (("lesion", evaluation.lesions), ("image", evaluation.images)):
             rows.append(
                 (
@@ -71,6 +73,37 @@ def results(stored: Evaluations) -> str:
             )
     head = ("", "cancer AUROC", "cancer recall", "at specificity", "melanomas referred", "balanced accuracy")
     return table(head, rows)
+
+
+def lite(stored: Evaluations) -> str:
+    """What the lite bundle changes against the default one, INT8, each at its own threshold, paired."""
+    rows = []
+    for split in ("val", "test"):
+        both = [_stored(stored, f"{folder}{split}-int8") for folder in ("", "lite/")]
+        provenance = both[0].evaluation.provenance
+        default, small = (one.predictions for one in both)
+        labels = _same_images(default, small, provenance.classes, provenance.cancer)
+        truth, weights = labels.is_cancer, bootstrap_weights(labels.lesions)
+        p_cancer = [labels.p_cancer(one.predictions.logits, _calibration(one)) for one in both]
+        found = [p >= one.evaluation.provenance.threshold for p, one in zip(p_cancer, both, strict=True)]
+        rows.append(
+            (
+                split,
+                str(len(truth)),
+                text(paired_change(auroc, truth, *p_cancer, weights)),
+                text(paired_change(recall, truth, *found, weights)),
+                text(paired_change(specificity, truth, *found, weights)),
+                f"{(truth & found[0] & ~found[1]).sum()}; {(truth & found[1] & ~found[0]).sum()}",
+            )
+        )
+    head = ("split", "images", "cancer AUROC", "cancer recall", "specificity", "cancers lost; gained")
+    return table(head, rows)
+
+
+def _calibration(one: Stored) -> Calibration:
+    calibration = one.evaluation.provenance.calibration
+    assert calibration is not None  # a bundle's evaluation has one
+    return calibration
 
 
 def all_measures(stored: Evaluations) -> str:
@@ -326,6 +359,8 @@ def _same_images(
 
 BLOCKS: dict[str, Callable[[Evaluations], str]] = {
     "results": results,
+    "lite-results": partial(results, folder="lite/"),
+    "lite": lite,
     "all-measures": all_measures,
     "classes": classes,
     "risk": risk,

@@ -30,7 +30,7 @@ DOCUMENTS = {
     ROOT / "README.md": ["results", "risk", "weak-spots", "speed"],
     ROOT / "MODEL_CARD.md": [
         *("bundle", "all-measures", "classes", "subgroups", "external", "pad-folds", "known-benign"),
-        *("calibrations", "mc-dropout", "agreement", "invariance", "leaky-twin"),
+        *("calibrations", "mc-dropout", "agreement", "invariance", "leaky-twin", "lite-results", "lite"),
     ],
     ROOT / "docs/data.md": ["data", "people"],
     ROOT / "docs/certainty.md": list(TABLES),
@@ -39,6 +39,7 @@ DOCUMENTS = {
         *("painted-changes", "steps"),
     ],
     ROOT / "docs/experiments.md": ["runs", "shipped", "experiments", "leaky-twin"],
+    ROOT / "docs/performance.md": ["peers", "budget", "profile", "variants", "scaling"],
 }
 """Each with its blocks, in their order."""
 _BLOCK = re.compile(r"(<!-- report: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
