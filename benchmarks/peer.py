@@ -189,20 +189,20 @@ def ncnn(folder: Path, threads: int) -> Network:
 
 
 def litert(folder: Path, threads: int) -> Network:
-    """XNNPACK, which is its default, by four views."""
+    """XNNPACK, which is its default, a view at a time."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(folder / "net.tflite"), num_threads=threads)
     interpreter.allocate_tensors()
     (entry,), (out,) = interpreter.get_input_details(), interpreter.get_output_details()
 
-    def half(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        interpreter.set_tensor(entry["index"], images)
+    def one(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        interpreter.set_tensor(entry["index"], image)
         interpreter.invoke()
         logits: npt.NDArray[np.float32] = interpreter.get_tensor(out["index"])  # a copy
         return logits
 
-    return lambda batch: np.concatenate([half(images) for images in np.split(batch, 2)])
+    return lambda batch: np.concatenate([one(image) for image in np.split(batch, len(batch))])
 
 
 WAYS: dict[str, Load] = {

@@ -77,8 +77,8 @@ def convert(bundle: Bundle, data: Path | None, folder: Path) -> None:
     if importlib.util.find_spec("litert_torch"):
         import litert_torch
 
-        images = torch.zeros(4, size, size, 3, dtype=torch.uint8)
-        litert_torch.convert(Logits(served), (images,)).export(str(folder / "net.tflite"))
+        image = torch.zeros(1, size, size, 3, dtype=torch.uint8)
+        litert_torch.convert(Logits(served), (image,)).export(str(folder / "net.tflite"))
 
 
 class Logits(nn.Module):
