@@ -20,6 +20,7 @@ from pathlib import Path
 
 from benchmarks.machine import machine, spread, write
 from edgeskin.bundle import open_bundle
+from edgeskin.engine import instruction_set
 
 EXAMPLE = str(Path(__file__).parents[1] / "examples" / "lesion.jpg")
 PREDICT = ["-m", "edgeskin", "predict", EXAMPLE]
@@ -108,6 +109,7 @@ def main() -> None:
         "command": f"python -m benchmarks.cold_start --repeats {wanted.repeats} --runtime PYTHON",
         "unit": "milliseconds, whole process",
         "machine": machine("openvino", "numpy", "opencv-python-headless", "typer"),
+        "isa": instruction_set(),
         "bundle_sha256": open_bundle().sha256,
         "results": {name: spread(values) for name, values in samples.items()},
         "budgets": {

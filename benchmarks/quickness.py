@@ -4,41 +4,50 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.facts import measured, of_the_default_bundle
+from edgeskin.bundle import open_bundle
 from edgeskin.errors import SettingError
 from train.report import table
 
+BENCHES = {"bench": "default", "bench-avx2": "default", "bench-lite": "lite"}
+"""Results of `edgeskin bench`, and the bundles that they are of."""
+
 
 def speed() -> str:
-    """INT8 and FP32 on one machine, from bench.json and cold_start.json."""
-    bench, cold_start = measured("bench"), measured("cold_start")
-    if cold_start["bundle_sha256"] != bench["settings"]["bundle_sha256"]:
-        raise SettingError("cold_start.json and bench.json are of two bundles; measure both again")
-    of_the_default_bundle("bench.json", bench["settings"]["bundle_sha256"])
-    cold = cold_start["results"]
-    rows = []
-    for row in sorted(bench["rows"], key=lambda row: row["precision"], reverse=True):
-        m, name = row["median"], row["precision"]
-        rows.append(
-            (
-                name.upper(),
-                f"{row['model_bytes'] / 1e6:.1f} MB",
-                f"{m['p50_ms']:.1f} ms",
-                f"{m['peak_mb']:.0f} MB",
-                f"{cold[f'predict {name}']['median'] / 1e3:.2f} s",
-                f"{cold[f'predict {name}, prepared']['median'] / 1e3:.2f} s",
+    """The shipped bundles by machine, from bench*.json; whole processes from cold_start.json."""
+    cold_start = measured("cold_start")
+    of_the_default_bundle("cold_start.json", cold_start["bundle_sha256"])
+    cold, rows, ratios = cold_start["results"], [], []
+    for file, shipped in BENCHES.items():
+        bench = measured(file)
+        machine, settings = bench["machine"], bench["settings"]
+        if settings["bundle_sha256"] != open_bundle(shipped).sha256:
+            raise SettingError(f"{file}.json is of another bundle than the {shipped} one; measure it again")
+        where = f"{machine['processor']}, {machine['isa']}"
+        same = machine["isa"] == cold_start["isa"]
+        ratios.append(f"{bench['speedup']:.2f} ({shipped}, {machine['isa']})")
+        for row in sorted(bench["rows"], key=lambda row: row["precision"], reverse=True):
+            m = row["median"]
+            name = f"predict {'lite ' * (shipped == 'lite')}{row['precision']}"
+            processes = [cold.get(key) if same else None for key in (name, f"{name}, prepared")]
+            rows.append(
+                (
+                    f"{where}: {shipped} {row['precision'].upper()}",
+                    f"{row['model_bytes'] / 1e6:.1f} MB",
+                    f"{m['p50_ms']:.1f} ms",
+                    f"{m['peak_mb']:.0f} MB",
+                    *(f"{one['median'] / 1e3:.2f} s" if one else "" for one in processes),
+                )
             )
-        )
-    machine, settings = bench["machine"], bench["settings"]
+    views, threads = settings["views"], settings["threads"]
     head = (
-        f"{machine['processor']}, {machine['isa']}, {settings['threads']} threads",
+        f"{threads} threads",
         "model",
-        f"network, {settings['views']} views, p50",
+        f"network, {views} views, p50",
         "peak memory",
         "whole `predict` process",
         "prepared",
     )
-    told = table(head, rows)
-    return f"{told}\n\nINT8 is {bench['speedup']:.2f} times as fast as FP32 there."
+    return f"{table(head, rows)}\n\nTimes that INT8 is as fast as FP32: {', '.join(ratios)}."
 
 
 def budget() -> str:
