@@ -193,7 +193,8 @@ def main() -> None:
         }
         print(name, rows[name])
     result = {
-        "command": f"python -m benchmarks.variants --data DIR --rounds {wanted.rounds} --every {wanted.every}",
+        "command": f"python -m benchmarks.variants --data DIR --rounds {wanted.rounds} "
+        f"--every {wanted.every}",
         "unit": "milliseconds, one picture in eight views; the profile's are of a batch of four",
         "machine": machine("openvino", "nncf", "numpy"),
         "isa": instruction_set(),
