@@ -45,7 +45,7 @@ REFERENCE = "torch eager"
 EXAMPLE = ROOT / "examples" / "lesion.jpg"
 SMALL, LARGE = (600, 450), (4000, 3000)
 WARM_UP, INFERS, ANSWERS = 3, 10, 5
-AGREEMENT_IMAGES = 64
+AGREEMENT_IMAGES = 32
 NEEDS = {
     "edgeskin": ("openvino", "numpy", "opencv-python-headless", "typer"),
     "openvino": ("openvino", "opencv-python-headless"),

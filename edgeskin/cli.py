@@ -27,7 +27,7 @@ from edgeskin.model_cache import user_cache
 from edgeskin.paths import drawings_of, photos_in, remove, spare
 
 USAGE_ERROR, BUNDLE_ERROR = 2, 3
-MANY = 32
+MANY = 100
 """Pictures from which on it pays to compile a network for each thread."""
 
 app = typer.Typer(

@@ -108,6 +108,9 @@ class Engine:
             "INFERENCE_NUM_THREADS": self.threads // self.streams,
             "NUM_STREAMS": 1,
         }
+        if self.streams > 1:
+            # Pinned, each network's threads would all be on the first cores.
+            settings["ENABLE_CPU_PINNING"] = False
 
         def compile_network() -> openvino.CompiledModel:
             model = core.read_model(model=xml, weights=weights)
