@@ -27,8 +27,6 @@ from edgeskin.model_cache import user_cache
 from edgeskin.paths import drawings_of, photos_in, remove, spare
 
 USAGE_ERROR, BUNDLE_ERROR = 2, 3
-MANY = 100
-"""Pictures from which on it pays to compile a network for each thread."""
 
 app = typer.Typer(
     add_completion=False,
@@ -74,10 +72,7 @@ CacheOption = Annotated[
     ),
 ]
 StreamsOption = Annotated[
-    int | None,
-    typer.Option(
-        min=1, help=f"Pictures worked on at once; all threads' from {MANY} pictures on when left off."
-    ),
+    int, typer.Option(min=1, help="Pictures worked on at once, up to the number of threads.")
 ]
 METHODS = "grad-cam, grad-cam++, layer-cam, eigen-cam or occlusion (slow)"
 
@@ -110,12 +105,11 @@ def predict(
     age: AgeOption = None,
     site: SiteOption = None,
     cache: CacheOption = None,
-    streams: StreamsOption = None,
+    streams: StreamsOption = 1,
 ) -> None:
     """Assess dermoscopy pictures of skin lesions."""
     from edgeskin.blind_spots import Context
     from edgeskin.classifier import Classifier
-    from edgeskin.engine import available_threads
     from edgeskin.examination import Examination
     from edgeskin.text import block
 
@@ -132,7 +126,7 @@ def predict(
         scope_gate=scope_gate,
         sensitivity=sensitivity,
         cache=_kept(cache),
-        streams=streams or (threads or available_threads() if len(photos) >= MANY else 1),
+        streams=streams,
     )
     remove(drawings)
     settings: dict[str, Any] = {"mc_samples": mc_dropout, "seed": seed, "context": context}
