@@ -42,6 +42,7 @@ from edgeskin.errors import EdgeskinError
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = "torch eager"
+LITE = "lite"
 EXAMPLE = ROOT / "examples" / "lesion.jpg"
 SMALL, LARGE = (600, 450), (4000, 3000)
 WARM_UP, INFERS, ANSWERS = 3, 10, 5
@@ -156,16 +157,18 @@ def measure(names: list[str], folder: Path, rounds: int, photos: tuple[int, int]
     threads = available_threads()
     with ExitStack() as stack:
         peers = [stack.enter_context(running(name, folder, threads)) for name in names]
-        shown, judged = str(folder / "shown.npy"), str(folder / "judged.npy")
+        judged = str(folder / "judged.npy")
+        # The lite bundle's pictures have a size of their own.
+        shown = {name: str(folder / f"shown-{LITE if LITE in name else 'default'}.npy") for name in names}
         small, large = str(folder / "small.jpg"), str(folder / "large.jpg")
         for peer in peers:
-            peer.ask(do="infer", pictures=shown, repeats=WARM_UP)
+            peer.ask(do="infer", pictures=shown[peer.name], repeats=WARM_UP)
             peer.ask(do="answer", photo=large, repeats=1)
         for turn in range(rounds):
             print(f"round {turn + 1} of {rounds}", file=sys.stderr)
             for peer in peers[:: -1 if turn % 2 else 1]:
                 row = rows[peer.name]
-                row.infer_ms += peer.ask(do="infer", pictures=shown, repeats=INFERS)
+                row.infer_ms += peer.ask(do="infer", pictures=shown[peer.name], repeats=INFERS)
                 row.small_ms += peer.ask(do="answer", photo=small, repeats=ANSWERS)
                 row.large_ms += peer.ask(do="answer", photo=large, repeats=ANSWERS)
         logits = {}
@@ -174,7 +177,7 @@ def measure(names: list[str], folder: Path, rounds: int, photos: tuple[int, int]
             row.peak_mb = peer.ask(do="peak")
             row.photos = photos[not peer.name.startswith("edgeskin")]
             row.photos_per_second = peer.ask(do="folder", photo=small, photos=row.photos)
-            if "lite" not in peer.name:
+            if LITE not in peer.name:
                 logits[peer.name] = np.array(peer.ask(do="logits", pictures=judged))
     for name, row in rows.items():
         row.installed_mb = installed_mb(NEEDS[name.split()[0]])
@@ -288,7 +291,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         convert(bundle, wanted.data, folder)
-        np.save(folder / "shown.npy", pictures(bundle, wanted.data, "val", 1))
+        for shipped in ("default", LITE):
+            np.save(folder / f"shown-{shipped}.npy", pictures(open_bundle(shipped), wanted.data, "val", 1))
         np.save(folder / "judged.npy", pictures(bundle, wanted.data, "val", AGREEMENT_IMAGES))
         example = cv2.imdecode(np.frombuffer(EXAMPLE.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
         for name, size in (("small", SMALL), ("large", LARGE)):

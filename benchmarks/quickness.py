@@ -102,50 +102,6 @@ def peers_table(content: dict[str, Any]) -> str:
     return table(head, rows)
 
 
-def profile() -> str:
-    """Where the networks' time goes by kind of node, from variants.json."""
-    content = measured("variants")
-    of_the_default_bundle("variants.json", content["bundle_sha256"])
-    int8, fp32 = (content["profiles"][precision] for precision in ("int8", "fp32"))
-    nothing = {"ms": 0.0, "share": 0.0}
-    rows = []
-    for kind in {**int8, **fp32}:
-        one, other = int8.get(kind, nothing), fp32.get(kind, nothing)
-        told = (f"{of['ms']:.1f} ({of['share']:.0%})" if of["ms"] else "" for of in (one, other))
-        rows.append((kind, *told))
-    return table(("kind of node, its kernel", "INT8, ms", "FP32, ms"), rows)
-
-
-def variants() -> str:
-    """Ways to quantize and to spell the graph, from variants.json."""
-    content = measured("variants")
-    of_the_default_bundle("variants.json", content["bundle_sha256"])
-    rows = [
-        (
-            name,
-            f"{row['ms']['median']:.1f}",
-            f"{row['bytes'] / 1e6:.1f}",
-            f"{row['cancer_auroc']:.4f}",
-            f"{row['lost']}; {row['gained']}",
-            f"{row['p_cancer_99']:.3f}",
-            f"{row['logit_rmse']:.2f}",
-            ", ".join(row["failed"]) or ("passed" if name != "fp32" else ""),
-        )
-        for name, row in content["results"].items()
-    ]
-    head = (
-        f"{content['isa']}, {content['images']} images of val, one view",
-        "8 views, ms",
-        "MB",
-        "cancer AUROC",
-        "cancers lost; gained",
-        "change of P(cancer), 99 %",
-        "logit RMSE",
-        "gate",
-    )
-    return table(head, rows)
-
-
 def scaling() -> str:
     """Lines through latency and throughput, from scaling.json."""
     content = measured("scaling")
@@ -163,7 +119,5 @@ QUICKNESS: dict[str, Callable[[], str]] = {
     "speed": speed,
     "budget": budget,
     "peers": peers,
-    "profile": profile,
-    "variants": variants,
     "scaling": scaling,
 }
