@@ -42,7 +42,7 @@ from edgeskin.errors import EdgeskinError
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = "torch eager"
-LITE = "lite"
+LITE = "edgeskin lite"
 EXAMPLE = ROOT / "examples" / "lesion.jpg"
 SMALL, LARGE = (600, 450), (4000, 3000)
 WARM_UP, INFERS, ANSWERS = 3, 10, 5
@@ -159,7 +159,10 @@ def measure(names: list[str], folder: Path, rounds: int, photos: tuple[int, int]
         peers = [stack.enter_context(running(name, folder, threads)) for name in names]
         judged = str(folder / "judged.npy")
         # The lite bundle's pictures have a size of their own.
-        shown = {name: str(folder / f"shown-{LITE if LITE in name else 'default'}.npy") for name in names}
+        shown = {
+            name: str(folder / f"shown-{'lite' if name.startswith(LITE) else 'default'}.npy")
+            for name in names
+        }
         small, large = str(folder / "small.jpg"), str(folder / "large.jpg")
         for peer in peers:
             peer.ask(do="infer", pictures=shown[peer.name], repeats=WARM_UP)
@@ -177,7 +180,7 @@ def measure(names: list[str], folder: Path, rounds: int, photos: tuple[int, int]
             row.peak_mb = peer.ask(do="peak")
             row.photos = photos[not peer.name.startswith("edgeskin")]
             row.photos_per_second = peer.ask(do="folder", photo=small, photos=row.photos)
-            if LITE not in peer.name:
+            if not peer.name.startswith(LITE):
                 logits[peer.name] = np.array(peer.ask(do="logits", pictures=judged))
     for name, row in rows.items():
         row.installed_mb = installed_mb(NEEDS[name.split()[0]])
@@ -291,7 +294,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         convert(bundle, wanted.data, folder)
-        for shipped in ("default", LITE):
+        for shipped in ("default", "lite"):
             np.save(folder / f"shown-{shipped}.npy", pictures(open_bundle(shipped), wanted.data, "val", 1))
         np.save(folder / "judged.npy", pictures(bundle, wanted.data, "val", AGREEMENT_IMAGES))
         example = cv2.imdecode(np.frombuffer(EXAMPLE.read_bytes(), np.uint8), cv2.IMREAD_COLOR)

@@ -65,13 +65,6 @@ def budget() -> str:
     return table(("step, ms", "compiled", "prepared"), rows)
 
 
-def peers() -> str:
-    """Every way to run the network, from peers.json."""
-    content = measured("peers")
-    of_the_default_bundle("peers.json", content["bundle_sha256"])
-    return peers_table(content)
-
-
 def peers_table(content: dict[str, Any]) -> str:
     """The rows of a run of `benchmarks.peers`."""
     rows = []
@@ -118,6 +111,5 @@ def scaling() -> str:
 QUICKNESS: dict[str, Callable[[], str]] = {
     "speed": speed,
     "budget": budget,
-    "peers": peers,
     "scaling": scaling,
 }

@@ -96,7 +96,12 @@ class Result:
 
 
 def run(
-    folder: Path | None, threads: int | None, repeats: int, rounds: int, data: Path | None, split: str | None
+    folder: str | Path | None,
+    threads: int | None,
+    repeats: int,
+    rounds: int,
+    data: Path | None,
+    split: str | None,
 ) -> Result:
     """Measure both precisions in turn. Raises EdgeskinError when a round fails or the data is no good."""
     bundle = open_bundle(folder)

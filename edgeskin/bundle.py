@@ -107,8 +107,8 @@ def open_bundle(folder: str | os.PathLike[str] | None = None) -> Bundle:
 
     Raises BundleError naming what is missing, malformed or of an unknown schema version.
     """
-    named = os.fspath("default" if folder is None else folder)
-    chosen = SHIPPED.get(named, Path(named))
+    shipped = SHIPPED.get(folder) if isinstance(folder, str) else None
+    chosen = DEFAULT_BUNDLE if folder is None else shipped or Path(folder)
     path = chosen / MANIFEST
     with _open_regular(path) as file:
         content = file.read(_LARGEST_MANIFEST)

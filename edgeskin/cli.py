@@ -4,6 +4,7 @@ stdout carries results, stderr everything else. 0: all assessed; 1: some image f
 done; 2: usage; 3: bundle.
 """
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -37,7 +38,7 @@ app = typer.Typer(
 )
 
 BundleOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option("--bundle", help="Bundle folder, or 'lite', which ships with edgeskin as the default does."),
 ]
 ThreadsOption = Annotated[
@@ -322,7 +323,12 @@ def bench(
 
 def _kept(cache: Path | None) -> Path | None:
     """The cache to use: nothing is written that nobody asked for, so the user's only where there is one."""
-    return cache or (folder if (folder := user_cache()).is_dir() else None)
+    if cache is None:
+        with contextlib.suppress(OSError, RuntimeError):  # no home, or none that may be looked into
+            folder = user_cache()
+            if folder.is_dir() and os.access(folder, os.W_OK):
+                return folder
+    return cache
 
 
 def _version(wanted: bool) -> None:
@@ -361,7 +367,8 @@ def _run() -> int:
             app()
         except SystemExit as end:  # which is how the app ends
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        sys.stdout.flush()
+        finally:
+            sys.stdout.flush()
     except EdgeskinError as error:
         print(f"error: {error}", file=sys.stderr)
         codes = ((BundleError, BUNDLE_ERROR), (SettingError, USAGE_ERROR))

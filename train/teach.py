@@ -59,7 +59,8 @@ def _refuse_what_it_may_have_learned(run: Path, learned: Sequence[Sample]) -> No
     record = json.loads((run / RECORD).read_text(encoding="utf-8"))
     if record["learned_sha256"] != split_sha256(learned):
         raise SettingError(f"{run}: its folds were others, of other images or groups; train it anew")
-    if record["initial_weights"].get("kind") == "bundle" or record["soft_labels_sha256"] or record["teacher"]:
+    taught = record["soft_labels_sha256"] or record.get("teacher")
+    if taught or record["initial_weights"].get("kind") == "bundle":
         raise SettingError(
             f"{run}: started from a bundle or was taught, and may know the fold left out; train "
             "teachers from a backbone's weights"
