@@ -57,8 +57,8 @@ class Classifier:
     risk is LOW. Certainty, whose rule belongs to the bundle's point, is then None.
     cache: a folder to keep the compiled network in, made if need be; the next start on the same machine is
     then quicker. Nothing is kept when None. Who may write there decides what runs.
-    streams: photos that `assess_many` and `examine_many` work on at once, up to the number of threads; whether
-    more gain depends on the CPU, one answers each soonest. Each takes a compiled network of its own.
+    streams: photos that `assess_many` and `examine_many` work on at once, up to the number of threads;
+    whether more gain depends on the CPU, one answers each soonest. Each takes a compiled network of its own.
 
     Raises BundleError for a bundle that is missing, altered or does not run, SettingError for a setting
     out of range or a cache that cannot be written.
