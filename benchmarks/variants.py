@@ -72,7 +72,7 @@ def excite_too(model: Model) -> list[str]:
 
 
 def averages_as_pooling(model: Model) -> Model:
-    """Squeeze-excite's ReduceMean over (h, w) spelt as an average pooling of one window."""
+    """Each ReduceMean over (h, w), squeeze-excite's and the last, spelt as a pooling of one window."""
     spelt = model.clone()
     for node in spelt.get_ordered_ops():
         shape = node.get_input_partial_shape(0) if node.get_input_size() else None
