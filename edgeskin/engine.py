@@ -51,7 +51,7 @@ class Engine:
     views: 1, or 8 dihedral ones to average over, a quarter turn then changes nothing.
     cache: a folder to keep the compiled network in, and to take it from; made if need be. None: neither.
     streams: how many callers' threads are served at once, sharing the CPU threads: one answers each soonest,
-    more answer more together, each from a compiled network of its own.
+    more may answer more together, each from a compiled network of its own.
     Raises BundleError when the bytes are no network of the expected form, SettingError for a number of
     threads or streams out of range or a cache that cannot be written.
     """

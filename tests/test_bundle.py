@@ -19,6 +19,16 @@ def test_a_sound_bundle_opens_and_names_itself_by_its_manifest(micro_bundle: Pat
     assert bundle.manifest.variants["int8"].operating_points[0].name == "screen"
 
 
+def test_a_name_is_a_shipped_bundle_and_a_path_is_a_folder(
+    micro_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    micro_bundle.rename(micro_bundle.with_name("lite"))
+    monkeypatch.chdir(micro_bundle.parent)
+    assert open_bundle("lite").manifest.name == "edgeskin-lite"
+    for folder in ("./lite", Path("lite")):
+        assert open_bundle(folder).manifest.name == "micro"
+
+
 def test_one_changed_byte_is_refused(micro_bundle: Path) -> None:
     path = micro_bundle / "int8.bin"
     content = bytearray(path.read_bytes())
