@@ -26,7 +26,7 @@ def machine(*packages: str) -> dict[str, str]:
 
 def spread(samples: list[float]) -> dict[str, float]:
     """Median and quartiles."""
-    low, _, high = quantiles(samples, n=4)
+    low, _, high = quantiles(samples, n=4) if len(samples) > 1 else 3 * samples
     return {"median": median(samples), "quartile_1": low, "quartile_3": high, "n": len(samples)}
 
 

@@ -32,9 +32,16 @@ def edgeskin(_: Path, threads: int, precision: str, bundle: str | None = None, s
     classifier = Classifier(bundle, precision, threads, streams=streams)  # type: ignore[arg-type]
 
     def answers(photos: Sequence[Path]) -> list[float]:
-        return [result.cancer_probability or 0.0 for result in classifier.assess_many(photos)]
+        return [answered(result) for result in classifier.assess_many(photos)]
 
     return lambda batch: classifier.engine.infer_each(batch).view_logits, answers
+
+
+def answered(result: Any) -> float:
+    """P(cancer) of an Assessment; what a gate turned away would be timed without the network."""
+    if result.status != "assessed":
+        raise RuntimeError(f"{result.image}: {result.status}, not assessed; measure with another picture")
+    return float(result.cancer_probability)
 
 
 def naive(folder: Path, threads: int, load: Callable[[Path, int], Network]) -> Any:
@@ -110,9 +117,8 @@ def torch(compiled: bool) -> Callable[[Path, int], Network]:
         import torch as pt
         from safetensors.torch import load_file
 
-        from quantize.export import ServedNet
         from train.config import ModelConfig
-        from train.model import LesionNet
+        from train.model import LesionNet, ServedNet
 
         pt.set_num_threads(threads)
         told = json.loads((folder / "peers.json").read_text())

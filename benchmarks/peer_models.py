@@ -19,8 +19,8 @@ from edgeskin.bench import read_labels
 from edgeskin.bundle import Bundle
 from edgeskin.photo import load_photo
 from edgeskin.preprocess import preprocess, turned
-from quantize.export import ONNX, ServedNet, export
-from train.model import IMAGENET_MEAN, IMAGENET_STD
+from quantize.export import ONNX, export
+from train.model import IMAGENET_MEAN, IMAGENET_STD, ServedNet
 from train.warm_start import unpacked
 
 CALIBRATION_IMAGES = 100

@@ -2,11 +2,12 @@
 
     python -m benchmarks.peers [--data DIR] [--rounds 5] [--only NAME ...] [--runtime PYTHON]
 
-Every way (`benchmarks.peer`) runs in a process of its own, all with the default bundle's weights; in every
-round each takes its turn, forwards and backwards, so that a drift of the machine hits all. Measured: the
-network on one picture in its eight views; from a JPEG file of 600x450 and of 12 megapixels to P(cancer); a
-whole process for one answer; memory; photos a second; what has to be installed; and how far the answers are
-from those of torch in float32, on pictures of --data's split val (drawn ones without). --runtime: the
+Every way (`benchmarks.peer`) runs in a process of its own, all with the default bundle's weights but the lite
+row; in every round each takes its turn, forwards and backwards, so that a drift of the machine hits all.
+Measured: photos a second of a folder of 600x450 JPEGs; the network on one picture in its eight views; from a
+JPEG file of 600x450 and of 12 megapixels to P(cancer); a whole process for one answer; the highest memory;
+what has to be installed; and how far the answers are from those of torch in float32, on pictures of --data's
+split val (drawn ones without). --runtime: the
 Python of an environment that holds edgeskin alone, for the whole process; this one without.
 """
 
@@ -21,8 +22,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,6 +33,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from scipy.special import softmax
 
+import edgeskin
 from benchmarks.machine import machine, spread, write
 from benchmarks.peer import WAYS
 from benchmarks.peer_models import convert, pictures
@@ -42,13 +44,13 @@ from edgeskin.errors import EdgeskinError
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = "torch eager"
-LITE = "edgeskin lite"
+LITE, STREAMS = "edgeskin lite", "streams"
 EXAMPLE = ROOT / "examples" / "lesion.jpg"
 SMALL, LARGE = (600, 450), (4000, 3000)
-WARM_UP, INFERS, ANSWERS = 3, 10, 5
+WARM_UP, INFERS, ANSWERS = 3, 10, 7
 AGREEMENT_IMAGES = 32
 NEEDS = {
-    "edgeskin": ("openvino", "numpy", "opencv-python-headless", "typer"),
+    "edgeskin": ("edgeskin",),
     "openvino": ("openvino", "opencv-python-headless"),
     "onnxruntime": ("onnxruntime", "opencv-python-headless"),
     "torch": ("torch", "torchvision", "timm", "safetensors", "opencv-python-headless"),
@@ -57,6 +59,11 @@ NEEDS = {
     "litert": ("ai-edge-litert", "opencv-python-headless"),
 }
 """What has to be installed, without what that needs in turn, by the first word of a way's name."""
+VERSIONS = (
+    *("openvino", "numpy", "opencv-python-headless", "onnxruntime", "torch", "torchvision", "timm"),
+    *("openvino-model-api", "ncnn", "pnnx", "ai-edge-litert", "litert-torch"),
+)
+GPU = ("nvidia-", "cuda-", "triton")
 IMPORTS = {
     "model_api": ("model_api",),
     "ncnn": ("ncnn", "pnnx"),
@@ -72,19 +79,22 @@ class Row:
     small_ms: list[float] = field(default_factory=list)
     large_ms: list[float] = field(default_factory=list)
     process_ms: list[float] = field(default_factory=list)
-    peak_mb: float = 0.0
-    installed_mb: float = 0.0
-    photos_per_second: float = 0.0
+    photos_per_second: list[float] = field(default_factory=list)
     photos: int = 0
-    agreement: dict[str, float] = field(default_factory=dict)
+    peak_mb: float | None = None
+    installed_mb: float | None = None
+    agreement: dict[str, float] | None = None
 
     def summary(self) -> dict[str, Any]:
-        """Medians with their quartiles and 95 % quantiles, instead of the samples."""
-        told = asdict(self)
-        for name in ("infer_ms", "small_ms", "large_ms", "process_ms"):
-            samples = told[name]
-            told[name] = spread(samples) | {"p95": float(np.quantile(samples, 0.95))} if samples else None
-        return told
+        """Medians and quartiles instead of the samples, and the 95 % quantile where there are twenty."""
+
+        def told(value: Any) -> Any:
+            if not isinstance(value, list):
+                return value
+            p95 = {"p95": float(np.quantile(value, 0.95))} if len(value) >= 20 else {}
+            return spread(value) | p95 if value else None
+
+        return {name: told(value) for name, value in vars(self).items()}
 
 
 class Peer:
@@ -97,10 +107,12 @@ class Peer:
         """Raises EdgeskinError when the way has ended."""
         assert self._process.stdin
         assert self._process.stdout
-        if command:
-            self._process.stdin.write(json.dumps(command) + "\n")
-            self._process.stdin.flush()
-        line = self._process.stdout.readline()
+        line = ""
+        with suppress(BrokenPipeError):
+            if command:
+                self._process.stdin.write(json.dumps(command) + "\n")
+                self._process.stdin.flush()
+            line = self._process.stdout.readline()
         if not line:
             raise EdgeskinError(f"{self.name} has ended; its messages are above")
         return json.loads(line)
@@ -114,15 +126,29 @@ def is_there(name: str) -> bool:
     return not absent
 
 
+def is_installed(distribution: str) -> bool:
+    """Whether a distribution is in this environment."""
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def command_of(name: str, folder: Path, threads: int) -> list[str]:
     """How a way is started."""
     return [sys.executable, "-m", "benchmarks.peer", name, str(folder), str(threads)]
 
 
-def environment(name: str) -> dict[str, str]:
-    """numpy with one thread, as the command line has it; ``NAME as ISA`` is held to older instructions."""
+def environment(name: str, folder: Path) -> dict[str, str]:
+    """numpy with one thread, as the command line has it, and no compiled network kept before.
+
+    ``NAME as ISA`` is held to older instructions.
+    """
     isa = name.partition(" as ")[2]
-    return os.environ | {"OPENBLAS_NUM_THREADS": "1"} | ({"ONEDNN_MAX_CPU_ISA": isa} if isa else {})
+    nothing_kept = {"XDG_CACHE_HOME": str(folder), "EDGESKIN_CACHE": ""}
+    held = {"ONEDNN_MAX_CPU_ISA": isa} if isa else {}
+    return os.environ | nothing_kept | {"OPENBLAS_NUM_THREADS": "1"} | held
 
 
 @contextmanager
@@ -134,7 +160,7 @@ def running(name: str, folder: Path, threads: int) -> Iterator[Peer]:
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env=environment(name),
+        env=environment(name, folder),
     )
     try:
         peer = Peer(name, process)
@@ -147,23 +173,22 @@ def running(name: str, folder: Path, threads: int) -> Iterator[Peer]:
 
 
 def _close(end: "IO[str] | None") -> None:
-    if end is not None:
-        end.close()
+    with suppress(BrokenPipeError):
+        if end is not None:
+            end.close()
 
 
 def measure(names: list[str], folder: Path, rounds: int, photos: tuple[int, int]) -> dict[str, Row]:
-    """All but the whole process. photos: how many in the folder, of edgeskin and of the others."""
+    """All but the whole process. photos: how many in a round's folder, of edgeskin and of the others."""
     rows = {name: Row() for name in names}
     threads = available_threads()
+    small, large, judged = (str(folder / name) for name in ("small.jpg", "large.jpg", "judged.npy"))
+    # The lite bundle's pictures have a size of their own.
+    shown = {
+        name: str(folder / f"shown-{'lite' if name.startswith(LITE) else 'default'}.npy") for name in names
+    }
     with ExitStack() as stack:
         peers = [stack.enter_context(running(name, folder, threads)) for name in names]
-        judged = str(folder / "judged.npy")
-        # The lite bundle's pictures have a size of their own.
-        shown = {
-            name: str(folder / f"shown-{'lite' if name.startswith(LITE) else 'default'}.npy")
-            for name in names
-        }
-        small, large = str(folder / "small.jpg"), str(folder / "large.jpg")
         for peer in peers:
             peer.ask(do="infer", pictures=shown[peer.name], repeats=WARM_UP)
             peer.ask(do="answer", photo=large, repeats=1)
@@ -171,17 +196,17 @@ def measure(names: list[str], folder: Path, rounds: int, photos: tuple[int, int]
             print(f"round {turn + 1} of {rounds}", file=sys.stderr)
             for peer in peers[:: -1 if turn % 2 else 1]:
                 row = rows[peer.name]
-                row.infer_ms += peer.ask(do="infer", pictures=shown[peer.name], repeats=INFERS)
-                row.small_ms += peer.ask(do="answer", photo=small, repeats=ANSWERS)
-                row.large_ms += peer.ask(do="answer", photo=large, repeats=ANSWERS)
-        logits = {}
+                count = photos[not peer.name.startswith("edgeskin")]
+                row.photos += count
+                row.photos_per_second.append(peer.ask(do="folder", photo=small, photos=count))
+                if STREAMS not in peer.name:  # which are for folders
+                    row.infer_ms += peer.ask(do="infer", pictures=shown[peer.name], repeats=INFERS)
+                    row.small_ms += peer.ask(do="answer", photo=small, repeats=ANSWERS)
+                    row.large_ms += peer.ask(do="answer", photo=large, repeats=ANSWERS)
         for peer in peers:
-            row = rows[peer.name]
-            row.peak_mb = peer.ask(do="peak")
-            row.photos = photos[not peer.name.startswith("edgeskin")]
-            row.photos_per_second = peer.ask(do="folder", photo=small, photos=row.photos)
-            if not peer.name.startswith(LITE):
-                logits[peer.name] = np.array(peer.ask(do="logits", pictures=judged))
+            rows[peer.name].peak_mb = peer.ask(do="peak")
+        same = [peer for peer in peers if not peer.name.startswith(LITE)]
+        logits = {peer.name: np.array(peer.ask(do="logits", pictures=judged)) for peer in same}
     for name, row in rows.items():
         row.installed_mb = installed_mb(NEEDS[name.split()[0]])
         if name in logits and REFERENCE in logits:
@@ -216,15 +241,15 @@ def time_processes(names: list[str], rows: dict[str, Row], folder: Path, repeats
     cached = {f"{name}, prepared": [*by, "--cache", str(folder / "cache")] for name, by in started.items()}
     rows |= {name: Row() for name in cached if name.removesuffix(", prepared") in names}
     for turn in range(repeats + 1):
-        for name, row in rows.items():
-            if " as " in name or "streams" in name:
+        for name, row in list(rows.items())[:: -1 if turn % 2 else 1]:
+            if " as " in name or STREAMS in name:
                 continue
             command = (started | cached).get(name) or command_of(name, folder, available_threads())
             begun = time.perf_counter()
             # Elsewhere than the checkout, so that what is installed runs; a way has to be in it.
             where = folder if name in started | cached else ROOT
             subprocess.run(
-                command, input=question, text=True, cwd=where, env=environment(name), check=True,
+                command, input=question, text=True, cwd=where, env=environment(name, folder), check=True,
                 capture_output=True,
             )  # fmt: skip
             if turn:  # the first fills the file cache
@@ -232,18 +257,22 @@ def time_processes(names: list[str], rows: dict[str, Row], folder: Path, repeats
 
 
 def installed_mb(needs: tuple[str, ...]) -> float:
-    """What distributions and all that they need take on disk, extras left out, MB."""
+    """What distributions and all that they need take on disk, MB.
+
+    Without extras, edgeskin's own models, and the GPU's libraries, which torch's wheel for a CPU has not.
+    """
     found: dict[str, int] = {}
     open_names = list(needs)
     while open_names:
         name = re.sub(r"[-_.]+", "-", open_names.pop()).lower()
-        if name in found:
+        if name in found or name.startswith(GPU):
             continue
-        try:
-            distribution = importlib.metadata.distribution(name)
-        except importlib.metadata.PackageNotFoundError:  # needed on other systems
+        if not is_installed(name):  # needed on other systems
             continue
+        distribution = importlib.metadata.distribution(name)
         files = [Path(str(file.locate())) for file in distribution.files or ()]
+        if name == "edgeskin":  # installed from the checkout, it lists none of its own
+            files = [*Path(edgeskin.__file__).parent.glob("*.py")]
         found[name] = sum(file.stat().st_size for file in files if file.is_file())
         for requirement in distribution.requires or ():
             if "extra ==" not in requirement:
@@ -270,7 +299,10 @@ def draw(result: dict[str, Any], path: Path) -> None:
         axis.margins(x=0.2)
     axes[0].set_yticks(range(len(rows)), rows)
     axes[0].invert_yaxis()
-    figure.suptitle(f"{result['machine']['processor']}, {result['isa']}, 2 threads", fontsize=9)
+    figure.suptitle(
+        f"{result['machine']['processor']}, {result['isa']}, {result['machine']['threads']} threads",
+        fontsize=9,
+    )
     figure.savefig(path, dpi=110)
 
 
@@ -282,20 +314,22 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--processes", type=int, default=5, help="whole processes of each")
-    parser.add_argument("--photos", type=int, nargs=2, default=(500, 40), help="of edgeskin, of the others")
+    parser.add_argument(
+        "--photos", type=int, nargs=2, default=(100, 20), help="a round: edgeskin, the others"
+    )
     parser.add_argument("--only", nargs="+", choices=list(WAYS))
     parser.add_argument("--runtime", default=sys.executable)
     wanted = parser.parse_args()
+    bundle, lite = open_bundle(), open_bundle("lite")
     names = wanted.only or [name for name in WAYS if is_there(name)]
     if not wanted.only and instruction_set().startswith("avx512"):
         older = ("AVX2",) if instruction_set() == "avx512" else ("AVX2", "AVX512_CORE")
         names += [f"edgeskin {precision} as {isa}" for isa in older for precision in ("int8", "fp32")]
-    bundle = open_bundle()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         convert(bundle, wanted.data, folder)
-        for shipped in ("default", "lite"):
-            np.save(folder / f"shown-{shipped}.npy", pictures(open_bundle(shipped), wanted.data, "val", 1))
+        for name, shipped in (("default", bundle), ("lite", lite)):
+            np.save(folder / f"shown-{name}.npy", pictures(shipped, wanted.data, "val", 1))
         np.save(folder / "judged.npy", pictures(bundle, wanted.data, "val", AGREEMENT_IMAGES))
         example = cv2.imdecode(np.frombuffer(EXAMPLE.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
         for name, size in (("small", SMALL), ("large", LARGE)):
@@ -304,10 +338,12 @@ def main() -> None:
         rows = measure(names, folder, wanted.rounds, tuple(wanted.photos))
         time_processes(names, rows, folder, wanted.processes, wanted.runtime)
     result = {
-        "command": f"python -m benchmarks.peers --rounds {wanted.rounds} --processes {wanted.processes}",
-        "machine": machine("openvino", "onnxruntime", "torch", "torchvision", "timm", "numpy"),
+        "command": f"python -m benchmarks.peers {'--data DIR ' * bool(wanted.data)}--rounds {wanted.rounds} "
+        f"--processes {wanted.processes} --photos {wanted.photos[0]} {wanted.photos[1]} --runtime PYTHON",
+        "machine": machine(*(name for name in VERSIONS if is_installed(name))),
         "isa": instruction_set(),
         "bundle_sha256": bundle.sha256,
+        "lite_sha256": lite.sha256,
         "pictures": "of the split val" if wanted.data else "drawn",
         "results": {name: row.summary() for name, row in rows.items()},
     }

@@ -65,18 +65,26 @@ def budget() -> str:
     return table(("step, ms", "compiled", "prepared"), rows)
 
 
+def peers() -> str:
+    """The default bundle's network by each way to run it, from peers.json."""
+    content = measured("peers")
+    of_the_default_bundle("peers.json", content["bundle_sha256"])
+    return peers_table(content)
+
+
 def peers_table(content: dict[str, Any]) -> str:
     """The rows of a run of `benchmarks.peers`."""
     rows = []
     for name, row in content["results"].items():
-        told = row["agreement"]
-        times = [
-            f"{row[key]['median']:.0f} ({row[key]['p95']:.0f})" if row[key] else ""
-            for key in ("infer_ms", "small_ms", "large_ms", "process_ms")
-        ]
+        times = []
+        for key in ("infer_ms", "small_ms", "large_ms", "process_ms"):
+            p95 = (row[key] or {}).get("p95")
+            times.append((f"{row[key]['median']:.0f}" if row[key] else "") + (f" ({p95:.0f})" if p95 else ""))
+        rate, told = row["photos_per_second"], row["agreement"]
         others = [
-            f"{row[key]:.{digits}f}" if row[key] else ""
-            for key, digits in (("peak_mb", 0), ("photos_per_second", 1), ("installed_mb", 0))
+            f"{row['peak_mb']:.0f}" if row["peak_mb"] else "",
+            f"{rate['median']:.1f}" if rate else "",
+            f"{row['installed_mb']:.0f}" if row["installed_mb"] else "",
         ]
         agrees = f"{told['same_class']:.3f}; {told['largest']:.1g}" if told else ""
         rows.append((name, *times, *others, agrees))
@@ -110,6 +118,7 @@ def scaling() -> str:
 
 QUICKNESS: dict[str, Callable[[], str]] = {
     "speed": speed,
+    "peers": peers,
     "budget": budget,
     "scaling": scaling,
 }

@@ -19,7 +19,7 @@ from edgeskin.errors import EdgeskinError, SettingError
 from edgeskin.variant import Variant
 from quantize import pack, ptq
 from quantize.calibrate import Labels, compare_calibrations, fit_variant, labels_of
-from quantize.export import ServedNet, check_parity, export
+from quantize.export import check_parity, export
 from quantize.inference import CONSOLE, instruction_sets, load, predict, prepare
 from quantize.ladder import Material, climb
 from quantize.ood import FINAL, Seen, compare_scores, fit_statistics, threshold, write_statistics
@@ -28,6 +28,7 @@ from quantize.scaling import Scores, chosen
 from train.data import SPLITS, Sample, read_table, require_every_class, select, targets
 from train.evaluate import measure
 from train.fit import RECORD, load_run
+from train.model import ServedNet
 from train.outputs import Floats
 from train.split import assign_splits, split_sha256
 

@@ -8,12 +8,11 @@ import onnx
 import onnxruntime
 import openvino
 import torch
-from torch import Tensor, nn
 
 from edgeskin.errors import EdgeskinError
 from edgeskin.preprocess import turned
 from quantize.inference import load, predict
-from train.model import IMAGENET_MEAN, IMAGENET_STD, LesionNet
+from train.model import ServedNet
 
 ONNX = "network.onnx"
 OUTPUTS = ("logits", "features", "fmap")
@@ -36,23 +35,6 @@ class Parity:
     fp16_storage: float
     other_class: int
     other_class_fp16_storage: int
-
-
-class ServedNet(nn.Module):
-    """The network as it is served: uint8 NHWC RGB in, normalised inside, three outputs."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, net: LesionNet) -> None:
-        super().__init__()
-        self.net = net
-        self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN)[:, None, None])
-        self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD)[:, None, None])
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """image: uint8 (n, s, s, 3). Returns logits (n, C), features (n, F), fmap (n, F, h, w)."""
-        return self.net.outputs((image.permute(0, 3, 1, 2).float() - self.mean) / self.std)
 
 
 def export(served: ServedNet, size: int, folder: Path) -> openvino.Model:

@@ -16,11 +16,11 @@ import openvino
 from edgeskin.variant import Variant
 from quantize import ptq, qat
 from quantize.calibrate import Labels, fit_variant
-from quantize.export import ServedNet
 from quantize.gate import Comparison, compare
 from quantize.inference import CONSOLE, Images, instruction_sets, predict
 from train.config import TrainConfig
 from train.data import Sample
+from train.model import ServedNet
 from train.outputs import Floats, Outputs
 
 SENSITIVITY_IMAGES = 64

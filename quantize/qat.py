@@ -18,12 +18,13 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from quantize.export import OUTPUTS, ServedNet, expect_interface
+from quantize.export import OUTPUTS, expect_interface
 from quantize.inference import CONSOLE, Images
 from quantize.ptq import FIRST_IN_FP32, settings
 from train.config import TrainConfig
 from train.data import Sample, targets
 from train.loading import LesionImages, batches
+from train.model import ServedNet
 from train.sampler import EpochSampler
 
 

@@ -10,13 +10,13 @@ import torch
 from torchvision.transforms.v2 import functional
 
 from edgeskin.engine import Engine
-from quantize.export import ExportError, ServedNet, check_parity, expect_interface, export
+from quantize.export import ExportError, check_parity, expect_interface, export
 from quantize.inference import InferenceError, instruction_sets, load, predict, prepare
 from tests.conftest import MICRO_SIZE
 from train.config import TrainConfig
 from train.data import read_table, select
 from train.fit import load_run
-from train.model import IMAGENET_MEAN, IMAGENET_STD
+from train.model import IMAGENET_MEAN, IMAGENET_STD, ServedNet
 
 
 @pytest.fixture(scope="module")

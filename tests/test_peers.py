@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from edgeskin.errors import EdgeskinError
 from edgeskin.photo import load_photo
 from edgeskin.preprocess import Preprocessing, preprocess, turned
 from tests.conftest import MICRO_SIZE
+from tests.test_imports import modules_after
 
 
 @pytest.fixture
@@ -66,3 +68,19 @@ def test_what_is_installed_counts_what_that_needs_once() -> None:
     needs_numpy = peers.installed_mb(("opencv-python-headless",))
     assert needs_numpy == pytest.approx(alone("opencv-python-headless") + alone("numpy"))
     assert peers.installed_mb(("opencv-python-headless", "NumPy")) == needs_numpy
+
+
+def test_an_answer_that_is_none_is_no_measurement(tmp_path: Path) -> None:
+    """A gate turns a grey picture away: timed, it would look like a quick answer."""
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((450, 600, 3), 128, np.uint8))
+    with (
+        peers.running("edgeskin lite int8", tmp_path, 1) as peer,
+        pytest.raises(EdgeskinError, match="edgeskin lite int8 has ended"),
+    ):
+        peer.ask(do="answer", photo=str(tmp_path / "grey.png"), repeats=1)
+
+
+def test_torch_is_timed_without_the_other_engines() -> None:
+    """Its whole process would else be slowed by what edgeskin's quantization imports."""
+    code = "from benchmarks import peer; import train.config, train.model"
+    assert modules_after(code).isdisjoint(["openvino", "onnxruntime", "onnx", "nncf", "lightning"])

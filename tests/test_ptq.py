@@ -11,12 +11,13 @@ from openvino import opset13 as ops
 
 from edgeskin.errors import SettingError
 from quantize import ptq, qat
-from quantize.export import OUTPUTS, ServedNet, export
+from quantize.export import OUTPUTS, export
 from quantize.inference import Images, load, predict, prepare
 from tests.conftest import MICRO_SIZE
 from train.config import TrainConfig
 from train.data import Sample, read_table, select
 from train.fit import load_run
+from train.model import ServedNet
 
 
 def sample(number: int, label: str, source: str) -> Sample:

@@ -13,13 +13,13 @@ from torch import nn
 from edgeskin.bundle import Bundle, open_bundle
 from edgeskin.errors import SettingError
 from edgeskin.taxonomy import ISIC_2019
-from quantize.export import ServedNet, export
+from quantize.export import export
 from quantize.pack import write_head
 from tests.conftest import MICRO_SIZE, write_manifest
 from train.config import DistillationConfig, ModelConfig, Stage, TrainConfig
 from train.data import read_table
 from train.fit import fit, load_run
-from train.model import IMAGENET_MEAN, IMAGENET_STD, LesionNet
+from train.model import IMAGENET_MEAN, IMAGENET_STD, LesionNet, ServedNet
 from train.warm_start import _bias, load_bundle
 
 

@@ -69,6 +69,23 @@ class LesionNet(nn.Module):
         load_strictly(self.backbone, path)
 
 
+class ServedNet(nn.Module):
+    """The network as it is served: uint8 NHWC RGB in, normalised inside, three outputs."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, net: LesionNet) -> None:
+        super().__init__()
+        self.net = net
+        self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN)[:, None, None])
+        self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD)[:, None, None])
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """image: uint8 (n, s, s, 3). Returns logits (n, C), features (n, F), fmap (n, F, h, w)."""
+        return self.net.outputs((image.permute(0, 3, 1, 2).float() - self.mean) / self.std)
+
+
 def load_strictly(module: nn.Module, path: Path) -> None:
     """Load safetensors into a module, every key and shape matching.
 
