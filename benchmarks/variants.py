@@ -97,15 +97,21 @@ def swish_apart(model: Model) -> Model:
     return spelt
 
 
+def spelt_otherwise(spell: Callable[[Model], Model], model: Model, images: Images) -> Model:
+    """Quantized after the spelling, what stays in FP32 chosen before it: no more and no less than shipped."""
+    left = ptq.left_in_fp32(model)
+    return quantized(spell(model), images, lambda _: left)
+
+
 VARIANTS: dict[str, Make] = {
     "as shipped": quantized,
     "performance preset": partial(quantized, preset=nncf.QuantizationPreset.PERFORMANCE),
     "weights in full range": partial(quantized, overflow_fix=nncf.OverflowFix.DISABLE),
-    "every convolution in INT8": partial(quantized, ignored=partial(ptq.left_in_fp32, first=0)),
+    "the first convolutions in INT8 too": partial(quantized, ignored=partial(ptq.left_in_fp32, first=0)),
     "depthwise in FP32": partial(quantized, ignored=depthwise_too),
     "squeeze-excite in INT8": partial(quantized, ignored=excite_too),
-    "squeeze-excite by pooling": lambda model, images: quantized(averages_as_pooling(model), images),
-    "SiLU as x * sigmoid(x)": lambda model, images: quantized(swish_apart(model), images),
+    "squeeze-excite by pooling": partial(spelt_otherwise, averages_as_pooling),
+    "SiLU as x * sigmoid(x)": partial(spelt_otherwise, swish_apart),
 }
 
 
