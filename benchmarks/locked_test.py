@@ -2,7 +2,7 @@
 
     python -m benchmarks.locked_test --data DIR [--bundle DIR]
 
-Writes benchmarks/results/test-int8 and test-fp32 (of edgeskin/models/lite: lite/test-int8 and so on), as
+Writes benchmarks/results/test-int8 and test-fp32 (of the lite bundle: lite/test-int8 and so on), as
 `python -m train evaluate` does, and benchmarks/results/receipts/DATE-SPLIT-BUNDLE.json with the date, the
 hashes of the bundle and of the split, and the main numbers. A bundle that has a receipt is refused: what
 test has said may not choose anything.
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import RESULTS, machine
-from edgeskin.bundle import DEFAULT_BUNDLE, SHIPPED, open_bundle
+from edgeskin.bundle import DEFAULT_BUNDLE, open_bundle
 from edgeskin.errors import SettingError
 from train import report
 from train.config import TrainConfig
@@ -35,7 +35,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE)
     wanted = parser.parse_args()
-    folder = RESULTS / "lite" if wanted.bundle.resolve() == SHIPPED["lite"] else RESULTS
+    lite = open_bundle("lite").sha256 == open_bundle(wanted.bundle).sha256
+    folder = RESULTS / "lite" if lite else RESULTS
     print(read_once(wanted.bundle, wanted.data, RECEIPTS, folder))
 
 

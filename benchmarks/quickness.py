@@ -23,12 +23,13 @@ def speed() -> str:
         if settings["bundle_sha256"] != open_bundle(shipped).sha256:
             raise SettingError(f"{file}.json is of another bundle than the {shipped} one; measure it again")
         where = f"{machine['processor']}, {machine['isa']}"
-        same = machine["isa"] == cold_start["isa"]
+        of_cold_start = f"{cold_start['machine']['processor']}, {cold_start['isa']}"
         ratios.append(f"{bench['speedup']:.2f} ({shipped}, {machine['isa']})")
         for row in sorted(bench["rows"], key=lambda row: row["precision"], reverse=True):
             m = row["median"]
             name = f"predict {'lite ' * (shipped == 'lite')}{row['precision']}"
-            processes = [cold.get(key) if same else None for key in (name, f"{name}, prepared")]
+            keys = (name, f"{name}, prepared") if where == of_cold_start else ()
+            processes = [cold.get(key) for key in keys] or [None, None]
             rows.append(
                 (
                     f"{where}: {shipped} {row['precision'].upper()}",
@@ -103,6 +104,77 @@ def peers_table(content: dict[str, Any]) -> str:
     return table(head, rows)
 
 
+def profile() -> str:
+    """Where the networks' time goes by kind of node, from variants.json."""
+    content = measured("variants")
+    of_the_default_bundle("variants.json", content["bundle_sha256"])
+    int8, fp32 = (content["profiles"][precision] for precision in ("int8", "fp32"))
+    nothing = {"ms": 0.0, "share": 0.0}
+    rows = []
+    for kind in {**int8, **fp32}:
+        one, other = int8.get(kind, nothing), fp32.get(kind, nothing)
+        told = (f"{of['ms']:.1f} ({of['share']:.0%})" if of["ms"] else "" for of in (one, other))
+        rows.append((kind, *told))
+    return table(("kind of node, its kernel", "INT8, ms", "FP32, ms"), rows)
+
+
+def variants() -> str:
+    """Ways to quantize and to spell the graph, from variants.json."""
+    content = measured("variants")
+    of_the_default_bundle("variants.json", content["bundle_sha256"])
+    rows = [
+        (
+            name,
+            f"{row['ms']['median']:.1f}",
+            f"{row['bytes'] / 1e6:.1f}",
+            f"{row['cancer_auroc']:.4f}",
+            f"{row['lost']}; {row['gained']}",
+            f"{row['p_cancer_99']:.3f}",
+            f"{row['logit_rmse']:.2f}",
+            ", ".join(row["failed"]) or ("passed" if name != "fp32" else ""),
+        )
+        for name, row in content["results"].items()
+    ]
+    head = (
+        f"{content['isa']}, {content['images']} images of val, one view",
+        "8 views, ms",
+        "MB",
+        "cancer AUROC",
+        "cancers lost; gained",
+        "change of P(cancer), 99 %",
+        "logit RMSE",
+        "gate",
+    )
+    return table(head, rows)
+
+
+def overhead() -> str:
+    """What the runtime adds to the bare network, from overhead.json."""
+    content = measured("overhead")
+    of_the_default_bundle("overhead.json", content["bundle_sha256"])
+    rows = [
+        (
+            bundle,
+            *(f"{of[name]['median']:.2f}" for name in ("network", "engine", "assessment")),
+            *(
+                f"{of[name]['median']:.3f} ({of[name]['quartile_1']:.3f} to {of[name]['quartile_3']:.3f})"
+                for name in ("engine over network", "assessment over network")
+            ),
+        )
+        for bundle, of in content["results"].items()
+    ]
+    machine = content["machine"]
+    head = (
+        f"{machine['processor']}, {content['isa']}, {machine['threads']} threads; ms",
+        "bare OpenVINO",
+        "engine",
+        "assessment",
+        "engine over bare (quartiles)",
+        "assessment over bare (quartiles)",
+    )
+    return table(head, rows)
+
+
 def scaling() -> str:
     """Lines through latency and throughput, from scaling.json."""
     content = measured("scaling")
@@ -119,6 +191,9 @@ def scaling() -> str:
 QUICKNESS: dict[str, Callable[[], str]] = {
     "speed": speed,
     "peers": peers,
+    "overhead": overhead,
+    "profile": profile,
+    "variants": variants,
     "budget": budget,
     "scaling": scaling,
 }

@@ -24,7 +24,7 @@ from edgeskin import NOTICE, __version__
 from edgeskin.blind_spots import SITES
 from edgeskin.bundle import Precision
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
-from edgeskin.model_cache import user_cache
+from edgeskin.model_cache import is_own, user_cache
 from edgeskin.paths import drawings_of, photos_in, remove, spare
 
 USAGE_ERROR, BUNDLE_ERROR = 2, 3
@@ -263,8 +263,16 @@ def prepare(bundle: BundleOption = None, threads: ThreadsOption = None, cache: C
     from edgeskin.classifier import Classifier
 
     folder = cache or user_cache()
+    if cache is None and folder.exists() and not is_own(folder):
+        raise SettingError(
+            f"cache {folder}: others may write there, and would decide what runs; make it yours alone (chmod "
+            "700), or name another with --cache"
+        )
     for precision in get_args(Precision):
-        Classifier(bundle, precision, threads, cache=folder)
+        classifier = Classifier(bundle, precision, threads, cache=folder)
+        absent = [file for file in classifier.engine.kept if not file.is_file()]
+        if absent:
+            raise EdgeskinError(f"{absent[0]}: could not be written; make room on the disk first")
     print(folder)
 
 
@@ -322,11 +330,14 @@ def bench(
 
 
 def _kept(cache: Path | None) -> Path | None:
-    """The cache to use: nothing is written that nobody asked for, so the user's only where there is one."""
+    """The cache to use: nothing is written that nobody asked for, so the user's only where `prepare` made it.
+
+    And only where it can be written, since what is not kept there yet, such as after an update, would be.
+    """
     if cache is None:
-        with contextlib.suppress(OSError, RuntimeError):  # no home, or none that may be looked into
+        with contextlib.suppress(RuntimeError):  # no home
             folder = user_cache()
-            if folder.is_dir() and os.access(folder, os.W_OK):
+            if is_own(folder) and os.access(folder, os.W_OK):
                 return folder
     return cache
 

@@ -1,11 +1,11 @@
 """OpenVINO on the CPU: no telemetry, float32 where the graph is float, threads within the quota."""
 
 import hashlib
-import itertools
 import math
 import os
+import queue
 import sys
-import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,12 +45,12 @@ class Outputs:
 
 
 class Engine:
-    """A compiled network; safe to share, each thread has its own infer request.
+    """A compiled network; safe to share, a caller waits for a stream that is free.
 
     xml, weights: the IR's bytes. threads: CPU threads, all that the quota and affinity allow when None.
     views: 1, or 8 dihedral ones to average over, a quarter turn then changes nothing.
     cache: a folder to keep the compiled network in, and to take it from; made if need be. None: neither.
-    streams: how many callers' threads are served at once, sharing the CPU threads: one answers each soonest,
+    streams: how many callers are served at once, sharing the CPU threads: one answers each soonest,
     more may answer more together, each from a compiled network of its own.
     Raises BundleError when the bytes are no network of the expected form, SettingError for a number of
     threads or streams out of range or a cache that cannot be written.
@@ -75,18 +75,21 @@ class Engine:
         if not (isinstance(streams, int) and 1 <= streams <= self.threads):
             raise SettingError(f"streams {streams!r}: choose 1 to the number of threads, {self.threads}")
         self.streams = streams
+        self.kept: set[Path] = set()
+        """Files of the cache that hold this network; one is absent where the disk was full."""
         try:
             # Not one network of several streams: that was compiled to other logits in some processes, by up
             # to 0.3 (openvino 2026.4.1, INT8).
-            self._compiled = [self._compile(xml, weights, cache) for _ in range(streams)]
-            network = self._compiled[0]
+            compiled = [self._compile(xml, weights, cache) for _ in range(streams)]
+            network = compiled[0]
             names = [output.get_any_name() for output in network.outputs]
             self._order = [names.index(name) for name in ("logits", "features", "fmap")]
             shapes = [tuple(port.shape) for port in (network.input(0), *network.outputs)]
             self._batch, *image_shape = shapes[0]
             self.image_shape: tuple[int, ...] = tuple(image_shape)
-            self.n_classes: int = shapes[1 + self._order[0]][1]
-            self.n_features: int = shapes[1 + self._order[1]][1]
+            self._output_shapes = [shapes[1 + place][1:] for place in self._order]
+            self.n_classes: int = self._output_shapes[0][0]
+            self.n_features: int = self._output_shapes[1][0]
         except (RuntimeError, ValueError, IndexError) as error:
             raise BundleError(f"OpenVINO cannot run this network: {str(error).strip()}") from error
         if any(shape[:1] != (self._batch,) for shape in shapes) or self._batch < 1 or views % self._batch:
@@ -94,8 +97,9 @@ class Engine:
                 f"this network takes and gives {shapes}: not {views} views, each with its answer; "
                 "export it anew"
             )
-        self._local = threading.local()
-        self._turns = itertools.cycle(self._compiled)
+        self._free: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
+        for network in compiled:
+            self._free.put(network.create_infer_request())
 
     def _compile(
         self, xml: bytes, weights: bytes, cache: str | os.PathLike[str] | None
@@ -124,35 +128,48 @@ class Engine:
             return compile_network()
         ir = [hashlib.sha256(part).hexdigest() for part in (xml, weights)]
         depends_on = (ir, math.gcd(self._views, VIEWS_AT_ONCE))
-        return load_or_compile(Path(cache), depends_on, core, settings, compile_network)
+        network, file = load_or_compile(Path(cache), depends_on, core, settings, compile_network)
+        self.kept.add(file)
+        return network
 
     def infer(self, image: npt.NDArray[np.uint8]) -> Outputs:
         """Run one image in all its views: uint8 RGB (s, s, 3), s as compiled.
 
-        Raises EdgeskinError when OpenVINO fails.
+        Raises EdgeskinError for an image of another form, or when OpenVINO fails.
         """
-        return self.infer_each(np.stack([turned(image, view) for view in range(self._views)]))
+        return self._run([turned(image, view) for view in range(self._views)])
 
     def infer_each(self, images: npt.NDArray[np.uint8]) -> Outputs:
         """Run images, uint8 RGB (n, s, s, 3), as they lie: outputs with an entry an image instead of a view.
 
-        Raises EdgeskinError when OpenVINO fails.
+        Raises EdgeskinError for images of another form, or when OpenVINO fails.
         """
-        request = getattr(self._local, "request", None)
-        if request is None:
-            request = self._local.request = next(self._turns).create_infer_request()
-        count = len(images)
-        spare = np.repeat(images[-1:], -count % self._batch, axis=0)
-        filled = np.concatenate([images, spare]) if len(spare) else images
+        return self._run(images)
+
+    def _run(self, images: "Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8]") -> Outputs:
+        for image in images:
+            if image.shape != self.image_shape or image.dtype != np.uint8:
+                raise EdgeskinError(
+                    f"an image of {image.dtype} {image.shape}; this network takes uint8 {self.image_shape}"
+                )
+        outputs = [np.empty((len(images), *shape), np.float32) for shape in self._output_shapes]
+        request = self._free.get()
         try:
-            # Results are copied: a view would be overwritten by the thread's next image.
-            runs = [
-                request.infer([filled[first : first + self._batch]], share_inputs=True, share_outputs=False)
-                for first in range(0, count, self._batch)
-            ]
+            # Straight into the network's own memory and out of it: each pixel and each number is copied once.
+            entry = request.get_input_tensor().data
+            for first in range(0, len(images), self._batch):
+                part = slice(first, first + self._batch)
+                for place, image in enumerate(images[part]):
+                    entry[place] = image
+                request.infer(share_outputs=True)
+                for of_all, place in zip(outputs, self._order, strict=True):
+                    said = request.get_output_tensor(place).data
+                    of_all[part] = said[: len(of_all[part])]
         except RuntimeError as error:
             raise EdgeskinError(f"OpenVINO failed on this image: {str(error).strip()}") from error
-        return Outputs(*(np.concatenate([run[at] for run in runs])[:count] for at in self._order))
+        finally:
+            self._free.put(request)
+        return Outputs(*outputs)
 
 
 def available_threads() -> int:

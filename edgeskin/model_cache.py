@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import io
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -39,18 +40,31 @@ def user_cache() -> Path:
     return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "edgeskin"
 
 
+def is_own(folder: Path) -> bool:
+    """Whether a folder is there, and nobody but this user (and root) may write there."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return False
+    if not stat.S_ISDIR(status.st_mode):
+        return False
+    others_write = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    # Windows has neither users' numbers nor such modes; a profile's folder is its user's there.
+    return sys.platform == "win32" or (status.st_uid == os.getuid() and not others_write)
+
+
 def load_or_compile(
     folder: Path,
     depends_on: tuple[object, ...],
     core: "openvino.Core",
     settings: Mapping[str, object],
     compile_network: Callable[[], "openvino.CompiledModel"],
-) -> "openvino.CompiledModel":
-    """The network kept in the folder, made if need be; else a newly compiled one, then kept.
+) -> "tuple[openvino.CompiledModel, Path]":
+    """The network kept in the folder, made if need be, else a newly compiled one, then kept; and its file.
 
     depends_on: all that the compiled network depends on beside OpenVINO, this CPU and the settings. When
-    the disk is full nothing is kept, and nothing raised. Raises SettingError when there is nothing to load
-    and the folder cannot be written.
+    the disk is full nothing is kept, nothing raised, and the file not there. Raises SettingError when there
+    is nothing to load and the folder cannot be written.
     """
     of_cpu = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
     isa = os.environ.get("ONEDNN_MAX_CPU_ISA")
@@ -61,7 +75,7 @@ def load_or_compile(
         content = file.read_bytes()
         kept = content[_HASH_BYTES:]
         if hashlib.sha256(kept).digest() == content[:_HASH_BYTES]:
-            return core.import_model(io.BytesIO(kept), "CPU", dict(settings))
+            return core.import_model(io.BytesIO(kept), "CPU", dict(settings)), file
     _require_writable(folder)
     compiled = compile_network()
     exported = compiled.export_model().getvalue()
@@ -73,12 +87,12 @@ def load_or_compile(
             Path(part.name).replace(file)
         except OSError:
             Path(part.name).unlink()
-    return compiled
+    return compiled, file
 
 
 def _require_writable(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Nothing that a user has kept is taken, here and in the processes that tests start.
 os.environ["XDG_CACHE_HOME"] = os.devnull
+os.environ.pop("EDGESKIN_CACHE", None)
 
 MICRO_SIZE = 64
 MICRO_PRIORS = (0.1, 0.4, 0.05, 0.05, 0.2, 0.05, 0.1, 0.05)

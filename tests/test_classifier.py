@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,6 +76,23 @@ def test_streams_give_the_same_answers_in_order(
     assert [result.status for result in several] == [result.status for result in one]
     p = [[result.cancer_probability or 0 for result in results] for results in (one, several)]
     np.testing.assert_allclose(*p, atol=1e-6)
+
+
+def test_streams_work_at_the_same_time(shared_micro_bundle: Path, lesion_jpg: Path) -> None:
+    """Each photo is opened only once another is being worked on: one after the other, this breaks."""
+    meeting = threading.Barrier(2, timeout=30)
+
+    class Photo(os.PathLike[str]):
+        asked = 0
+
+        def __fspath__(self) -> str:
+            self.asked += 1
+            if self.asked == 1:
+                meeting.wait()
+            return str(lesion_jpg)
+
+    results = Classifier(shared_micro_bundle, threads=2, streams=2).assess_many([Photo() for _ in range(4)])
+    assert [result.status for result in results] == ["assessed"] * 4
 
 
 def test_streams_take_no_more_photos_than_they_can_work_on(

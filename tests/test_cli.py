@@ -95,19 +95,33 @@ def test_many_photos_are_answered_in_order_by_several_streams(
 def test_what_prepare_keeps_is_used_and_nothing_is_kept_without(
     shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
 ) -> None:
-    options = ("--bundle", shared_micro_bundle, "--threads", 1)
     here = {"XDG_CACHE_HOME": str(tmp_path)}
-    assert edgeskin("predict", lesion_jpg, *options, **here).returncode == 0
+
+    def p_cancer(precision: str) -> float:
+        options = ("--bundle", shared_micro_bundle, "--threads", 1, "--precision", precision, "--json")
+        return float(
+            json.loads(edgeskin("predict", lesion_jpg, *options, **here).stdout)["cancer_probability"]
+        )
+
+    alone = {precision: p_cancer(precision) for precision in ("int8", "fp32")}
     assert not list(tmp_path.iterdir())
-    prepared = edgeskin("prepare", *options, **here)
+    prepared = edgeskin("prepare", "--bundle", shared_micro_bundle, "--threads", 1, **here)
     assert prepared.stdout == f"{tmp_path / 'edgeskin'}\n"
-    files = {path: path.read_bytes() for path in (tmp_path / "edgeskin").iterdir()}
-    assert len(files) == 2
-    for name in files:  # damaged, they are compiled anew: so they are read
-        name.write_bytes(b"")
-    for precision in ("int8", "fp32"):
-        assert edgeskin("predict", lesion_jpg, *options, "--precision", precision, **here).returncode == 0
-    assert {path for path in files if path.stat().st_size} == set(files)
+    assert alone == {precision: p_cancer(precision) for precision in ("int8", "fp32")}
+    one, other = (tmp_path / "edgeskin").iterdir()
+    # Each in the other's place shows that they are read.
+    contents = one.read_bytes(), other.read_bytes()
+    other.write_bytes(contents[0])
+    one.write_bytes(contents[1])
+    changed = {precision: p_cancer(precision) for precision in ("int8", "fp32")}
+    assert changed["int8"] != alone["int8"]
+    assert changed["fp32"] != alone["fp32"]
+    # Somebody else could have put them there: neither used nor added to.
+    (tmp_path / "edgeskin").chmod(0o777)
+    assert alone["int8"] == p_cancer("int8")
+    refused = edgeskin("prepare", "--bundle", shared_micro_bundle, **here)
+    assert refused.returncode == 2
+    assert "others may write there" in refused.stderr
 
 
 def test_an_empty_folder_is_an_error(shared_micro_bundle: Path, tmp_path: Path) -> None:

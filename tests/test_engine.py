@@ -12,7 +12,7 @@ from openvino import opset13 as ops
 
 from edgeskin.bundle import Precision, open_bundle
 from edgeskin.engine import Engine, available_threads, instruction_set
-from edgeskin.errors import BundleError, SettingError
+from edgeskin.errors import BundleError, EdgeskinError, SettingError
 from edgeskin.photo import load_photo
 from edgeskin.preprocess import preprocess
 from tests.conftest import MICRO_SIZE, micro_network
@@ -120,6 +120,26 @@ def test_each_stream_of_the_default_bundle_gives_the_same() -> None:
             np.testing.assert_allclose(together, alone, atol=1e-4)
 
 
+def test_streams_are_networks_of_their_own(shared_micro_bundle: Path) -> None:
+    parts = [(shared_micro_bundle / f"fp32.{part}").read_bytes() for part in ("xml", "bin")]
+    engine = Engine(*parts, threads=3, streams=3)
+    requests = [engine._free.get() for _ in range(3)]
+    assert engine._free.empty()
+    inputs = {request.get_input_tensor().data.ctypes.data for request in requests}
+    assert len({id(request.get_compiled_model()) for request in requests} | inputs) == 6
+
+
+@pytest.mark.parametrize("image", [(64, 64, 1), (1, 1, 3), (65, 64, 3), (64, 64)])
+def test_images_of_another_form_are_refused_and_block_nothing(engine: Engine, image: tuple[int, ...]) -> None:
+    """Some of these numpy would spread over the network's input."""
+    for _ in range(2):
+        with pytest.raises(EdgeskinError, match="this network takes uint8"):
+            engine.infer_each(np.zeros((2, *image), np.uint8))
+    with pytest.raises(EdgeskinError, match="this network takes uint8"):
+        engine.infer(np.zeros((64, 64, 3), np.float32))
+    assert engine.infer(pictures(1)[0]).logits.shape == (8,)
+
+
 def parts_of(model: openvino.Model, folder: Path) -> list[bytes]:
     openvino.save_model(model, folder / "network.xml", compress_to_fp16=False)
     return [(folder / f"network.{part}").read_bytes() for part in ("xml", "bin")]
@@ -205,7 +225,8 @@ def test_threads_respect_the_affinity_mask(shared_micro_bundle: Path) -> None:
     code = (
         "from edgeskin import Classifier\n"
         f"engine = Classifier({str(shared_micro_bundle)!r}).engine\n"
-        "print(engine.threads, engine._compiled[0].get_property('INFERENCE_NUM_THREADS'))"
+        "network = engine._free.get().get_compiled_model()\n"
+        "print(engine.threads, network.get_property('INFERENCE_NUM_THREADS'))"
     )
     one = min(os.sched_getaffinity(0))
     done = subprocess.run(

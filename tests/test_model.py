@@ -127,9 +127,13 @@ def test_weights_under_other_names_are_matched_by_their_order(
     torch.save(state, tmp_path / "w.pth")
     with pytest.raises(SettingError, match=r"w\.pth: its \d+ tensors are not test_efficientnet's"):
         rename_weights(tmp_path / "w.pth", "test_efficientnet", tmp_path / "w.safetensors")
-    (tmp_path / "w.pth").write_bytes(b"no weights")
-    with pytest.raises(SettingError, match="cannot be read as a PyTorch state dict"):
+    torch.save([torch.zeros(1)], tmp_path / "w.pth")
+    with pytest.raises(SettingError, match="no state dict of tensors"):
         rename_weights(tmp_path / "w.pth", "test_efficientnet", tmp_path / "w.safetensors")
+    for content in (b"no weights", b""):
+        (tmp_path / "w.pth").write_bytes(content)
+        with pytest.raises(SettingError, match="cannot be read as a PyTorch state dict"):
+            rename_weights(tmp_path / "w.pth", "test_efficientnet", tmp_path / "w.safetensors")
 
 
 def test_stages_cover_every_weight_of_the_backbone_once(net: LesionNet) -> None:

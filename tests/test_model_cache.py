@@ -1,4 +1,5 @@
 import hashlib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from edgeskin import Classifier
 from edgeskin.engine import Engine
 from edgeskin.errors import SettingError
-from edgeskin.model_cache import user_cache
+from edgeskin.model_cache import is_own, user_cache
 from tests.conftest import MICRO_SIZE
 
 IMAGE = np.random.default_rng(2).integers(0, 256, (MICRO_SIZE, MICRO_SIZE, 3), dtype=np.uint8)
@@ -102,6 +103,27 @@ def test_nothing_is_kept_unless_asked(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     Classifier(shared_micro_bundle)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such modes")
+def test_a_folder_is_ones_own_where_nobody_else_may_write(tmp_path: Path, shared_micro_bundle: Path) -> None:
+    """The mode that it is made with is such, whatever the umask."""
+    folder = tmp_path / "deep" / "cache"
+    assert not is_own(folder)
+    before = os.umask(0)
+    try:
+        Classifier(shared_micro_bundle, cache=folder)
+    finally:
+        os.umask(before)
+    assert is_own(folder)
+    for mode, own in ((0o755, True), (0o770, False), (0o707, False)):
+        folder.chmod(mode)
+        assert is_own(folder) is own
+    assert not is_own(next(folder.iterdir()))
+    if os.getuid() == 0:
+        os.chown(folder, 12345, -1)
+        folder.chmod(0o700)
+        assert not is_own(folder)
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="another folder there")

@@ -20,7 +20,7 @@ from train.config import DistillationConfig, ModelConfig, Stage, TrainConfig
 from train.data import read_table
 from train.fit import fit, load_run
 from train.model import IMAGENET_MEAN, IMAGENET_STD, LesionNet, ServedNet
-from train.warm_start import _bias, load_bundle
+from train.warm_start import _bias, load_bundle, unpacked
 
 
 def normalized(pictures: np.ndarray) -> torch.Tensor:
@@ -79,9 +79,11 @@ def test_a_run_goes_on_from_a_bundle(
 
 
 def test_a_bundle_teaches_a_run_which_resumes_with_nothing_else(
-    bundle: Bundle, micro_config: TrainConfig, lesion_folder: Path, tmp_path: Path
+    bundle: Bundle, micro_config: TrainConfig, lesion_folder: Path, tmp_path: Path, pictures: np.ndarray
 ) -> None:
-    """As its manifest tells how to build its network."""
+    """As its manifest tells how to build its network; one that does not is refused."""
+    with pytest.raises(SettingError, match="does not tell how its network is built"):
+        unpacked(bundle, ISIC_2019, normalized(pictures))
     told = {"run": {"config": {"model": dataclasses.asdict(micro_config.model)}}}
     write_manifest(bundle.folder, ood=None, training=told)
     config = dataclasses.replace(

@@ -109,8 +109,10 @@ def rename_weights(state_dict: Path, backbone: str, out: Path) -> None:
     """
     try:
         state = torch.load(state_dict, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
         raise SettingError(f"{state_dict}: cannot be read as a PyTorch state dict: {error}") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise SettingError(f"{state_dict}: no state dict of tensors; save the network's `state_dict()`")
     names = _backbone(ModelConfig(backbone), pretrained=False).state_dict()
     values = list(state.values())[: len(names)]
     if len(state) not in (len(names), len(names) + 2) or any(

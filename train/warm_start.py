@@ -25,8 +25,17 @@ MAX_LOGIT_DIFFERENCE = 0.02
 
 
 def unpacked(bundle: Bundle, classes: Sequence[str], images: Tensor) -> LesionNet:
-    """A bundle's network in torch, as its manifest tells how to build it; else as `load_bundle`."""
-    told = bundle.manifest.training["run"]["config"]["model"]
+    """A bundle's network in torch, as its manifest tells how to build it; else as `load_bundle`.
+
+    Raises SettingError when the manifest does not tell.
+    """
+    try:
+        told = bundle.manifest.training["run"]["config"]["model"]
+    except (KeyError, TypeError) as error:
+        raise SettingError(
+            f"{bundle.folder}: its manifest does not tell how its network is built; give a bundle made by "
+            "`python -m quantize`"
+        ) from error
     net = LesionNet(from_dict(ModelConfig, told), len(classes))
     load_bundle(net, bundle, classes, images)
     return net

@@ -1,0 +1,90 @@
+"""What does the runtime add to the raw network, once it runs?
+
+    OPENBLAS_NUM_THREADS=1 python -m benchmarks.overhead [--rounds 200]
+
+On one compiled network of each shipped bundle, in turn: OpenVINO's bare ``infer`` on batches that lie in its
+input already, the engine on a prepared picture (its eight views laid into that input, the outputs copied out)
+and a whole assessment of the example as an array, without decoding. A round is one of each; the ratio is the
+median over rounds of what was measured within one.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.machine import machine, spread, write
+from edgeskin.bundle import SHIPPED
+from edgeskin.classifier import Classifier
+from edgeskin.engine import instruction_set
+from edgeskin.photo import load_photo
+from edgeskin.preprocess import preprocess
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "lesion.jpg"
+WARM_UP = 5
+
+
+def bare(classifier: Classifier) -> Callable[[], None]:
+    """Runs the engine's own request as often as one picture in its views needs it."""
+    engine = classifier.engine
+    request = engine._free.get()
+    engine._free.put(request)
+    batches = classifier.manifest.preprocessing.views // request.get_input_tensor().shape[0]
+
+    def run() -> None:
+        for _ in range(batches):
+            request.infer(share_outputs=True)
+
+    return run
+
+
+def main() -> None:
+    """Measure, print and write benchmarks/results/overhead.json."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=200)
+    rounds = parser.parse_args().rounds
+    results: dict[str, Any] = {}
+    hashes = {}
+    for bundle in SHIPPED:
+        classifier = Classifier(bundle)
+        hashes[bundle] = classifier.bundle.sha256
+        settings = classifier.manifest.preprocessing
+        photo = load_photo(EXAMPLE, settings.size).image
+        prepared = preprocess(photo, settings)
+        steps: dict[str, Callable[[], Any]] = {
+            "network": bare(classifier),
+            "engine": lambda classifier=classifier, prepared=prepared: classifier.engine.infer(prepared),
+            "assessment": lambda classifier=classifier, photo=photo: classifier.assess(photo),
+        }
+        times: dict[str, list[float]] = {name: [] for name in steps}
+        for turn in range(WARM_UP + rounds):
+            for name in list(steps)[:: -1 if turn % 2 else 1]:
+                started = time.perf_counter()
+                steps[name]()
+                if turn >= WARM_UP:
+                    times[name].append(1e3 * (time.perf_counter() - started))
+        results[bundle] = {name: spread(values) for name, values in times.items()} | {
+            f"{name} over network": spread((np.array(times[name]) / times["network"]).tolist())
+            for name in ("engine", "assessment")
+        }
+        del steps, classifier
+        print(bundle, {name: round(values["median"], 3) for name, values in results[bundle].items()})
+    result = {
+        "command": f"OPENBLAS_NUM_THREADS=1 python -m benchmarks.overhead --rounds {rounds}",
+        "unit": "milliseconds, or as told",
+        "machine": machine("openvino", "numpy", "opencv-python-headless"),
+        "isa": instruction_set(),
+        "bundle_sha256": hashes["default"],
+        "lite_sha256": hashes["lite"],
+        "results": results,
+    }
+    print(write("overhead", result))
+
+
+if __name__ == "__main__":
+    main()
