@@ -18,7 +18,7 @@ from torchvision.transforms.v2 import functional
 from edgeskin.bench import read_labels
 from edgeskin.bundle import Bundle
 from edgeskin.photo import load_photo
-from edgeskin.preprocess import preprocess, turned
+from edgeskin.preprocess import preprocess, views_of
 from quantize.export import ONNX, export
 from train.model import IMAGENET_MEAN, IMAGENET_STD, ServedNet
 from train.warm_start import unpacked
@@ -39,7 +39,7 @@ def pictures(bundle: Bundle, data: Path | None, split: str, count: int) -> Views
         evenly = labelled[:: max(1, len(labelled) // count)][:count]
         images = [load_photo(path, settings.size).image for path, _ in evenly]
     prepared = [preprocess(image, settings) for image in images]
-    return np.stack([[turned(image, view) for view in range(8)] for image in prepared])
+    return np.stack([views_of(image, 8) for image in prepared])
 
 
 def convert(bundle: Bundle, data: Path | None, folder: Path) -> None:

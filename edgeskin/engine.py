@@ -20,7 +20,7 @@ import openvino  # noqa: E402
 
 from edgeskin.errors import BundleError, EdgeskinError, SettingError  # noqa: E402
 from edgeskin.model_cache import load_or_compile  # noqa: E402
-from edgeskin.preprocess import turned  # noqa: E402
+from edgeskin.preprocess import views_of  # noqa: E402
 
 FloatArray = npt.NDArray[np.float32]
 CGROUP = Path("/sys/fs/cgroup")
@@ -137,21 +137,23 @@ class Engine:
 
         Raises EdgeskinError for an image of another form, or when OpenVINO fails.
         """
-        return self._run([turned(image, view) for view in range(self._views)])
+        self._require_form(image.dtype, image.shape)
+        return self._run(views_of(image, self._views))
 
     def infer_each(self, images: npt.NDArray[np.uint8]) -> Outputs:
         """Run images, uint8 RGB (n, s, s, 3), as they lie: outputs with an entry an image instead of a view.
 
         Raises EdgeskinError for images of another form, or when OpenVINO fails.
         """
+        self._require_form(images.dtype, images.shape[1:])
         return self._run(images)
 
+    def _require_form(self, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> None:
+        # numpy would spread some other shapes over the network's input, and cut numbers to a byte.
+        if (dtype, shape) != (np.uint8, self.image_shape):
+            raise EdgeskinError(f"an image of {dtype} {shape}; this network takes uint8 {self.image_shape}")
+
     def _run(self, images: "Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8]") -> Outputs:
-        for image in images:
-            if image.shape != self.image_shape or image.dtype != np.uint8:
-                raise EdgeskinError(
-                    f"an image of {image.dtype} {image.shape}; this network takes uint8 {self.image_shape}"
-                )
         outputs = [np.empty((len(images), *shape), np.float32) for shape in self._output_shapes]
         request = self._free.get()
         try:

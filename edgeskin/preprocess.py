@@ -17,6 +17,7 @@ Image = npt.NDArray[np.uint8]
 ColorConstancy = Literal["shades_of_gray", "gray_world", "none"]
 DIHEDRAL = 8
 """Ways to lay a square on itself: four quarter turns of it, and of its mirror image."""
+QUARTERS = (None, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,18 @@ def turned(array: npt.NDArray[Any], view: int, axes: tuple[int, int] = (0, 1)) -
     return np.rot90(np.flip(array, axes[1]) if view >= DIHEDRAL // 2 else array, view % 4, axes)
 
 
+def views_of(square: Image, count: int) -> list[Image]:
+    """The first so many views of a picture as `turned` has them, uint8 RGB (s, s, 3), each contiguous.
+
+    OpenCV turns pixels ten times as fast as numpy copies what it has turned.
+    """
+    mirrored = cv2.flip(square, 1) if count > DIHEDRAL // 2 else square
+    sides = [square] * (DIHEDRAL // 2) + [mirrored] * (DIHEDRAL // 2)
+    turns = zip(sides[:count], (QUARTERS * 2)[:count], strict=True)
+    views = (side if turn is None else cv2.rotate(side, turn) for side, turn in turns)
+    return [np.asarray(view, dtype=np.uint8) for view in views]
+
+
 def turned_back(array: npt.NDArray[Any], view: int, axes: tuple[int, int] = (0, 1)) -> npt.NDArray[Any]:
     """The inverse of `turned`."""
     upright = np.rot90(array, -(view % 4), axes)
@@ -108,8 +121,8 @@ def balance_illuminant(image: Image, minkowski_p: float) -> Image:
     """
     # One histogram a channel holds all that the norm needs, and costs less than powers of pixels.
     levels = (np.arange(256) / 255.0) ** minkowski_p
-    counts = np.stack([np.bincount(image[..., c].ravel(), minlength=256) for c in range(3)])
-    illuminant = (counts @ levels / counts.sum(axis=1)) ** (1.0 / minkowski_p)
+    counts = np.stack([cv2.calcHist([image], [c], None, [256], [0, 256]).ravel() for c in range(3)])
+    illuminant = (counts @ levels / (image.size // 3)) ** (1.0 / minkowski_p)
     lit = illuminant > 0
     if not lit.any():
         return image

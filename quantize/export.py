@@ -10,7 +10,7 @@ import openvino
 import torch
 
 from edgeskin.errors import EdgeskinError
-from edgeskin.preprocess import turned
+from edgeskin.preprocess import views_of
 from quantize.inference import load, predict
 from train.model import ServedNet
 
@@ -89,7 +89,7 @@ def check_parity(served: ServedNet, folder: Path, images: Path, views: int) -> P
     exact IR differ from torch by more than MAX_LOGIT_DIFFERENCE in a logit, or in a class.
     """
     pictures = load(images)
-    batches = [np.stack([turned(picture, view) for view in range(views)]) for picture in pictures]
+    batches = [np.stack(views_of(picture, views)) for picture in pictures]
     with torch.no_grad():
         reference = np.stack([served(torch.tensor(batch))[0].mean(dim=0).numpy() for batch in batches])
     session = onnxruntime.InferenceSession(folder / ONNX, providers=["CPUExecutionProvider"])

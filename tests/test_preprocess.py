@@ -17,6 +17,7 @@ from edgeskin.preprocess import (
     resize,
     turned,
     turned_back,
+    views_of,
 )
 
 SKIN = (205, 160, 140)
@@ -181,3 +182,13 @@ def test_the_views_are_the_eight_of_a_square() -> None:
 def test_other_numbers_of_views_are_refused(views: int) -> None:
     with pytest.raises(SettingError, match="views"):
         Preprocessing(views=views)
+
+
+@pytest.mark.parametrize("count", [1, 8])
+def test_views_are_those_turns(count: int) -> None:
+    square = np.random.default_rng(0).integers(0, 256, (37, 37, 3), dtype=np.uint8)
+    views = views_of(square, count)
+    assert len(views) == count
+    for view, image in enumerate(views):
+        np.testing.assert_array_equal(image, turned(square, view))
+        assert image.flags.c_contiguous
