@@ -44,7 +44,8 @@ Answer = TypeVar("Answer")
 
 
 class Classifier:
-    """Assesses photos of skin lesions. Thread-safe; results are copies.
+    """Assesses photos of skin lesions. Threads may share one, processes not: make it after a fork. Results
+    are copies.
 
     bundle: folder of a bundle, an open one, or the name of one that ships with the package: ``default``, the
     same as None, or ``lite``, which is quicker, smaller and less exact.
@@ -55,8 +56,9 @@ class Classifier:
     scope_gate: the same for a picture of another kind than the network knows (status ``out_of_scope``).
     sensitivity: to certify instead of the bundle's screening point, 0.8 or more: below its threshold the
     risk is LOW. Certainty, whose rule belongs to the bundle's point, is then None.
-    cache: a folder to keep the compiled network in, made if need be; the next start on the same machine is
-    then quicker. Nothing is kept when None. Who may write there decides what runs.
+    cache: a folder to keep the compiled network in, made if need be; the next start on the same machine and
+    with the same settings is then quicker. Nothing is kept when None. Who may write there decides what runs.
+    keep: False takes what the cache holds and adds nothing to it.
     streams: photos that `assess_many` and `examine_many` work on at once, up to the number of threads;
     whether more gain depends on the CPU, one answers each soonest. Each takes a compiled network of its own.
 
@@ -75,6 +77,7 @@ class Classifier:
         sensitivity: float | None = None,
         cache: str | os.PathLike[str] | None = None,
         streams: int = 1,
+        keep: bool = True,
     ) -> None:
         if precision not in get_args(Precision):
             raise SettingError(f"precision {precision!r}: choose one of {', '.join(get_args(Precision))}")
@@ -88,6 +91,7 @@ class Classifier:
             preprocessing.views,
             cache,
             streams,
+            keep,
         )
         size = preprocessing.size
         says = (self.engine.image_shape, self.engine.n_classes)

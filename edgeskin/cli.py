@@ -24,7 +24,7 @@ from edgeskin import NOTICE, __version__
 from edgeskin.blind_spots import SITES
 from edgeskin.bundle import Precision
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
-from edgeskin.model_cache import is_own, user_cache
+from edgeskin.model_cache import is_own, make_user_cache, user_cache
 from edgeskin.paths import drawings_of, photos_in, remove, spare
 
 USAGE_ERROR, BUNDLE_ERROR = 2, 3
@@ -126,8 +126,8 @@ def predict(
         quality_gate=quality_gate,
         scope_gate=scope_gate,
         sensitivity=sensitivity,
-        cache=_kept(cache),
         streams=streams,
+        **_cache(cache),
     )
     remove(drawings)
     settings: dict[str, Any] = {"mc_samples": mc_dropout, "seed": seed, "context": context}
@@ -198,7 +198,7 @@ def report(
         quality_gate=quality_gate,
         scope_gate=scope_gate,
         sensitivity=sensitivity,
-        cache=_kept(cache),
+        **_cache(cache),
     )
     remove(out)
     found = classifier.examine(
@@ -238,7 +238,7 @@ def compare(
         raise SettingError(f"{out}: this is a folder; name a PNG file")
     drawings = drawings_of(out, [after], before)
     classifier = Classifier(
-        bundle, precision, threads, quality_gate=quality_gate, scope_gate=scope_gate, cache=_kept(cache)
+        bundle, precision, threads, quality_gate=quality_gate, scope_gate=scope_gate, **_cache(cache)
     )
     remove(drawings)
     one, other = classifier.examine(before), classifier.examine(after)
@@ -258,18 +258,19 @@ def compare(
 
 
 @app.command()
-def prepare(bundle: BundleOption = None, threads: ThreadsOption = None, cache: CacheOption = None) -> None:
-    """Compile a bundle's networks and keep them in the user's cache folder: every later start is quicker."""
+def prepare(
+    bundle: BundleOption = None,
+    threads: ThreadsOption = None,
+    cache: CacheOption = None,
+    streams: StreamsOption = 1,
+) -> None:
+    """Keep a bundle's compiled networks in the user's cache folder: later starts with these settings, on this
+    machine, are quicker."""
     from edgeskin.classifier import Classifier
 
-    folder = cache or user_cache()
-    if cache is None and folder.exists() and not is_own(folder):
-        raise SettingError(
-            f"cache {folder}: others may write there, and would decide what runs; make it yours alone (chmod "
-            "700), or name another with --cache"
-        )
+    folder = cache or make_user_cache()
     for precision in get_args(Precision):
-        classifier = Classifier(bundle, precision, threads, cache=folder)
+        classifier = Classifier(bundle, precision, threads, cache=folder, streams=streams)
         absent = [file for file in classifier.engine.kept if not file.is_file()]
         if absent:
             raise EdgeskinError(f"{absent[0]}: could not be written; make room on the disk first")
@@ -329,17 +330,17 @@ def bench(
         raise typer.Exit(1)
 
 
-def _kept(cache: Path | None) -> Path | None:
-    """The cache to use: nothing is written that nobody asked for, so the user's only where `prepare` made it.
+def _cache(named: Path | None) -> dict[str, Any]:
+    """Where a classifier takes its compiled network from, and whether it keeps one there.
 
-    And only where it can be written, since what is not kept there yet, such as after an update, would be.
+    Nothing is written that nobody asked for: the user's own cache is read, and only `prepare` adds to it.
     """
-    if cache is None:
-        with contextlib.suppress(RuntimeError):  # no home
-            folder = user_cache()
-            if is_own(folder) and os.access(folder, os.W_OK):
-                return folder
-    return cache
+    if named is not None:
+        return {"cache": named}
+    with contextlib.suppress(SettingError):  # no home
+        if is_own(folder := user_cache()):
+            return {"cache": folder, "keep": False}
+    return {}
 
 
 def _version(wanted: bool) -> None:

@@ -45,11 +45,13 @@ class Outputs:
 
 
 class Engine:
-    """A compiled network; safe to share, a caller waits for a stream that is free.
+    """A compiled network; threads may share it, a caller waits for a stream that is free. Not for a process
+    that was forked after it was made: OpenVINO's threads are not there.
 
     xml, weights: the IR's bytes. threads: CPU threads, all that the quota and affinity allow when None.
     views: 1, or 8 dihedral ones to average over, a quarter turn then changes nothing.
-    cache: a folder to keep the compiled network in, and to take it from; made if need be. None: neither.
+    cache: a folder to take the compiled network from. None: compile it.
+    keep: whether to keep there what was compiled, and to make the folder if need be.
     streams: how many callers are served at once, sharing the CPU threads: one answers each soonest,
     more may answer more together, each from a compiled network of its own.
     Raises BundleError when the bytes are no network of the expected form, SettingError for a number of
@@ -64,6 +66,7 @@ class Engine:
         views: int = 1,
         cache: str | os.PathLike[str] | None = None,
         streams: int = 1,
+        keep: bool = True,
     ) -> None:
         self._views = views
         allowed = available_threads()
@@ -76,11 +79,13 @@ class Engine:
             raise SettingError(f"streams {streams!r}: choose 1 to the number of threads, {self.threads}")
         self.streams = streams
         self.kept: set[Path] = set()
-        """Files of the cache that hold this network; one is absent where the disk was full."""
+        """Files of the cache for this network; one is absent where nothing was kept."""
         try:
             # Not one network of several streams: that was compiled to other logits in some processes, by up
             # to 0.3 (openvino 2026.4.1, INT8).
-            compiled = [self._compile(xml, weights, cache) for _ in range(streams)]
+            rest = self.threads % streams
+            shares = [self.threads // streams + (place < rest) for place in range(streams)]
+            compiled = [self._compile(xml, weights, share, cache, keep) for share in shares]
             network = compiled[0]
             names = [output.get_any_name() for output in network.outputs]
             self._order = [names.index(name) for name in ("logits", "features", "fmap")]
@@ -102,18 +107,18 @@ class Engine:
             self._free.put(network.create_infer_request())
 
     def _compile(
-        self, xml: bytes, weights: bytes, cache: str | os.PathLike[str] | None
+        self, xml: bytes, weights: bytes, threads: int, cache: str | os.PathLike[str] | None, keep: bool
     ) -> openvino.CompiledModel:
         core = openvino.Core()
         settings: dict[str, str | int] = {
             "PERFORMANCE_HINT": "LATENCY",
             # Left alone, a CPU with bf16 would run the float32 network in bf16.
             "INFERENCE_PRECISION_HINT": "f32",
-            "INFERENCE_NUM_THREADS": self.threads // self.streams,
+            "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
         }
-        if self.streams > 1:
-            # Pinned, each network's threads would all be on the first cores.
+        if threads < _cores():
+            # Pinned, they would be on the first cores, and so would those of other streams and processes.
             settings["ENABLE_CPU_PINNING"] = False
 
         def compile_network() -> openvino.CompiledModel:
@@ -127,8 +132,9 @@ class Engine:
         if cache is None:
             return compile_network()
         ir = [hashlib.sha256(part).hexdigest() for part in (xml, weights)]
-        depends_on = (ir, math.gcd(self._views, VIEWS_AT_ONCE))
-        network, file = load_or_compile(Path(cache), depends_on, core, settings, compile_network)
+        # A virtual CPU's name does not tell its instructions.
+        depends_on = (ir, math.gcd(self._views, VIEWS_AT_ONCE), instruction_set())
+        network, file = load_or_compile(Path(cache), depends_on, core, settings, compile_network, keep)
         self.kept.add(file)
         return network
 
@@ -179,8 +185,12 @@ def available_threads() -> int:
 
     OpenVINO does not read the quota (openvino#37838) and would start a thread a core of the host.
     """
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, math.ceil(min(allowed, _cgroup_quota())))
+    return max(1, math.ceil(min(_cores(), _cgroup_quota())))
+
+
+def _cores() -> int:
+    """As many as the affinity mask allows."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cgroup_quota() -> float:

@@ -28,16 +28,31 @@ def user_cache() -> Path:
     """The folder for edgeskin in this user's cache, as the system has it; it need not exist.
 
     ``XDG_CACHE_HOME`` or ``~/.cache`` (XDG Base Directory Specification 0.8), ``~/Library/Caches`` on macOS,
-    ``%LOCALAPPDATA%`` on Windows.
+    ``%LOCALAPPDATA%`` on Windows. Raises SettingError for a user without a home folder.
     """
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA")
-        return Path(base or Path.home() / "AppData" / "Local") / "edgeskin" / "cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "edgeskin"
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    # A relative path is to be ignored, says the specification.
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "edgeskin"
+    try:
+        if sys.platform == "win32":
+            base = os.environ.get("LOCALAPPDATA")
+            return Path(base or Path.home() / "AppData" / "Local") / "edgeskin" / "cache"
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches" / "edgeskin"
+        base = os.environ.get("XDG_CACHE_HOME", "")
+        # A relative path is to be ignored, says the specification.
+        return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "edgeskin"
+    except RuntimeError as error:
+        raise SettingError(f"no cache folder, since {error}: name one with --cache") from error
+
+
+def make_user_cache() -> Path:
+    """`user_cache`, made if need be. Raises SettingError where others may write too: they would decide what
+    runs."""
+    folder = user_cache()
+    _require_writable(folder)
+    if not is_own(folder):
+        raise SettingError(
+            f"cache {folder}: others may write there, or have; remove it, or name another with --cache"
+        )
+    return folder
 
 
 def is_own(folder: Path) -> bool:
@@ -59,8 +74,11 @@ def load_or_compile(
     core: "openvino.Core",
     settings: Mapping[str, object],
     compile_network: Callable[[], "openvino.CompiledModel"],
+    keep: bool,
 ) -> "tuple[openvino.CompiledModel, Path]":
-    """The network kept in the folder, made if need be, else a newly compiled one, then kept; and its file.
+    """The network kept in the folder, else a newly compiled one, and its file.
+
+    keep: whether to keep what was compiled, in a folder made if need be.
 
     depends_on: all that the compiled network depends on beside OpenVINO, this CPU and the settings. When
     the disk is full nothing is kept, nothing raised, and the file not there. Raises SettingError when there
@@ -73,9 +91,11 @@ def load_or_compile(
     # What cannot be read, or OpenVINO does not take, is compiled anew.
     with contextlib.suppress(OSError, RuntimeError):
         content = file.read_bytes()
-        kept = content[_HASH_BYTES:]
+        kept = memoryview(content)[_HASH_BYTES:]
         if hashlib.sha256(kept).digest() == content[:_HASH_BYTES]:
             return core.import_model(io.BytesIO(kept), "CPU", dict(settings)), file
+    if not keep:
+        return compile_network(), file
     _require_writable(folder)
     compiled = compile_network()
     exported = compiled.export_model().getvalue()

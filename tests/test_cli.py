@@ -116,12 +116,44 @@ def test_what_prepare_keeps_is_used_and_nothing_is_kept_without(
     changed = {precision: p_cancer(precision) for precision in ("int8", "fp32")}
     assert changed["int8"] != alone["int8"]
     assert changed["fp32"] != alone["fp32"]
-    # Somebody else could have put them there: neither used nor added to.
-    (tmp_path / "edgeskin").chmod(0o777)
-    assert alone["int8"] == p_cancer("int8")
-    refused = edgeskin("prepare", "--bundle", shared_micro_bundle, **here)
-    assert refused.returncode == 2
-    assert "others may write there" in refused.stderr
+    # What is not there is compiled, and only `prepare` adds it.
+    for kept in (one, other):
+        kept.unlink()
+    assert alone == {precision: p_cancer(precision) for precision in ("int8", "fp32")}
+    assert not list((tmp_path / "edgeskin").iterdir())
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="another folder there")
+def test_prepare_refuses_a_cache_that_is_not_the_users_alone(
+    shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
+) -> None:
+    command = ("prepare", "--bundle", shared_micro_bundle)
+    folder = tmp_path / "edgeskin"
+    folder.mkdir()
+    folder.chmod(0o777)
+    open_to_all = edgeskin(*command, XDG_CACHE_HOME=str(tmp_path))
+    assert not list(folder.iterdir())
+    folder.rmdir()
+    folder.touch()
+    a_file = edgeskin(*command, XDG_CACHE_HOME=str(tmp_path))
+    for done, said in ((open_to_all, "others may write there"), (a_file, "cannot be written")):
+        assert (done.returncode, done.stdout) == (2, "")
+        assert said in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
+def test_prepare_says_when_nothing_could_be_kept(shared_micro_bundle: Path, tmp_path: Path) -> None:
+    """As on a full disk: no file may grow beyond 4 KB."""
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
+        f"sys.argv = ['edgeskin', 'prepare', '--bundle', {str(shared_micro_bundle)!r}, "
+        f"'--cache', {str(tmp_path)!r}]; from edgeskin.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "could not be written; make room on the disk" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_empty_folder_is_an_error(shared_micro_bundle: Path, tmp_path: Path) -> None:

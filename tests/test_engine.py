@@ -17,6 +17,8 @@ from edgeskin.photo import load_photo
 from edgeskin.preprocess import preprocess
 from tests.conftest import MICRO_SIZE, micro_network
 
+ALLOWED = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
 
 @pytest.fixture(scope="module")
 def engine(shared_micro_bundle: Path) -> Engine:
@@ -93,9 +95,10 @@ def test_any_number_of_images_as_they_lie(shared_micro_bundle: Path, count: int)
 def test_results_survive_the_next_image(engine: Engine) -> None:
     first, second = pictures(2)
     kept = engine.infer(first)
-    before = kept.logits.copy()
+    before = [kept.view_logits.copy(), kept.features.copy(), kept.fmaps.copy()]
     engine.infer(second)
-    np.testing.assert_array_equal(kept.logits, before)
+    for now, then in zip((kept.view_logits, kept.features, kept.fmaps), before, strict=True):
+        np.testing.assert_array_equal(now, then)
 
 
 def test_threads_do_not_disturb_each_other(engine: Engine) -> None:
@@ -130,14 +133,47 @@ def test_every_stream_has_memory_of_its_own(shared_micro_bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("image", [(64, 64, 1), (1, 1, 3), (65, 64, 3), (64, 64)])
-def test_images_of_another_form_are_refused_and_block_nothing(engine: Engine, image: tuple[int, ...]) -> None:
+def test_images_of_another_form_are_refused(engine: Engine, image: tuple[int, ...]) -> None:
     """Some of these numpy would spread over the network's input."""
-    for _ in range(2):
-        with pytest.raises(EdgeskinError, match="this network takes uint8"):
-            engine.infer_each(np.zeros((2, *image), np.uint8))
+    with pytest.raises(EdgeskinError, match="this network takes uint8"):
+        engine.infer_each(np.zeros((2, *image), np.uint8))
     with pytest.raises(EdgeskinError, match="this network takes uint8"):
         engine.infer(np.zeros((64, 64, 3), np.float32))
     assert engine.infer(pictures(1)[0]).logits.shape == (8,)
+
+
+def test_an_error_of_openvino_leaves_the_stream_free(shared_micro_bundle: Path) -> None:
+    class Failing:
+        def get_input_tensor(self) -> None:
+            raise RuntimeError("out of memory")
+
+    parts = [(shared_micro_bundle / f"fp32.{part}").read_bytes() for part in ("xml", "bin")]
+    engine = Engine(*parts)
+    works = engine._free.get()
+    engine._free.put(Failing())
+    with pytest.raises(EdgeskinError, match="OpenVINO failed on this image: out of memory"):
+        engine.infer(pictures(1)[0])
+    assert isinstance(engine._free.get(timeout=1), Failing)
+    engine._free.put(works)
+    assert engine.infer(pictures(1)[0]).logits.shape == (8,)
+
+
+def threads_of(engine: Engine) -> list[tuple[int, bool]]:
+    """Threads of each stream's network, and whether they are pinned."""
+    networks = [engine._free.get().get_compiled_model() for _ in range(engine.streams)]
+    return [
+        (network.get_property("INFERENCE_NUM_THREADS"), network.get_property("ENABLE_CPU_PINNING"))
+        for network in networks
+    ]
+
+
+def test_streams_share_all_threads_and_no_fewer_than_all_are_pinned(shared_micro_bundle: Path) -> None:
+    """Pinned, two containers of one core each would both be on the first."""
+    parts = [(shared_micro_bundle / f"fp32.{part}").read_bytes() for part in ("xml", "bin")]
+    if ALLOWED > 1:
+        assert threads_of(Engine(*parts, threads=1)) == [(1, False)]
+    shares = [threads for threads, _ in threads_of(Engine(*parts, threads=3, streams=2))]
+    assert sorted(shares) == sorted(min(ALLOWED, share) for share in (1, 2))
 
 
 def parts_of(model: openvino.Model, folder: Path) -> list[bytes]:
@@ -193,9 +229,6 @@ def test_bytes_that_are_no_network_are_refused() -> None:
 def test_impossible_threads_are_refused(shared_micro_bundle: Path, threads: object) -> None:
     with pytest.raises(SettingError, match="threads"):
         Engine((shared_micro_bundle / "fp32.xml").read_bytes(), b"", threads)
-
-
-ALLOWED = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,15 @@ def test_every_setting_has_its_own(
     assert len(kept(tmp_path)) == 5
 
 
+def test_what_is_only_read_is_not_added_to(shared_micro_bundle: Path, tmp_path: Path) -> None:
+    Classifier(shared_micro_bundle, cache=tmp_path / "none", keep=False)
+    assert not list(tmp_path.iterdir())
+    Classifier(shared_micro_bundle, cache=tmp_path)
+    files = set(tmp_path.iterdir())
+    Classifier(shared_micro_bundle, "fp32", cache=tmp_path, keep=False)
+    assert set(tmp_path.iterdir()) == files
+
+
 @pytest.mark.parametrize("name", ["file", "file/inside"])
 def test_a_folder_that_cannot_be_written_is_refused(
     shared_micro_bundle: Path, tmp_path: Path, name: str
