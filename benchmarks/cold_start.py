@@ -16,14 +16,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
+from benchmarks.example import EXAMPLE
 from benchmarks.machine import machine, spread, write
 from edgeskin.bundle import open_bundle
 from edgeskin.engine import instruction_set
 
-EXAMPLE = str(Path(__file__).parents[1] / "examples" / "lesion.jpg")
-PREDICT = ["-m", "edgeskin", "predict", EXAMPLE]
+PREDICT = ["-m", "edgeskin", "predict", str(EXAMPLE)]
 ANSWERS = {
     "int8": ["--precision", "int8"],
     "fp32": ["--precision", "fp32"],
@@ -56,8 +55,9 @@ for step, milliseconds in result.timing_ms.items():
         done[step] = after
 text.block(result.to_dict())
 done["told"] = time.time()
-import json
-print(json.dumps(done))
+import json, os
+print(json.dumps(done), flush=True)
+os._exit(0)  # as the command line ends
 """
 
 
@@ -71,7 +71,7 @@ def commands(cache: str) -> dict[str, list[str]]:
 def steps(runtime: str, environment: dict[str, str], cache: str, where: str) -> dict[str, float]:
     """Milliseconds of each step of one process, and of its end."""
     started = time.time()
-    command = [runtime, "-c", STEPS, EXAMPLE, "default", cache]
+    command = [runtime, "-c", STEPS, str(EXAMPLE), "default", cache]
     told = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, cwd=where)
     ended = time.time()
     done: dict[str, float] = json.loads(told.stdout) | {"exit": ended}
@@ -94,17 +94,18 @@ def main() -> None:
         timed = commands(cache)
         samples: dict[str, list[float]] = {name: [] for name in timed}
         for turn in range(wanted.repeats + 1):
-            for name, arguments in timed.items():
+            for name, arguments in list(timed.items())[:: -1 if turn % 2 else 1]:
                 started = time.perf_counter()
                 subprocess.run(
                     [wanted.runtime, *arguments], check=True, capture_output=True, env=environment, cwd=folder
                 )
                 if turn:  # the first turn fills the file cache, and the other
                     samples[name].append(1e3 * (time.perf_counter() - started))
-        budgets = {
-            way: [steps(wanted.runtime, environment, kept, folder) for _ in range(wanted.repeats)]
-            for way, kept in (("compiled", ""), ("prepared", cache))
-        }
+        budgets: dict[str, list[dict[str, float]]] = {"compiled": [], "prepared": []}
+        for turn in range(wanted.repeats):
+            for way in list(budgets)[:: -1 if turn % 2 else 1]:
+                kept = cache if way == "prepared" else ""
+                budgets[way].append(steps(wanted.runtime, environment, kept, folder))
     result = {
         "command": f"python -m benchmarks.cold_start --repeats {wanted.repeats} --runtime PYTHON",
         "unit": "milliseconds, whole process",

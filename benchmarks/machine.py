@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import os
 import platform
 from pathlib import Path
 from statistics import median, quantiles
@@ -24,8 +25,14 @@ def machine(*packages: str) -> dict[str, str]:
     }
 
 
+def blas() -> str:
+    """How numpy's threads were set, as a command's beginning: spinning they take the network's cores."""
+    threads = os.environ.get("OPENBLAS_NUM_THREADS")
+    return f"OPENBLAS_NUM_THREADS={threads} " if threads else ""
+
+
 def spread(samples: list[float]) -> dict[str, float]:
-    """Median and quartiles."""
+    """Median and quartiles; of one sample these are itself."""
     low, _, high = quantiles(samples, n=4) if len(samples) > 1 else 3 * samples
     return {"median": median(samples), "quartile_1": low, "quartile_3": high, "n": len(samples)}
 

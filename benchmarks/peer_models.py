@@ -46,7 +46,7 @@ def convert(bundle: Bundle, data: Path | None, folder: Path) -> None:
     """Write every form into the folder, and peers.json, which tells what torch has to build."""
     for name in ("fp32", "int8"):
         for part in ("xml", "bin"):
-            shutil.copyfile(bundle.folder / f"{name}.{part}", folder / f"{name}.{part}")
+            (folder / f"{name}.{part}").write_bytes(bundle.read(f"{name}.{part}"))
     known = pictures(bundle, data, "train", CALIBRATION_IMAGES)[:, 0]
     scaled = torch.from_numpy(known).permute(0, 3, 1, 2) / 255
     normalized = functional.normalize(scaled, IMAGENET_MEAN, IMAGENET_STD)
@@ -59,6 +59,7 @@ def convert(bundle: Bundle, data: Path | None, folder: Path) -> None:
         "size": size,
         "backbone": told["backbone"],
         "classes": len(bundle.manifest.classes),
+        "cancer": [bundle.manifest.classes.index(name) for name in bundle.manifest.cancer_classes],
         "mean": IMAGENET_MEAN,
         "std": IMAGENET_STD,
     }

@@ -1,14 +1,13 @@
 """How fast, how large and how true is edgeskin beside the other ways to run its network?
 
-    python -m benchmarks.peers [--data DIR] [--rounds 5] [--only NAME ...] [--runtime PYTHON]
+    python -m benchmarks.peers [--data DIR] [--rounds 5] [--only NAME ...]
 
 Every way (`benchmarks.peer`) runs in a process of its own, all with the default bundle's weights but the lite
 row; in every round each takes its turn, forwards and backwards, so that a drift of the machine hits all.
 Measured: photos a second of a folder of 600x450 JPEGs; the network on one picture in its eight views; from a
 JPEG file of 600x450 and of 12 megapixels to P(cancer); a whole process for one answer; the highest memory;
 what has to be installed; and how far the answers are from those of torch in float32, on pictures of --data's
-split val (drawn ones without). --runtime: the
-Python of an environment that holds edgeskin alone, for the whole process; this one without.
+split val (drawn ones without). --only prints and writes nothing.
 """
 
 import argparse
@@ -27,13 +26,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+from packaging.requirements import Requirement
 from scipy.special import softmax
 
 import edgeskin
+from benchmarks.example import write_example
 from benchmarks.machine import machine, spread, write
 from benchmarks.peer import WAYS
 from benchmarks.peer_models import convert, pictures
@@ -44,8 +44,7 @@ from edgeskin.errors import EdgeskinError
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = "torch eager"
-LITE, STREAMS = "edgeskin lite", "streams"
-EXAMPLE = ROOT / "examples" / "lesion.jpg"
+LITE, STREAMS, OPENVINO_CACHED = "edgeskin lite", "streams", "openvino int8, cached"
 SMALL, LARGE = (600, 450), (4000, 3000)
 WARM_UP, INFERS, ANSWERS = 3, 10, 7
 AGREEMENT_IMAGES = 32
@@ -73,26 +72,32 @@ IMPORTS = {
 
 @dataclass
 class Row:
-    """What was measured of one way. Milliseconds; memory and what is installed in MB (10^6 bytes)."""
+    """What was measured of one way, lists by round. Milliseconds; memory and what is installed in MB (10^6
+    bytes), the highest memory before and after 12-megapixel photos."""
 
-    infer_ms: list[float] = field(default_factory=list)
-    small_ms: list[float] = field(default_factory=list)
-    large_ms: list[float] = field(default_factory=list)
-    process_ms: list[float] = field(default_factory=list)
-    photos_per_second: list[float] = field(default_factory=list)
+    infer_ms: list[list[float]] = field(default_factory=list)
+    small_ms: list[list[float]] = field(default_factory=list)
+    large_ms: list[list[float]] = field(default_factory=list)
+    process_ms: list[list[float]] = field(default_factory=list)
+    photos_per_second: list[list[float]] = field(default_factory=list)
     photos: int = 0
     peak_mb: float | None = None
+    peak_large_mb: float | None = None
     installed_mb: float | None = None
     agreement: dict[str, float] | None = None
 
     def summary(self) -> dict[str, Any]:
-        """Medians and quartiles instead of the samples, and the 95 % quantile where there are twenty."""
+        """Medians and quartiles instead of the samples, the 95 % quantile where there are twenty, and each
+        round's median."""
 
         def told(value: Any) -> Any:
             if not isinstance(value, list):
                 return value
-            p95 = {"p95": float(np.quantile(value, 0.95))} if len(value) >= 20 else {}
-            return spread(value) | p95 if value else None
+            if not value:
+                return None
+            samples = [sample for of in value for sample in of]
+            p95 = {"p95": float(np.quantile(samples, 0.95))} if len(samples) >= 20 else {}
+            return spread(samples) | p95 | {"rounds": [float(np.median(of)) for of in value]}
 
         return {name: told(value) for name, value in vars(self).items()}
 
@@ -141,12 +146,14 @@ def command_of(name: str, folder: Path, threads: int) -> list[str]:
 
 
 def environment(name: str, folder: Path) -> dict[str, str]:
-    """numpy with one thread, as the command line has it, and no compiled network kept before.
+    """numpy with one thread, as the command line has it, and no compiled network kept before this run: of
+    torch.compile, and OpenVINO with its cache, the first process fills what the others find.
 
     ``NAME as ISA`` is held to older instructions.
     """
     isa = name.partition(" as ")[2]
     nothing_kept = {"XDG_CACHE_HOME": str(folder), "EDGESKIN_CACHE": ""}
+    nothing_kept["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "inductor")
     held = {"ONEDNN_MAX_CPU_ISA": isa} if isa else {}
     return os.environ | nothing_kept | {"OPENBLAS_NUM_THREADS": "1"} | held
 
@@ -169,7 +176,10 @@ def running(name: str, folder: Path, threads: int) -> Iterator[Peer]:
     finally:
         for end in (process.stdin, process.stdout):
             _close(end)
-        process.wait(timeout=60)
+        try:
+            process.wait(timeout=60)
+        finally:
+            process.kill()
 
 
 def _close(end: "IO[str] | None") -> None:
@@ -182,6 +192,7 @@ def measure(names: list[str], folder: Path, rounds: int, photos: tuple[int, int]
     """All but the whole process. photos: how many in a round's folder, of edgeskin and of the others."""
     rows = {name: Row() for name in names}
     threads = available_threads()
+    cancer = json.loads((folder / "peers.json").read_text())["cancer"]
     small, large, judged = (str(folder / name) for name in ("small.jpg", "large.jpg", "judged.npy"))
     # The lite bundle's pictures have a size of their own.
     shown = {
@@ -191,32 +202,38 @@ def measure(names: list[str], folder: Path, rounds: int, photos: tuple[int, int]
         peers = [stack.enter_context(running(name, folder, threads)) for name in names]
         for peer in peers:
             peer.ask(do="infer", pictures=shown[peer.name], repeats=WARM_UP)
+            peer.ask(do="answer", photo=small, repeats=1)
+            rows[peer.name].peak_mb = peer.ask(do="peak")
             peer.ask(do="answer", photo=large, repeats=1)
         for turn in range(rounds):
             print(f"round {turn + 1} of {rounds}", file=sys.stderr)
             for peer in peers[:: -1 if turn % 2 else 1]:
                 row = rows[peer.name]
-                count = photos[not peer.name.startswith("edgeskin")]
+                count = photos[0] if peer.name.startswith("edgeskin") else photos[1]
                 row.photos += count
-                row.photos_per_second.append(peer.ask(do="folder", photo=small, photos=count))
+                row.photos_per_second.append([peer.ask(do="folder", photo=small, photos=count)])
                 if STREAMS not in peer.name:  # which are for folders
-                    row.infer_ms += peer.ask(do="infer", pictures=shown[peer.name], repeats=INFERS)
-                    row.small_ms += peer.ask(do="answer", photo=small, repeats=ANSWERS)
-                    row.large_ms += peer.ask(do="answer", photo=large, repeats=ANSWERS)
+                    row.infer_ms.append(peer.ask(do="infer", pictures=shown[peer.name], repeats=INFERS))
+                    row.small_ms.append(peer.ask(do="answer", photo=small, repeats=ANSWERS))
+                    row.large_ms.append(peer.ask(do="answer", photo=large, repeats=ANSWERS))
         for peer in peers:
-            rows[peer.name].peak_mb = peer.ask(do="peak")
+            rows[peer.name].peak_large_mb = peer.ask(do="peak")
         same = [peer for peer in peers if not peer.name.startswith(LITE)]
         logits = {peer.name: np.array(peer.ask(do="logits", pictures=judged)) for peer in same}
     for name, row in rows.items():
         row.installed_mb = installed_mb(NEEDS[name.split()[0]])
         if name in logits and REFERENCE in logits:
-            row.agreement = agreement(logits[name], logits[REFERENCE])
+            row.agreement = agreement(logits[name], logits[REFERENCE], cancer)
     return rows
 
 
-def agreement(logits: npt.NDArray[np.float64], reference: npt.NDArray[np.float64]) -> dict[str, float]:
-    """Of two networks' (n, C): images of the same class, and |dP(cancer)|, uncalibrated."""
-    cancer = [0, 2, 3, 7]
+def agreement(
+    logits: npt.NDArray[np.float64], reference: npt.NDArray[np.float64], cancer: list[int]
+) -> dict[str, float]:
+    """Of two networks' (n, C): images of the same class, and |dP(cancer)|, uncalibrated.
+
+    cancer: which classes count as such.
+    """
     p = [softmax(values, axis=1)[:, cancer].sum(axis=1) for values in (logits, reference)]
     difference = np.abs(p[0] - p[1])
     return {
@@ -228,38 +245,40 @@ def agreement(logits: npt.NDArray[np.float64], reference: npt.NDArray[np.float64
     }
 
 
-def time_processes(names: list[str], rows: dict[str, Row], folder: Path, repeats: int, runtime: str) -> None:
-    """From exec to the answer on the small photo; edgeskin by its own command, with and without its cache."""
+def time_processes(names: list[str], rows: dict[str, Row], folder: Path, repeats: int) -> None:
+    """From exec to the answer on the small photo, all by this interpreter; edgeskin by its own command, with
+    and without its cache."""
     small = str(folder / "small.jpg")
     question = json.dumps({"do": "answer", "photo": small, "repeats": 1}) + "\n"
-    predict = [runtime, "-m", "edgeskin", "predict", small]
+    predict = [sys.executable, "-m", "edgeskin", "predict", small]
     started = {
         "edgeskin int8": [*predict],
         "edgeskin fp32": [*predict, "--precision", "fp32"],
         "edgeskin lite int8": [*predict, "--bundle", "lite"],
     }
-    cached = {f"{name}, prepared": [*by, "--cache", str(folder / "cache")] for name, by in started.items()}
-    rows |= {name: Row() for name in cached if name.removesuffix(", prepared") in names}
+    prepared = {f"{name}, prepared": [*by, "--cache", str(folder / "cache")] for name, by in started.items()}
+    alone = [name for name in prepared if name.removesuffix(", prepared") in names]
+    if OPENVINO_CACHED.removesuffix(", cached") in names:
+        alone.append(OPENVINO_CACHED)
+    rows |= {name: Row() for name in alone}
+    timed = [name for name in rows if " as " not in name and STREAMS not in name]
     for turn in range(repeats + 1):
-        for name, row in list(rows.items())[:: -1 if turn % 2 else 1]:
-            if " as " in name or STREAMS in name:
-                continue
-            command = (started | cached).get(name) or command_of(name, folder, available_threads())
+        for name in timed[:: -1 if turn % 2 else 1]:
+            command = (started | prepared).get(name) or command_of(name, folder, available_threads())
             begun = time.perf_counter()
-            # Elsewhere than the checkout, so that what is installed runs; a way has to be in it.
-            where = folder if name in started | cached else ROOT
             subprocess.run(
-                command, input=question, text=True, cwd=where, env=environment(name, folder), check=True,
+                command, input=question, text=True, cwd=ROOT, env=environment(name, folder), check=True,
                 capture_output=True,
             )  # fmt: skip
-            if turn:  # the first fills the file cache
-                row.process_ms.append(1e3 * (time.perf_counter() - begun))
+            if turn:  # the first fills the file cache, and others
+                rows[name].process_ms.append([1e3 * (time.perf_counter() - begun)])
 
 
 def installed_mb(needs: tuple[str, ...]) -> float:
     """What distributions and all that they need take on disk, MB.
 
-    Without extras, edgeskin's own models, and the GPU's libraries, which torch's wheel for a CPU has not.
+    Without extras, edgeskin's own models, and the GPU's libraries (whole packages, and files of that name),
+    which torch's wheel for a CPU has not.
     """
     found: dict[str, int] = {}
     open_names = list(needs)
@@ -273,10 +292,10 @@ def installed_mb(needs: tuple[str, ...]) -> float:
         files = [Path(str(file.locate())) for file in distribution.files or ()]
         if name == "edgeskin":  # installed from the checkout, it lists none of its own
             files = [*Path(edgeskin.__file__).parent.glob("*.py")]
-        found[name] = sum(file.stat().st_size for file in files if file.is_file())
-        for requirement in distribution.requires or ():
-            if "extra ==" not in requirement:
-                open_names.append(re.split(r"[^\w.-]", requirement, maxsplit=1)[0])
+        found[name] = sum(file.stat().st_size for file in files if file.is_file() and "cuda" not in file.name)
+        for requirement in map(Requirement, distribution.requires or ()):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                open_names.append(requirement.name)
     return sum(found.values()) / 1e6
 
 
@@ -317,11 +336,12 @@ def main() -> None:
     parser.add_argument(
         "--photos", type=int, nargs=2, default=(100, 20), help="a round: edgeskin, the others"
     )
-    parser.add_argument("--only", nargs="+", choices=list(WAYS))
-    parser.add_argument("--runtime", default=sys.executable)
+    parser.add_argument("--only", nargs="+", choices=[*WAYS])
     wanted = parser.parse_args()
     bundle, lite = open_bundle(), open_bundle("lite")
-    names = wanted.only or [name for name in WAYS if is_there(name)]
+    names = wanted.only or [name for name in WAYS if is_there(name) and name != OPENVINO_CACHED]
+    if available_threads() == 1:
+        names = [name for name in names if STREAMS not in name]
     if not wanted.only and instruction_set().startswith("avx512"):
         older = ("AVX2",) if instruction_set() == "avx512" else ("AVX2", "AVX512_CORE")
         names += [f"edgeskin {precision} as {isa}" for isa in older for precision in ("int8", "fp32")]
@@ -331,15 +351,13 @@ def main() -> None:
         for name, shipped in (("default", bundle), ("lite", lite)):
             np.save(folder / f"shown-{name}.npy", pictures(shipped, wanted.data, "val", 1))
         np.save(folder / "judged.npy", pictures(bundle, wanted.data, "val", AGREEMENT_IMAGES))
-        example = cv2.imdecode(np.frombuffer(EXAMPLE.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
         for name, size in (("small", SMALL), ("large", LARGE)):
-            resized = cv2.resize(example, size, interpolation=cv2.INTER_CUBIC)
-            cv2.imwrite(str(folder / f"{name}.jpg"), resized, [cv2.IMWRITE_JPEG_QUALITY, 90])
+            write_example(folder / f"{name}.jpg", size)
         rows = measure(names, folder, wanted.rounds, tuple(wanted.photos))
-        time_processes(names, rows, folder, wanted.processes, wanted.runtime)
+        time_processes(names, rows, folder, wanted.processes)
     result = {
         "command": f"python -m benchmarks.peers {'--data DIR ' * bool(wanted.data)}--rounds {wanted.rounds} "
-        f"--processes {wanted.processes} --photos {wanted.photos[0]} {wanted.photos[1]} --runtime PYTHON",
+        f"--processes {wanted.processes} --photos {wanted.photos[0]} {wanted.photos[1]}",
         "machine": machine(*(name for name in VERSIONS if is_installed(name))),
         "isa": instruction_set(),
         "bundle_sha256": bundle.sha256,
@@ -348,6 +366,8 @@ def main() -> None:
         "results": {name: row.summary() for name, row in rows.items()},
     }
     print(peers_table(result))
+    if wanted.only:
+        return
     print(write("peers", result))
     draw(result, ROOT / "docs" / "peers.png")
 

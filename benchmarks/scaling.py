@@ -1,12 +1,13 @@
 """How do latency and throughput grow with threads, pictures, megapixels and the number of photos?
 
-    python -m benchmarks.scaling [--rounds 5] [--photos 500]
+    OPENBLAS_NUM_THREADS=1 python -m benchmarks.scaling [--rounds 5] [--photos 500]
 
 The default bundle in INT8. Threads: one picture in its eight views. Pictures: so many, in one view, by four
 as the engine runs them (`benchmarks.batches` compares other numbers). Megapixels: from a JPEG file to its
 decoded picture, and to the answer. Photos: a folder of 600x450 files, by one stream with all threads, as one
 picture is answered soonest, and by a stream a thread; memory beside it.
-Each line is fitted: R^2 near 1 where what grows, grows straight. Every folder runs in a process of its own.
+Each line is fitted: R^2 near 1 where what grows, grows straight. Every folder runs in a process of its own,
+three times, by turns.
 """
 
 import argparse
@@ -20,24 +21,23 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import cv2
 import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import linregress
 
-from benchmarks.machine import machine, spread, write
-from benchmarks.peer import answered, laps, peak_mb
+from benchmarks.example import write_example
+from benchmarks.machine import blas, machine, spread, write
+from benchmarks.peer import answered, laps, peak_mb, small_square
 from edgeskin.bundle import open_bundle
 from edgeskin.classifier import Classifier
 from edgeskin.engine import Engine, available_threads, instruction_set
 from edgeskin.photo import load_photo
 
 ROOT = Path(__file__).parents[1]
-EXAMPLE = ROOT / "examples" / "lesion.jpg"
-COUNTS = (4, 8, 16, 32, 64)
+COUNTS = (1, 2, 4, 8, 16, 32)
 MEGAPIXELS = (0.25, 1, 3, 6, 12, 24)
 SHARES = (0.1, 0.25, 0.5, 1.0)
-WARM_UP, REPEATS = 3, 5
+REPEATS, FOLDERS = 5, 3
 
 Samples = dict[str, dict[str, list[float]]]
 
@@ -61,7 +61,7 @@ def main() -> None:
         del runs
         folders = photos_of(Path(folder), wanted.photos)
     result = {
-        "command": f"python -m benchmarks.scaling --rounds {wanted.rounds} --photos {wanted.photos}",
+        "command": f"{blas()}python -m benchmarks.scaling --rounds {wanted.rounds} --photos {wanted.photos}",
         "unit": "milliseconds, or as told",
         "machine": machine("openvino", "numpy", "opencv-python-headless"),
         "isa": instruction_set(),
@@ -94,40 +94,30 @@ def interleaved(folder: Path) -> dict[tuple[str, str], Callable[[], Any]]:
     for count in COUNTS:
         runs["pictures", str(count)] = lambda engine=engine, count=count: engine.infer_each(images[:count])
     classifier = Classifier()
-    example = cv2.imdecode(np.frombuffer(EXAMPLE.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     for megapixels in MEGAPIXELS:
         height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
-        resized = cv2.resize(example, (height * 4 // 3, height), interpolation=cv2.INTER_CUBIC)
-        path = folder / f"{megapixels}.jpg"
-        cv2.imwrite(str(path), resized, [cv2.IMWRITE_JPEG_QUALITY, 90])
+        path = write_example(folder / f"{megapixels}.jpg", (height * 4 // 3, height))
         runs["megapixels, decoding", str(megapixels)] = lambda path=path: load_photo(path, size)
         runs["megapixels, answer", str(megapixels)] = lambda path=path: answered(classifier.assess(path))
-        runs["megapixels, naive decoding", str(megapixels)] = lambda path=path: naive(path, size)
+        runs["megapixels, naive decoding", str(megapixels)] = lambda path=path: small_square(path, size)
     return runs
-
-
-def naive(path: Path, size: int) -> Any:
-    """All of the file decoded and turned to RGB, the centre square cut and resized by area."""
-    image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-    side = min(image.shape[:2])
-    top, left = ((whole - side) // 2 for whole in image.shape[:2])
-    return cv2.resize(image[top : top + side, left : left + side], (size, size), interpolation=cv2.INTER_AREA)
 
 
 def photos_of(folder: Path, most: int) -> dict[str, Any]:
     """Seconds and MB by photos in the folder, for each number of streams."""
-    photo = folder / "600x450.jpg"
-    example = cv2.imdecode(np.frombuffer(EXAMPLE.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-    cv2.imwrite(str(photo), cv2.resize(example, (600, 450)), [cv2.IMWRITE_JPEG_QUALITY, 90])
+    photo = write_example(folder / "600x450.jpg", (600, 450))
     results: dict[str, Any] = {}
-    for share in SHARES:
-        for streams in sorted({1, available_threads()}):
-            count = round(share * most)
-            command = [sys.executable, "-m", "benchmarks.scaling", str(photo), str(count), str(streams)]
-            done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
-            for unit, value in json.loads(done.stdout).items():
-                series = results.setdefault(f"photos, {unit}, streams: {streams}", {"points": {}})
-                series["points"][str(count)] = {"median": value, "n": 1}
+    for turn in range(FOLDERS):
+        for share in SHARES:
+            for streams in sorted({1, available_threads()}, reverse=bool(turn % 2)):
+                count = round(share * most)
+                command = [sys.executable, "-m", "benchmarks.scaling", str(photo), str(count), str(streams)]
+                done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+                for unit, value in json.loads(done.stdout).items():
+                    series = results.setdefault(f"photos, {unit}, streams: {streams}", {"points": {}})
+                    series["points"].setdefault(str(count), []).append(value)
+    for series in results.values():
+        series["points"] = {count: spread(values) for count, values in series["points"].items()}
     for series in results.values():
         series["line"] = line({float(x): one["median"] for x, one in series["points"].items()})
     return results

@@ -8,13 +8,12 @@ with one thread, as the command line has it.
 """
 
 import argparse
-import os
 import time
 from datetime import datetime
 from pathlib import Path
 from typing import get_args
 
-from benchmarks.machine import machine, spread, write
+from benchmarks.machine import blas, machine, spread, write
 from edgeskin.bundle import Precision, open_bundle
 from edgeskin.classifier import Classifier
 from edgeskin.report import render
@@ -52,12 +51,10 @@ def main() -> None:
     for precision, steps in results.items():
         for step, values in steps.items():
             print(f"{precision} {step:<12} {values['median']:7.2f} ms")
-    threads = os.environ.get("OPENBLAS_NUM_THREADS")
-    blas = f"OPENBLAS_NUM_THREADS={threads} " if threads else ""
     path = write(
         "steps",
         {
-            "command": f"{blas}python -m benchmarks.steps --rounds {rounds}",
+            "command": f"{blas()}python -m benchmarks.steps --rounds {rounds}",
             "unit": "milliseconds, one picture in all its views",
             "machine": machine("openvino", "numpy", "opencv-python-headless"),
             "bundle_sha256": open_bundle().sha256,

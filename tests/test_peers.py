@@ -21,7 +21,7 @@ from tests.test_imports import modules_after
 def folder(shared_micro_bundle: Path, tmp_path: Path) -> Path:
     for part in ("xml", "bin"):
         (tmp_path / f"fp32.{part}").write_bytes((shared_micro_bundle / f"fp32.{part}").read_bytes())
-    (tmp_path / "peers.json").write_text(json.dumps({"size": MICRO_SIZE}))
+    (tmp_path / "peers.json").write_text(json.dumps({"size": MICRO_SIZE, "cancer": [0, 2, 3, 7]}))
     return tmp_path
 
 
@@ -53,7 +53,7 @@ def test_agreement_of_a_case_worked_by_hand() -> None:
     reference[:, 0] = 0
     other = reference.copy()
     reference[1, 1], other[1, 1] = -np.log(3), np.log(3)
-    found = peers.agreement(other, reference)
+    found = peers.agreement(other, reference, [0, 2, 3, 7])
     assert found["same_class"] == 0.5
     assert found["largest"] == pytest.approx(0.5)
     assert found["median"] == pytest.approx(0.25)
@@ -80,7 +80,14 @@ def test_an_answer_that_is_none_is_no_measurement(tmp_path: Path) -> None:
         peer.ask(do="answer", photo=str(tmp_path / "grey.png"), repeats=1)
 
 
-def test_torch_is_timed_without_the_other_engines() -> None:
+def test_torch_is_timed_without_the_other_engines(tmp_path: Path) -> None:
     """Its whole process would else be slowed by what edgeskin's quantization imports."""
-    code = "from benchmarks import peer; import train.config, train.model"
-    assert modules_after(code).isdisjoint(["openvino", "onnxruntime", "onnx", "nncf", "lightning"])
+    told = {"backbone": "test_efficientnet", "classes": 8}
+    (tmp_path / "peers.json").write_text(json.dumps(told))
+    code = (
+        "from pathlib import Path; from benchmarks import peer; from contextlib import suppress\n"
+        f"with suppress(FileNotFoundError): peer.torch(compiled=False)(Path({str(tmp_path)!r}), 1)"
+    )
+    loaded = modules_after(code)
+    assert "torch" in loaded
+    assert loaded.isdisjoint(["openvino", "onnxruntime", "onnx", "nncf", "lightning"])
