@@ -64,12 +64,22 @@ SensitivityOption = Annotated[
 ]
 AgeOption = Annotated[float | None, typer.Option(help="Years; for the blind spots told, nothing else.")]
 SiteOption = Annotated[str | None, typer.Option(help=f"For the blind spots told: {', '.join(SITES)}.")]
+
+
+def _folder(name: str) -> Path:
+    if not name:  # as of a variable that is not set; to Path, this is the working folder
+        raise typer.BadParameter("name a folder")
+    return Path(name)
+
+
 CacheOption = Annotated[
     Path | None,
     typer.Option(
+        parser=_folder,
+        metavar="FOLDER",
         envvar="EDGESKIN_CACHE",
-        help="Folder for the compiled network: the next start is quicker. Once `prepare` has made it, the "
-        "user's cache folder.",
+        help="Folder to keep the compiled network in, for quicker starts; without it the one that `prepare` "
+        "made is read, if there is one.",
     ),
 ]
 StreamsOption = Annotated[

@@ -170,6 +170,7 @@ def test_an_empty_folder_is_an_error(shared_micro_bundle: Path, tmp_path: Path) 
         (["predict", "x.jpg", "--precision", "int4"], 2),
         (["predict", "x.jpg", "--threads", "0"], 2),
         (["predict", "x.jpg", "--site", "elbow"], 2),
+        (["predict", "x.jpg", "--cache", ""], 2),
         (["predict", "x.jpg", "--age", "-3"], 2),
         (["predict", "x.jpg", "--sensitivity", "2"], 2),
         (["info", "--bundle", "nowhere"], 3),
