@@ -4,7 +4,6 @@ stdout carries results, stderr everything else. 0: all assessed; 1: some image f
 done; 2: usage; 3: bundle.
 """
 
-import contextlib
 import dataclasses
 import io
 import json
@@ -24,7 +23,7 @@ from edgeskin import NOTICE, __version__
 from edgeskin.blind_spots import SITES
 from edgeskin.bundle import Precision
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
-from edgeskin.model_cache import is_own, make_user_cache, user_cache
+from edgeskin.model_cache import cache_settings, make_user_cache
 from edgeskin.paths import drawings_of, photos_in, remove, spare
 
 USAGE_ERROR, BUNDLE_ERROR = 2, 3
@@ -137,7 +136,7 @@ def predict(
         scope_gate=scope_gate,
         sensitivity=sensitivity,
         streams=streams,
-        **_cache(cache),
+        **cache_settings(cache),
     )
     remove(drawings)
     settings: dict[str, Any] = {"mc_samples": mc_dropout, "seed": seed, "context": context}
@@ -208,7 +207,7 @@ def report(
         quality_gate=quality_gate,
         scope_gate=scope_gate,
         sensitivity=sensitivity,
-        **_cache(cache),
+        **cache_settings(cache),
     )
     remove(out)
     found = classifier.examine(
@@ -248,7 +247,7 @@ def compare(
         raise SettingError(f"{out}: this is a folder; name a PNG file")
     drawings = drawings_of(out, [after], before)
     classifier = Classifier(
-        bundle, precision, threads, quality_gate=quality_gate, scope_gate=scope_gate, **_cache(cache)
+        bundle, precision, threads, quality_gate=quality_gate, scope_gate=scope_gate, **cache_settings(cache)
     )
     remove(drawings)
     one, other = classifier.examine(before), classifier.examine(after)
@@ -338,19 +337,6 @@ def bench(
         benching.draw(result, png)
     if result.agreement is not None and result.agreement.failed:
         raise typer.Exit(1)
-
-
-def _cache(named: Path | None) -> dict[str, Any]:
-    """Where a classifier takes its compiled network from, and whether it keeps one there.
-
-    Nothing is written that nobody asked for: the user's own cache is read, and only `prepare` adds to it.
-    """
-    if named is not None:
-        return {"cache": named}
-    with contextlib.suppress(SettingError):  # no home
-        if is_own(folder := user_cache()):
-            return {"cache": folder, "keep": False}
-    return {}
 
 
 def _version(wanted: bool) -> None:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgeskin.errors import SettingError
 
@@ -66,6 +66,20 @@ def is_own(folder: Path) -> bool:
     others_write = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     # Windows has neither users' numbers nor such modes; a profile's folder is its user's there.
     return sys.platform == "win32" or (status.st_uid == os.getuid() and not others_write)
+
+
+def cache_settings(named: Path | None) -> dict[str, Any]:
+    """Where the command line's classifier takes its compiled network from, and whether it keeps one there.
+
+    Nothing is written that nobody asked for: without a folder named, the user's own is read where it is
+    theirs alone, and only ``prepare`` adds to it.
+    """
+    if named is not None:
+        return {"cache": named}
+    with contextlib.suppress(SettingError):  # no home
+        if is_own(folder := user_cache()):
+            return {"cache": folder, "keep": False}
+    return {}
 
 
 def load_or_compile(
