@@ -76,7 +76,7 @@ class Network:
     ) -> tuple[float, dict[str, Explanation]]:
         """Log odds in eight views, and maps by method, with a head of one's own (but for occlusion's)."""
         engine, model = self.classifier.engine, self.classifier.model
-        outputs = engine.infer(picture)
+        outputs = engine.infer(picture, fmaps=True)
         maps = {
             method: Explanation(
                 method, "cancer", explain(picture, outputs, engine, head, self.target, method), model

@@ -136,7 +136,7 @@ class Classifier:
         else. Raises PhotoError when the photo cannot be read, SettingError for a number of samples or a seed
         out of range, EdgeskinError when the answer is not finite.
         """
-        return self._assess(image, mc_samples, seed, context)[0]
+        return self._assess(image, mc_samples, seed, context, fmaps=False)[0]
 
     def examine(
         self,
@@ -159,7 +159,7 @@ class Classifier:
         explained = find_target(target, manifest.classes, manifest.cancer_classes, calibration)
         by = find_method(method)
         started = time.perf_counter()
-        assessment, seen = self._assess(image, mc_samples, seed, context)
+        assessment, seen = self._assess(image, mc_samples, seed, context, fmaps=True)
         assessed = time.perf_counter()
         centered = center_square(seen.photo.image)
         square = resize(centered, min(len(centered), SHOWN_SIDE))
@@ -176,7 +176,7 @@ class Classifier:
         return Examination(replace(assessment, timing_ms=timing), square, mask, descriptors, explanation)
 
     def _assess(
-        self, image: Source, mc_samples: int, seed: int, context: Context | None
+        self, image: Source, mc_samples: int, seed: int, context: Context | None, *, fmaps: bool
     ) -> tuple[Assessment, "_Seen"]:
         if mc_samples:
             require_samples(mc_samples, seed)
@@ -200,7 +200,7 @@ class Classifier:
             return turned_away, _Seen(photo)
         prepared = preprocess(photo.image, self.manifest.preprocessing)
         steps["preprocess"] = time.perf_counter()
-        outputs = self.engine.infer(prepared)
+        outputs = self.engine.infer(prepared, fmaps=fmaps)
         steps["network"] = time.perf_counter()
         ood = self._ood(outputs, prepared)
         if not np.isfinite([*outputs.logits, ood.score if ood else 0]).all():

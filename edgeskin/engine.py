@@ -31,12 +31,12 @@ VIEWS_AT_ONCE = 4
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the network says of one image in its V views: logits (V, C), pooled features (V, F) and feature
-    maps (V, F, h, w), which lie as the view does; copies."""
+    """What the network says of one image in its V views: logits (V, C), pooled features (V, F) and, where
+    asked for, feature maps (V, F, h, w), which lie as the view does; copies."""
 
     view_logits: FloatArray
     features: FloatArray
-    fmaps: FloatArray
+    fmaps: FloatArray | None = None
 
     @property
     def logits(self) -> FloatArray:
@@ -123,6 +123,7 @@ class Engine:
 
         def compile_network() -> openvino.CompiledModel:
             model = core.read_model(model=xml, weights=weights)
+            _multiply_out(model)
             shape = model.input(0).partial_shape
             if shape[0].is_dynamic:
                 shape[0] = math.gcd(self._views, VIEWS_AT_ONCE)
@@ -132,35 +133,37 @@ class Engine:
         if cache is None:
             return compile_network()
         ir = [hashlib.sha256(part).hexdigest() for part in (xml, weights)]
-        # A virtual CPU's name does not tell its instructions.
-        depends_on = (ir, math.gcd(self._views, VIEWS_AT_ONCE), instruction_set())
+        # A virtual CPU's name does not tell its instructions. What is kept changes with what is done to it.
+        depends_on = ("multiplied out", ir, math.gcd(self._views, VIEWS_AT_ONCE), instruction_set())
         network, file = load_or_compile(Path(cache), depends_on, core, settings, compile_network, keep)
         self.kept.add(file)
         return network
 
-    def infer(self, image: npt.NDArray[np.uint8]) -> Outputs:
-        """Run one image in all its views: uint8 RGB (s, s, 3), s as compiled.
+    def infer(self, image: npt.NDArray[np.uint8], *, fmaps: bool = False) -> Outputs:
+        """Run one image in all its views: uint8 RGB (s, s, 3), s as compiled. fmaps: whether to give the
+        feature maps too, which only explanations need.
 
         Raises EdgeskinError for an image of another form, or when OpenVINO fails.
         """
         self._require_form(image.dtype, image.shape)
-        return self._run(views_of(image, self._views))
+        return self._run(views_of(image, self._views), fmaps)
 
-    def infer_each(self, images: npt.NDArray[np.uint8]) -> Outputs:
+    def infer_each(self, images: npt.NDArray[np.uint8], *, fmaps: bool = False) -> Outputs:
         """Run images, uint8 RGB (n, s, s, 3), as they lie: outputs with an entry an image instead of a view.
 
         Raises EdgeskinError for images of another form, or when OpenVINO fails.
         """
         self._require_form(images.dtype, images.shape[1:])
-        return self._run(images)
+        return self._run(images, fmaps)
 
     def _require_form(self, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> None:
         # numpy would spread some other shapes over the network's input, and cut numbers to a byte.
         if (dtype, shape) != (np.uint8, self.image_shape):
             raise EdgeskinError(f"an image of {dtype} {shape}; this network takes uint8 {self.image_shape}")
 
-    def _run(self, images: "Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8]") -> Outputs:
-        outputs = [np.empty((len(images), *shape), np.float32) for shape in self._output_shapes]
+    def _run(self, images: "Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8]", fmaps: bool) -> Outputs:
+        shapes = self._output_shapes if fmaps else self._output_shapes[:2]
+        outputs = [np.empty((len(images), *shape), np.float32) for shape in shapes]
         request = self._free.get()
         try:
             # Straight into the network's own memory and out of it: each pixel and each number is copied once.
@@ -170,7 +173,7 @@ class Engine:
                 for place, image in enumerate(images[part]):
                     entry[place] = image
                 request.infer(share_outputs=True)
-                for of_all, place in zip(outputs, self._order, strict=True):
+                for of_all, place in zip(outputs, self._order, strict=False):  # feature maps are last
                     said = request.get_output_tensor(place).data
                     of_all[part] = said[: len(of_all[part])]
         except RuntimeError as error:
@@ -178,6 +181,25 @@ class Engine:
         finally:
             self._free.put(request)
         return Outputs(*outputs)
+
+
+def _multiply_out(model: openvino.Model) -> None:
+    """Replace weights that are stored in INT8 but computed with in float32, as squeeze-excite's, by the
+    products of number and scale: the same that OpenVINO computes, with kernels it would make at every start.
+
+    They are Convert(Convert(stored) * scale). Of those that run in INT8 the product is not converted.
+    """
+    for product in model.get_ordered_ops():
+        if product.get_type_name() != "Multiply":
+            continue
+        number, scale = (value.get_node() for value in product.input_values())
+        (reader, *_) = (place.get_node() for place in product.output(0).get_target_inputs())
+        if [node.get_type_name() for node in (number, scale, reader)] != ["Convert", "Constant", "Convert"]:
+            continue
+        stored = number.input_value(0).get_node()
+        if stored.get_type_name() == "Constant":
+            weights = stored.data.astype(np.float32) * scale.data.astype(np.float32)
+            reader.output(0).replace(openvino.op.Constant(weights).output(0))
 
 
 def available_threads() -> int:

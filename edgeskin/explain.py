@@ -139,11 +139,12 @@ def explain(
 ) -> Floats:
     """The map of one picture, 0 and more.
 
-    image: what the network saw, uint8 RGB (s, s, 3). outputs: what it said. The result has the feature map's
-    sides, with ``occlusion`` OCCLUSION_CELLS.
+    image: what the network saw, uint8 RGB (s, s, 3). outputs: what it said, with feature maps, which only
+    ``occlusion`` does without. The result has the feature map's sides, with ``occlusion`` OCCLUSION_CELLS.
     """
     if method == "occlusion":
         return occlusion(image, engine, target)
+    assert outputs.fmaps is not None
     gradient = head.gradient(outputs.features, target.gradient(outputs.logits))
     by_view = np.maximum(_CAMS[method](outputs.fmaps, gradient), 0)
     upright = [turned_back(one, view) for view, one in enumerate(by_view)]

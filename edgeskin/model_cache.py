@@ -7,7 +7,6 @@ not against somebody who may write into the folder.
 
 import contextlib
 import hashlib
-import io
 import os
 import stat
 import sys
@@ -98,16 +97,22 @@ def load_or_compile(
     the disk is full nothing is kept, nothing raised, and the file not there. Raises SettingError when there
     is nothing to load and the folder cannot be written.
     """
+    import openvino  # not before a network is opened
+
     of_cpu = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
     isa = os.environ.get("ONEDNN_MAX_CPU_ISA")
     told = repr((core.get_versions("CPU")["CPU"].build_number, of_cpu, isa, dict(settings), depends_on))
     file = folder / f"{hashlib.sha256(told.encode()).hexdigest()}.blob"
     # What cannot be read, or OpenVINO does not take, is compiled anew.
     with contextlib.suppress(OSError, RuntimeError):
-        content = file.read_bytes()
-        kept = memoryview(content)[_HASH_BYTES:]
-        if hashlib.sha256(kept).digest() == content[:_HASH_BYTES]:
-            return core.import_model(io.BytesIO(kept), "CPU", dict(settings)), file
+        with file.open("rb") as opened:
+            sha256 = opened.read(_HASH_BYTES)
+            length = max(0, os.fstat(opened.fileno()).st_size - _HASH_BYTES)
+            # OpenVINO's own memory, which its weights then stay in. From a stream it would copy them twice.
+            kept = openvino.Tensor(openvino.Type.u8, [length])
+            opened.readinto(kept.data)
+        if hashlib.sha256(kept.data).digest() == sha256:
+            return core.import_model(kept, "CPU", dict(settings)), file
     if not keep:
         return compile_network(), file
     _require_writable(folder)

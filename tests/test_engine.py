@@ -11,7 +11,7 @@ import pytest
 from openvino import opset13 as ops
 
 from edgeskin.bundle import Precision, open_bundle
-from edgeskin.engine import Engine, available_threads, instruction_set
+from edgeskin.engine import Engine, _multiply_out, available_threads, instruction_set
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
 from edgeskin.photo import load_photo
 from edgeskin.preprocess import preprocess
@@ -42,7 +42,7 @@ def by_hand(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_outputs_are_those_computed_by_hand(engine: Engine) -> None:
     image = pictures(1)[0]
-    outputs = engine.infer(image)
+    outputs = engine.infer(image, fmaps=True)
     logits, features, fmap = by_hand(image)
     for computed, expected in zip(
         (outputs.logits, outputs.features[0], outputs.fmaps[0]), (logits, features, fmap), strict=True
@@ -54,7 +54,7 @@ def test_views_are_averaged_and_make_the_answer_the_same_for_every_turn(shared_m
     parts = (shared_micro_bundle / f"fp32.{part}" for part in ("xml", "bin"))
     engine = Engine(*(part.read_bytes() for part in parts), views=8)
     image = pictures(1)[0]
-    outputs = engine.infer(image)
+    outputs = engine.infer(image, fmaps=True)
     views = [np.rot90(side, quarters) for side in (image, image[:, ::-1]) for quarters in range(4)]
     logits, features, fmaps = zip(*map(by_hand, views), strict=True)
     np.testing.assert_allclose(outputs.logits, np.mean(logits, axis=0), rtol=1e-4, atol=1e-4)
@@ -85,7 +85,7 @@ def test_any_number_of_images_as_they_lie(shared_micro_bundle: Path, count: int)
     """Six do not fill two batches of four."""
     parts = (shared_micro_bundle / f"fp32.{part}" for part in ("xml", "bin"))
     images = pictures(count)
-    outputs = Engine(*(part.read_bytes() for part in parts), views=8).infer_each(images)
+    outputs = Engine(*(part.read_bytes() for part in parts), views=8).infer_each(images, fmaps=True)
     logits, features, fmaps = zip(*map(by_hand, images), strict=True)
     np.testing.assert_allclose(outputs.view_logits, logits, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(outputs.features, features, rtol=1e-4, atol=1e-4)
@@ -94,9 +94,9 @@ def test_any_number_of_images_as_they_lie(shared_micro_bundle: Path, count: int)
 
 def test_results_survive_the_next_image(engine: Engine) -> None:
     first, second = pictures(2)
-    kept = engine.infer(first)
+    kept = engine.infer(first, fmaps=True)
     before = [kept.view_logits.copy(), kept.features.copy(), kept.fmaps.copy()]
-    engine.infer(second)
+    engine.infer(second, fmaps=True)
     for now, then in zip((kept.view_logits, kept.features, kept.fmaps), before, strict=True):
         np.testing.assert_array_equal(now, then)
 
@@ -158,12 +158,19 @@ def test_an_error_of_openvino_leaves_the_stream_free(shared_micro_bundle: Path) 
     assert engine.infer(pictures(1)[0]).logits.shape == (8,)
 
 
+def networks_of(engine: Engine) -> list[openvino.CompiledModel]:
+    """Each stream's."""
+    requests = [engine._free.get() for _ in range(engine.streams)]
+    for request in requests:
+        engine._free.put(request)
+    return [request.get_compiled_model() for request in requests]
+
+
 def threads_of(engine: Engine) -> list[tuple[int, bool]]:
     """Threads of each stream's network, and whether they are pinned."""
-    networks = [engine._free.get().get_compiled_model() for _ in range(engine.streams)]
     return [
         (network.get_property("INFERENCE_NUM_THREADS"), network.get_property("ENABLE_CPU_PINNING"))
-        for network in networks
+        for network in networks_of(engine)
     ]
 
 
@@ -185,11 +192,33 @@ def parts_of(model: openvino.Model, folder: Path) -> list[bytes]:
 def test_a_network_of_a_fixed_batch_gives_the_same(batch: int, tmp_path: Path) -> None:
     image = pictures(1)[0]
     fixed, free = (
-        Engine(*parts_of(micro_network(0, size), tmp_path), views=8).infer(image) for size in (batch, -1)
+        Engine(*parts_of(micro_network(0, size), tmp_path), views=8).infer(image, fmaps=True)
+        for size in (batch, -1)
     )
     np.testing.assert_allclose(fixed.logits, free.logits, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(fixed.features, free.features, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(fixed.fmaps, free.fmaps, rtol=1e-5, atol=1e-5)
+
+
+def test_weights_multiplied_out_are_the_same_numbers() -> None:
+    """The default bundle's, against OpenVINO's evaluation of what its INT8 file says of each convolution."""
+    bundle = open_bundle()
+    parts = [bundle.read(f"int8.{part}") for part in ("xml", "bin")]
+
+    def evaluated(multiplied_out: bool) -> tuple[list[np.ndarray], int]:
+        model = openvino.Core().read_model(*parts)
+        if multiplied_out:
+            _multiply_out(model)
+        readers = [node for node in model.get_ordered_ops() if node.get_type_name() == "Convolution"]
+        weights = [node.input_value(1) for node in readers]
+        stored = sum(value.get_node().get_type_name() == "Constant" for value in weights)
+        network = openvino.compile_model(openvino.Model(weights, []), "CPU")
+        return [values.copy() for values in network({}).values()], stored
+
+    (ours, plain), (theirs, plain_before) = evaluated(True), evaluated(False)
+    assert plain - plain_before == 2 * 26  # of the squeeze-excite of 26 blocks
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_network_that_cannot_take_every_view_is_refused(tmp_path: Path) -> None:

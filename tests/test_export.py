@@ -66,7 +66,7 @@ def test_the_runtime_runs_it(exported: tuple[Path, openvino.Model], served: Serv
     folder, _ = exported
     engine = Engine((folder / "fp32.xml").read_bytes(), (folder / "fp32.bin").read_bytes(), threads=1)
     image = np.random.default_rng(0).integers(0, 256, (MICRO_SIZE, MICRO_SIZE, 3), dtype=np.uint8)
-    outputs = engine.infer(image)
+    outputs = engine.infer(image, fmaps=True)
     with torch.no_grad():
         logits, features, fmap = served(torch.tensor(image[None]))
     for said, wanted in ((outputs.logits, logits), (outputs.features[0], features), (outputs.fmaps[0], fmap)):
