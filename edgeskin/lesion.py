@@ -3,6 +3,7 @@
 Descriptors, not a score: no threshold on them is known to find cancers. Nothing here uses the network.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -64,13 +65,22 @@ def segment(square: Image) -> Mask:
     small = resize(square, SIDE)
     colors = cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb).astype(np.float32)
     rim = cv2.blur(_value(small), (3, 3)) < DARK
-    away = colors - np.median(colors[_margin(small)], axis=0)
+    away = colors - _quantile(colors[_margin(small)], 0.5)
     stands_out = np.maximum(-away[..., 0], 0) + 2 * np.hypot(away[..., 1], away[..., 2])
     stands_out = cv2.GaussianBlur(stands_out, (0, 0), SIDE / 85) * _middle()
     rim &= _middle() < 0.7  # within, black is lesion
-    levels = np.clip(stands_out * (255 / max(np.quantile(stands_out, 0.995), 1e-6)), 0, 255).astype(np.uint8)
+    brightest = max(float(_quantile(stands_out.ravel(), 0.995)), 1e-6)
+    levels = np.clip(stands_out * (255 / brightest), 0, 255).astype(np.uint8)
     threshold, _ = cv2.threshold(levels[~rim][None], 0, 255, cv2.THRESH_OTSU)
     return _middle_piece((levels > 0.55 * threshold) & ~rim)
+
+
+def _quantile(values: npt.NDArray[np.float32], share: float) -> npt.NDArray[np.float32]:
+    """`numpy.quantile` over the first axis, whose first call takes 15 ms of a start."""
+    ordered = np.sort(values, axis=0)
+    place = share * (len(ordered) - 1)
+    below = ordered[int(place)]
+    return np.asarray(below + (ordered[math.ceil(place)] - below) * np.float32(place % 1))
 
 
 def skin_color(square: Image) -> npt.NDArray[np.uint8]:

@@ -62,22 +62,29 @@ def is_own(folder: Path) -> bool:
         return False
     if not stat.S_ISDIR(status.st_mode):
         return False
-    others_write = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    # Windows has neither users' numbers nor such modes; a profile's folder is its user's there.
-    return sys.platform == "win32" or (status.st_uid == os.getuid() and not others_write)
+    # Windows has no users' numbers; a profile's folder is its user's there.
+    return sys.platform == "win32" or (status.st_uid == os.getuid() and not _others_may_write(status))
+
+
+def _others_may_write(status: os.stat_result) -> bool:
+    # Windows has no such modes.
+    return sys.platform != "win32" and bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def cache_settings(named: Path | None) -> dict[str, Any]:
     """Where the command line's classifier takes its compiled network from, and whether it keeps one there.
 
     Nothing is written that nobody asked for: without a folder named, the user's own is read where it is
-    theirs alone, and only ``prepare`` adds to it.
+    theirs alone, and only ``prepare`` adds to it. One that is not theirs alone is passed over, as stderr
+    tells.
     """
     if named is not None:
         return {"cache": named}
     with contextlib.suppress(SettingError):  # no home
         if is_own(folder := user_cache()):
             return {"cache": folder, "keep": False}
+        if folder.exists():
+            print(f"cache {folder}: passed over, since others may write there, or have", file=sys.stderr)
     return {}
 
 
@@ -103,11 +110,14 @@ def load_or_compile(
     isa = os.environ.get("ONEDNN_MAX_CPU_ISA")
     told = repr((core.get_versions("CPU")["CPU"].build_number, of_cpu, isa, dict(settings), depends_on))
     file = folder / f"{hashlib.sha256(told.encode()).hexdigest()}.blob"
-    # What cannot be read, or OpenVINO does not take, is compiled anew.
+    # What cannot be read, others may have written, or OpenVINO does not take, is compiled anew.
     with contextlib.suppress(OSError, RuntimeError):
         with file.open("rb") as opened:
             sha256 = opened.read(_HASH_BYTES)
-            length = max(0, os.fstat(opened.fileno()).st_size - _HASH_BYTES)
+            status = os.fstat(opened.fileno())
+            if _others_may_write(status):
+                raise PermissionError(file)
+            length = max(0, status.st_size - _HASH_BYTES)
             # OpenVINO's own memory, which its weights then stay in. From a stream it would copy them twice.
             kept = openvino.Tensor(openvino.Type.u8, [length])
             opened.readinto(kept.data)

@@ -141,6 +141,19 @@ def test_prepare_refuses_a_cache_that_is_not_the_users_alone(
         assert said in done.stderr
 
 
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="another folder there")
+def test_predict_passes_over_a_cache_that_is_not_the_users_alone_and_says_so(
+    shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "edgeskin"
+    folder.mkdir()
+    folder.chmod(0o777)
+    done = edgeskin("predict", lesion_jpg, "--bundle", shared_micro_bundle, XDG_CACHE_HOME=str(tmp_path))
+    assert f"cache {folder}: passed over, since others may write there" in done.stderr
+    assert "P(cancer)" in done.stdout
+    assert not list(folder.iterdir())
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
 def test_prepare_says_when_nothing_could_be_kept(shared_micro_bundle: Path, tmp_path: Path) -> None:
     """As on a full disk: no file may grow beyond 4 KB."""

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeskin.lesion import COLORS, describe, outline, segment, skin_color
+from edgeskin.lesion import COLORS, _quantile, describe, outline, segment, skin_color
 
 SKIN = (225, 180, 160)
 
@@ -111,3 +111,13 @@ def test_the_outline_of_a_circle_keeps_its_distance_from_the_centre() -> None:
     _, mask = drawn("circle", 128)
     distances = np.hypot(*(outline(mask)[:, 0] - 64).T)
     assert distances == pytest.approx(32, abs=1.2)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 16384])
+def test_quantiles_are_numpys(count: int) -> None:
+    values = np.random.default_rng(count).normal(size=(count, 3)).astype(np.float32)
+    for share in (0.5, 0.995):
+        np.testing.assert_allclose(_quantile(values, share), np.quantile(values, share, axis=0), rtol=1e-6)
+    np.testing.assert_array_equal(
+        _quantile(np.rint(50 * values), 0.5), np.median(np.rint(50 * values), axis=0)
+    )

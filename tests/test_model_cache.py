@@ -65,6 +65,19 @@ def test_damage_is_compiled_away(cached: Callable[..., np.ndarray], tmp_path: Pa
     assert hashlib.sha256(mended[32:]).digest() == mended[:32]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such modes")
+def test_a_file_that_others_may_write_is_not_read(cached: Callable[..., np.ndarray], tmp_path: Path) -> None:
+    expected = cached()
+    (mine,) = kept(tmp_path)
+    other = cached("int8")
+    (theirs,) = set(kept(tmp_path)) - {mine}
+    mine.write_bytes(theirs.read_bytes())
+    np.testing.assert_array_equal(cached(), other)
+    mine.chmod(0o606)
+    np.testing.assert_array_equal(cached(), expected)
+    assert mine.stat().st_mode & 0o777 == 0o600
+
+
 def test_what_openvino_does_not_take_is_compiled_anew(
     cached: Callable[..., np.ndarray], tmp_path: Path
 ) -> None:
