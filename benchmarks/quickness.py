@@ -134,6 +134,8 @@ def variants() -> str:
         (
             name,
             f"{row['ms']['median']:.1f}",
+            f"{median(row['times_shipped']):.3f} ({min(row['times_shipped']):.3f} to "
+            f"{max(row['times_shipped']):.3f})",
             f"{row['bytes'] / 1e6:.1f}",
             f"{row['cancer_auroc']:.4f}",
             f"{row['lost']}; {row['gained']}",
@@ -146,6 +148,7 @@ def variants() -> str:
     head = (
         f"{content['isa']}, {content['images']} images of val, one view",
         "8 views, ms",
+        "times the shipped INT8, in turn (by round)",
         "MB",
         "cancer AUROC",
         "cancers lost; gained",
