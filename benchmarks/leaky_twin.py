@@ -22,8 +22,9 @@ from train import report
 from train.config import load_config
 from train.data import Sample, read_table
 from train.evaluate import evaluate_table
-from train.fit import LATEST, WEIGHTS, fit, load_run
+from train.fit import fit
 from train.predict import open_network
+from train.run import LATEST, WEIGHTS, load_run
 from train.split import assign_splits, split_sha256
 
 CONFIG = Path(__file__).parents[1] / "configs" / "experiments" / "c-cross-entropy.yaml"

@@ -27,9 +27,9 @@ from quantize.report import Report, markdown, table
 from quantize.scaling import Scores, chosen
 from train.data import SPLITS, Sample, read_table, require_every_class, select, targets
 from train.evaluate import measure
-from train.fit import RECORD, load_run
 from train.model import ServedNet
 from train.outputs import Floats
+from train.run import RECORD, load_run
 from train.split import assign_splits, split_sha256
 
 PARITY_IMAGES = 64

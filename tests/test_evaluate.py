@@ -29,10 +29,10 @@ from train import report
 from train.cli import app
 from train.data import DataError, Sample, read_table, select
 from train.evaluate import Measures, Predictions, evaluate, measure, of_lesions
-from train.fit import load_run
 from train.metrics import Estimate, bootstrap_weights, partial_auroc, roc
 from train.outputs import Outputs
 from train.predict import open_network, predict
+from train.run import load_run
 from train.split import split_sha256
 
 SMALL = ("MEL", "NV", "BKL")

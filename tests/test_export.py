@@ -15,8 +15,8 @@ from quantize.inference import InferenceError, instruction_sets, load, predict, 
 from tests.conftest import MICRO_SIZE
 from train.config import TrainConfig
 from train.data import read_table, select
-from train.fit import load_run
 from train.model import IMAGENET_MEAN, IMAGENET_STD, ServedNet
+from train.run import load_run
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import json
-import shutil
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -18,8 +17,9 @@ from train import fit as fitting
 from train.cli import app
 from train.config import Stage, TrainConfig, from_dict
 from train.data import DataError, Sample, read_table
-from train.fit import LesionTraining, fit, load_run
+from train.fit import LesionTraining, fit
 from train.model import LesionNet
+from train.run import load_run
 from train.split import split_sha256
 
 # On a GPU the sums of a step are not taken in the same order twice.
@@ -68,21 +68,6 @@ def test_what_a_run_leaves(micro_run: Path, micro_config: TrainConfig, samples: 
         assert [row["epoch"] for row in rows if row[name]] == ["0", "1"]
     best = max(float(row["val_composite"]) for row in rows if row["val_composite"])
     assert record["val_composite"] == pytest.approx(best)
-
-
-def test_the_loaded_run_is_the_selected_averaged_network(micro_run: Path) -> None:
-    net, config = load_run(micro_run)
-    assert not net.training
-    saved = checkpoint(micro_run, "best.ckpt")
-    expected = LesionNet(config.model, len(config.classes)).eval()
-    expected.load_state_dict(
-        {name[4:]: value for name, value in saved["state_dict"].items() if name.startswith("net.")}
-    )
-    images = torch.randn(2, 3, 64, 64)
-    with torch.inference_mode():
-        assert torch.equal(net(images), expected(images))
-    name = "net.head.5.weight"
-    assert not torch.equal(saved["state_dict"][name], saved["current_model_state"][name])
 
 
 def test_frozen_backbone_is_untouched_after_its_stage(interrupted: Path, micro_config: TrainConfig) -> None:
@@ -201,22 +186,3 @@ def test_a_loss_that_is_no_number_stops_the_run(
     monkeypatch.setattr(LesionNet, "forward", lambda self, images: self.outputs(images)[0] * float("nan"))
     with pytest.raises(SettingError, match="the loss is nan at step 0"):
         fit(samples, tmp_path, micro_config, "none")
-
-
-def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match=r"run\.json: not found"):
-        load_run(tmp_path)
-
-
-def test_a_run_of_a_version_with_fewer_settings_can_be_resumed(
-    micro_run: Path, micro_config: TrainConfig, samples: list[Sample], tmp_path: Path
-) -> None:
-    run = Path(shutil.copytree(micro_run, tmp_path / "run"))
-    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    del record["config"]["augment"]["jpeg"], record["config"]["augment"]["mixup"]
-    (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
-    current = fitting._record(micro_config, samples, "none")
-    assert fitting._same_run(run, current) == record
-    other = dataclasses.replace(micro_config, augment=dataclasses.replace(micro_config.augment, jpeg=0.5))
-    with pytest.raises(SettingError, match=r"other settings \(augment\)"):
-        fitting._same_run(run, fitting._record(other, samples, "none"))

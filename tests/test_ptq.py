@@ -16,8 +16,8 @@ from quantize.inference import Images, load, predict, prepare
 from tests.conftest import MICRO_SIZE
 from train.config import TrainConfig
 from train.data import Sample, read_table, select
-from train.fit import load_run
 from train.model import ServedNet
+from train.run import load_run
 
 
 def sample(number: int, label: str, source: str) -> Sample:

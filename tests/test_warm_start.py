@@ -18,8 +18,9 @@ from quantize.pack import write_head
 from tests.conftest import MICRO_SIZE, write_manifest
 from train.config import DistillationConfig, ModelConfig, Stage, TrainConfig
 from train.data import read_table
-from train.fit import fit, load_run
+from train.fit import fit
 from train.model import IMAGENET_MEAN, IMAGENET_STD, LesionNet, ServedNet
+from train.run import load_run
 from train.warm_start import _bias, load_bundle, unpacked
 
 

@@ -128,7 +128,7 @@ def evaluate(
 
     from train import evaluate as evaluating
     from train import report
-    from train.fit import RECORD
+    from train.run import RECORD
 
     # Reports are published; where folders lie on this machine is nobody's business.
     options = {"data": "DIR", "split": split, "precision": precision, "threshold": threshold}

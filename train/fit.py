@@ -1,10 +1,5 @@
 """The training run: Lightning drives it on one GPU, several or the CPU; this names what is ours."""
 
-import dataclasses
-import hashlib
-import importlib.metadata
-import json
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +13,6 @@ from lightning.pytorch.callbacks import (
     RichProgressBar,
 )
 from lightning.pytorch.loggers import CSVLogger
-from safetensors.torch import save_file
 from torch import Tensor
 from torchmetrics import MetricCollection
 from torchmetrics.classification import (
@@ -32,25 +26,16 @@ from torchmetrics.classification import (
 from edgeskin.bundle import open_bundle
 from edgeskin.errors import SettingError
 from train.augment import mixed
-from train.config import TrainConfig, from_dict
+from train.config import TrainConfig
 from train.data import Sample, require_every_class, select
 from train.loading import LesionData
 from train.loss import MaxRecallLoss, distillation
-from train.model import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    LesionNet,
-    keep_slow_convolutions_in_float32,
-    load_strictly,
-)
+from train.model import IMAGENET_MEAN, IMAGENET_STD, LesionNet, keep_slow_convolutions_in_float32
+from train.run import LATEST, export, record_of, same_run, write_record
 from train.soft_labels import read as read_soft_labels
 from train.split import left_out, split_sha256
 from train.warm_start import load_bundle, unpacked
 
-WEIGHTS = "weights.safetensors"
-RECORD = "run.json"
-SELECTED = "checkpoints/best.ckpt"
-LATEST = "checkpoints/last.ckpt"
 STATISTICS_IMAGES = 256
 """Training images on which a bundle's BatchNorm statistics are measured again."""
 
@@ -260,11 +245,11 @@ def fit(
     soft = (
         read_soft_labels(soft_labels, train, config.classes, split_sha256(samples)) if soft_labels else None
     )
-    record = _record(config, samples, weights, soft_labels, teacher)
+    record = record_of(config, samples, weights, soft_labels, teacher)
     record["images"] = {"train": len(train), "val": len(val)}
     record["learned_sha256"] = split_sha256(train)
     if resume:
-        record = _same_run(out, record)
+        record = same_run(out, record)
 
     pl.seed_everything(config.seed, workers=True)
     data = LesionData(train, val, config, soft)
@@ -320,97 +305,12 @@ def fit(
         keep_slow_convolutions_in_float32(net.backbone.modules())
     if trainer.is_global_zero and not resume:
         out.mkdir(parents=True, exist_ok=True)
-        _write(record, out)
+        write_record(record, out)
     trainer.fit(module, data, ckpt_path=last if resume else None)
     if trainer.is_global_zero:
         assert selected.best_model_score is not None
         export(out, record | {monitor: float(selected.best_model_score)})
     return out
-
-
-def export(out: Path, record: dict[str, Any]) -> None:
-    """Write the selected network as safetensors, and complete the run's record with its epoch."""
-    checkpoint = torch.load(out / SELECTED, map_location="cpu", weights_only=True)
-    state = {
-        name.removeprefix("net."): value.contiguous()
-        for name, value in checkpoint["state_dict"].items()
-        if name.startswith("net.")
-    }
-    save_file(state, out / WEIGHTS)
-    _write(record | {"epoch": checkpoint["epoch"]}, out)
-
-
-def _told(folder: Path) -> dict[str, str]:
-    bundle = open_bundle(folder)
-    name = f"{bundle.manifest.name} {bundle.manifest.version}"
-    return {"source": name, "sha256": bundle.sha256, "kind": "bundle"}
-
-
-def _record(
-    config: TrainConfig,
-    samples: list[Sample],
-    weights: str,
-    soft_labels: Path | None = None,
-    teacher: Path | None = None,
-) -> dict[str, Any]:
-    """What a run is and where it comes from; files by name and hash, so that no path is kept."""
-    initial: dict[str, str] = {"source": weights}
-    if weights not in ("hub", "none"):
-        if Path(weights).is_dir():
-            initial = _told(Path(weights))
-        else:
-            content = Path(weights).read_bytes() if Path(weights).is_file() else b""
-            initial = {"source": Path(weights).name, "sha256": hashlib.sha256(content).hexdigest()}
-    taught = hashlib.sha256(soft_labels.read_bytes()).hexdigest() if soft_labels else None
-    return {
-        "config": json.loads(json.dumps(dataclasses.asdict(config))),
-        "split_sha256": split_sha256(samples),
-        "initial_weights": initial,
-        "soft_labels_sha256": taught,
-        "teacher": _told(teacher) if teacher else None,
-        "machine": {"python": platform.python_version(), "processor": platform.machine()},
-        "versions": {
-            name: importlib.metadata.version(name) for name in ("torch", "torchvision", "timm", "lightning")
-        },
-    }
-
-
-def _same_run(out: Path, record: dict[str, Any]) -> dict[str, Any]:
-    """The record that the run was started with, if it had these settings and this split."""
-    started = json.loads((out / RECORD).read_text(encoding="utf-8"))
-    # A run of an earlier version has not settings that came later: it has had their defaults.
-    settings = json.loads(json.dumps(dataclasses.asdict(from_dict(TrainConfig, started["config"]))))
-    differing = [name for name in sorted(record["config"]) if settings[name] != record["config"][name]]
-    if started["split_sha256"] != record["split_sha256"]:
-        differing.append("the images or their split")
-    if started.get("soft_labels_sha256") != record["soft_labels_sha256"]:
-        differing.append("the soft labels")
-    if started.get("teacher") != record["teacher"]:
-        differing.append("the teacher")
-    if differing:
-        raise SettingError(
-            f"{out}: started with other settings ({', '.join(differing)}); resume with the same --config and "
-            "--data, or start another run"
-        )
-    return dict(started)
-
-
-def _write(record: dict[str, Any], out: Path) -> None:
-    (out / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-
-def load_run(run: Path) -> tuple[LesionNet, TrainConfig]:
-    """The trained network of a run, in evaluation mode, and its settings.
-
-    Raises SettingError when the folder holds no finished run.
-    """
-    record = run / RECORD
-    if not record.is_file():
-        raise SettingError(f"{record}: not found; give the folder that `python -m train fit --out` wrote")
-    config = from_dict(TrainConfig, json.loads(record.read_text(encoding="utf-8"))["config"])
-    net = LesionNet(config.model, len(config.classes))
-    load_strictly(net, run / WEIGHTS)
-    return net.eval(), config
 
 
 def _has_bf16() -> bool:

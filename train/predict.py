@@ -26,10 +26,10 @@ from edgeskin.preprocess import DIHEDRAL, Preprocessing, preprocess
 from edgeskin.variant import Calibration
 from train.config import TrainConfig
 from train.data import DataError, Sample
-from train.fit import RECORD, WEIGHTS, load_run
 from train.loading import LesionImages, batches
 from train.model import IMAGENET_MEAN, IMAGENET_STD, LesionNet
 from train.outputs import Outputs
+from train.run import RECORD, WEIGHTS, load_run
 
 _CONSOLE = Console(stderr=True)
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from edgeskin.errors import SettingError
 from train.data import DataError, Sample, read_table, select
-from train.fit import RECORD, load_run
 from train.predict import open_network, predict
+from train.run import RECORD, load_run
 from train.soft_labels import write
 from train.split import assign_splits, left_out, split_sha256
 
