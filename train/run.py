@@ -60,7 +60,7 @@ def _told(folder: Path) -> dict[str, str]:
 
 
 def same_run(out: Path, record: dict[str, Any]) -> dict[str, Any]:
-    """The record that a run was started with. Raises SettingError unless it had these settings and this split."""
+    """The record that a run was started with. Raises SettingError where its settings or split were others."""
     started = json.loads((out / RECORD).read_text(encoding="utf-8"))
     # A run of an earlier version has not settings that came later: it has had their defaults.
     settings = json.loads(json.dumps(dataclasses.asdict(from_dict(TrainConfig, started["config"]))))
