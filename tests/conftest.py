@@ -5,6 +5,8 @@ import hashlib
 import json
 import os
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +51,20 @@ def data_folder() -> Path:
 def lesion_jpg() -> Path:
     """The example picture of the repository."""
     return ROOT / "examples" / "lesion.jpg"
+
+
+def run_cli(*arguments: str | Path | int, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """The command as a user types it, in a process of its own."""
+    command = [sys.executable, "-m", "edgeskin", *map(str, arguments)]
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
 
 
 def micro_network(seed: int, batch: int = -1) -> Any:
