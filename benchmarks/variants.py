@@ -30,6 +30,7 @@ from edgeskin.bundle import open_bundle
 from edgeskin.engine import Engine, available_threads, instruction_set
 from quantize import ptq
 from quantize.calibrate import fit_variant, labels_of
+from quantize.export import averages_as_pooling
 from quantize.gate import compare
 from quantize.inference import CONSOLE, Images, load, prepare
 from train.data import read_table, select
@@ -69,24 +70,14 @@ def depthwise_too(model: Model) -> list[str]:
 
 def excite_too(model: Model) -> list[str]:
     """The first convolutions alone: squeeze-excite's averages and scalings are quantized as NNCF likes."""
-    scalings = ("Multiply", "ReduceMean")
+    scalings = ("Multiply", "ReduceMean", "AvgPool")
     kinds = {node.get_friendly_name(): node.get_type_name() for node in model.get_ops()}
     return [name for name in ptq.left_in_fp32(model) if kinds[name] not in scalings]
 
 
-def averages_as_pooling(model: Model) -> Model:
-    """Each ReduceMean over (h, w), squeeze-excite's and the last, spelt as a pooling of one window."""
-    spelt = model.clone()
-    for node in spelt.get_ordered_ops():
-        shape = node.get_input_partial_shape(0) if node.get_input_size() else None
-        if node.get_type_name() != "ReduceMean" or shape is None or not node.get_attributes()["keep_dims"]:
-            continue
-        window = [shape[2].get_length(), shape[3].get_length()]
-        pooled = ops.avg_pool(node.input_value(0), window, [0, 0], [0, 0], window, True)
-        pooled.set_friendly_name(node.get_friendly_name())
-        openvino.utils.replace_node(node, pooled)
-    spelt.validate_nodes_and_infer_types()
-    return spelt
+def pooling(model: Model) -> Model:
+    """As `quantize.export` spells averages since the bundle was made."""
+    return averages_as_pooling(model.clone())
 
 
 def swish_apart(model: Model) -> Model:
@@ -118,8 +109,8 @@ VARIANTS: dict[str, Make] = {
     "the first convolutions in INT8 too": partial(quantized, ignored=partial(ptq.left_in_fp32, first=0)),
     "depthwise in FP32": partial(quantized, ignored=depthwise_too),
     "squeeze-excite in INT8": partial(quantized, ignored=excite_too),
-    "squeeze-excite by pooling": partial(spelt_otherwise, averages_as_pooling),
-    "the same, depthwise in FP32": partial(spelt_otherwise, averages_as_pooling, left=depthwise_too),
+    "squeeze-excite by pooling": partial(spelt_otherwise, pooling),
+    "the same, depthwise in FP32": partial(spelt_otherwise, pooling, left=depthwise_too),
     "SiLU as x * sigmoid(x)": partial(spelt_otherwise, swish_apart),
 }
 

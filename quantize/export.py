@@ -8,6 +8,7 @@ import onnx
 import onnxruntime
 import openvino
 import torch
+from openvino import opset13 as ops
 
 from edgeskin.errors import EdgeskinError
 from edgeskin.preprocess import views_of
@@ -59,9 +60,29 @@ def export(served: ServedNet, size: int, folder: Path) -> openvino.Model:
             verbose=False,
         )
     onnx.checker.check_model(folder / ONNX, full_check=True)
-    model = expect_interface(openvino.convert_model(folder / ONNX))
+    model = expect_interface(averages_as_pooling(openvino.convert_model(folder / ONNX)))
     openvino.save_model(model, folder / "exact.xml", compress_to_fp16=False)
     openvino.save_model(model, folder / "fp32.xml", compress_to_fp16=True)
+    return model
+
+
+def averages_as_pooling(model: openvino.Model) -> openvino.Model:
+    """The model itself, each average over height and width, such as squeeze-excite's, spelt as pooling by one
+    window: the same function, whose INT8 network is 3 to 11 % quicker (`benchmarks.variants`).
+    """
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "ReduceMean" or not node.get_attributes()["keep_dims"]:
+            continue
+        axes = node.input_value(1).get_node()
+        shape = node.get_input_partial_shape(0)
+        if axes.get_type_name() != "Constant" or shape.rank.get_length() != 4:
+            continue
+        if sorted(axis % 4 for axis in axes.data.ravel().tolist()) == [2, 3]:
+            window = [shape[2].get_length(), shape[3].get_length()]
+            pooled = ops.avg_pool(node.input_value(0), window, [0, 0], [0, 0], window, True)
+            pooled.set_friendly_name(node.get_friendly_name())
+            openvino.utils.replace_node(node, pooled)
+    model.validate_nodes_and_infer_types()
     return model
 
 

@@ -78,7 +78,7 @@ def left_in_fp32(model: Model, first: int = FIRST_IN_FP32) -> list[str]:
     averages and scalings, which NNCF would quantize although it leaves the convolutions between them alone.
     """
     spatial = [node for node in convolutions(model) if _height(node) > 1][:first]
-    kinds = ("Multiply", "ReduceMean")
+    kinds = ("Multiply", "ReduceMean", "AvgPool")
     scalings = [node for node in model.get_ordered_ops() if node.get_type_name() in kinds]
     return [node.get_friendly_name() for node in (*spatial, *scalings)]
 

@@ -7,10 +7,11 @@ import onnx
 import openvino
 import pytest
 import torch
+from openvino import opset13 as ops
 from torchvision.transforms.v2 import functional
 
 from edgeskin.engine import Engine
-from quantize.export import ExportError, check_parity, expect_interface, export
+from quantize.export import ExportError, averages_as_pooling, check_parity, expect_interface, export
 from quantize.inference import InferenceError, instruction_sets, load, predict, prepare
 from tests.conftest import MICRO_SIZE
 from train.config import TrainConfig
@@ -60,6 +61,26 @@ def test_interface(exported: tuple[Path, openvino.Model], served: ServedNet) -> 
         "fmap": openvino.PartialShape([-1, features, 2, 2]),
     }
     assert {output.get_element_type() for output in model.outputs} == {openvino.Type.f32}
+
+
+def test_averages_are_spelt_as_pooling(exported: tuple[Path, openvino.Model], served: ServedNet) -> None:
+    """One a squeeze-excite block, and the one before the head."""
+    kinds = [node.get_type_name() for node in exported[1].get_ops()]
+    blocks = sum(type(module).__name__ == "SqueezeExcite" for module in served.modules())
+    assert blocks > 0
+    assert (kinds.count("AvgPool"), kinds.count("ReduceMean")) == (blocks + 1, 0)
+
+
+@pytest.mark.parametrize("axes", [[2, 3], [-1, -2], [3, 2], [1, 2], [2]])
+def test_only_averages_over_height_and_width_are_spelt_as_pooling(axes: list[int]) -> None:
+    image = ops.parameter([-1, 4, 6, 6], np.float32)
+    model = openvino.Model([ops.reduce_mean(image, np.array(axes), keep_dims=True)], [image])
+    values = np.random.default_rng(0).random((2, 4, 6, 6), np.float32)
+    pooled = averages_as_pooling(model)
+    spelt = "AvgPool" in [node.get_type_name() for node in pooled.get_ops()]
+    assert spelt == (sorted(axis % 4 for axis in axes) == [2, 3])
+    said = openvino.compile_model(pooled, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(values)[0]
+    np.testing.assert_allclose(said, values.mean(axis=tuple(axes), keepdims=True), rtol=1e-5)
 
 
 def test_the_runtime_runs_it(exported: tuple[Path, openvino.Model], served: ServedNet) -> None:

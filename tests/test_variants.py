@@ -23,7 +23,7 @@ def count(model: openvino.Model, kind: str) -> int:
 @pytest.mark.parametrize(
     ("spell", "before", "after", "left"),
     [
-        (variants.averages_as_pooling, "ReduceMean", "AvgPool", 0),
+        (variants.pooling, "ReduceMean", "AvgPool", 0),
         (variants.swish_apart, "Swish", "Sigmoid", 0),
     ],
 )
