@@ -189,15 +189,18 @@ def _multiply_out(model: openvino.Model) -> None:
 
     They are Convert(Convert(stored) * scale). Of those that run in INT8 the product is not converted.
     """
+    kinds = ("Convert", "Constant", "Convert")
+    types = (openvino.Type.i8, openvino.Type.f16, openvino.Type.f32)
     for product in model.get_ordered_ops():
         if product.get_type_name() != "Multiply":
             continue
         number, scale = (value.get_node() for value in product.input_values())
         (reader, *_) = (place.get_node() for place in product.output(0).get_target_inputs())
-        if [node.get_type_name() for node in (number, scale, reader)] != ["Convert", "Constant", "Convert"]:
+        if tuple(node.get_type_name() for node in (number, scale, reader)) != kinds:
             continue
         stored = number.input_value(0).get_node()
-        if stored.get_type_name() == "Constant":
+        known = tuple(node.get_element_type() for node in (stored, scale, reader)) == types
+        if stored.get_type_name() == "Constant" and known:
             weights = stored.data.astype(np.float32) * scale.data.astype(np.float32)
             reader.output(0).replace(openvino.op.Constant(weights).output(0))
 

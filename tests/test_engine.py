@@ -212,7 +212,8 @@ def test_weights_multiplied_out_are_the_same_numbers() -> None:
         readers = [node for node in model.get_ordered_ops() if node.get_type_name() == "Convolution"]
         weights = [node.input_value(1) for node in readers]
         stored = sum(value.get_node().get_type_name() == "Constant" for value in weights)
-        network = openvino.compile_model(openvino.Model(weights, []), "CPU")
+        as_the_engine = {"INFERENCE_PRECISION_HINT": "f32"}
+        network = openvino.compile_model(openvino.Model(weights, []), "CPU", as_the_engine)
         return [values.copy() for values in network({}).values()], stored
 
     (ours, plain), (theirs, plain_before) = evaluated(True), evaluated(False)
