@@ -12,8 +12,7 @@ from scipy import ndimage
 from edgeskin import Classifier
 from edgeskin.photo import Photo, load_photo
 from edgeskin.quality import LIMITS, SIDE, judge, measure
-from tests.conftest import ROOT
-from tests.test_cli import edgeskin
+from tests.conftest import ROOT, run_cli
 
 Image = np.ndarray
 
@@ -149,11 +148,11 @@ def test_the_command_line_turns_away_and_goes_on(
 ) -> None:
     dark = tmp_path / "dark.png"
     cv2.imwrite(str(dark), scaled(good, 0.2)[..., ::-1])
-    done = edgeskin("predict", dark, lesion_jpg, "--bundle", shared_micro_bundle)
+    done = run_cli("predict", dark, lesion_jpg, "--bundle", shared_micro_bundle)
     assert done.returncode == 1
     assert "not assessed" in done.stdout
     assert done.stdout.count("risk") == 1
-    both = edgeskin(
+    both = run_cli(
         "predict", dark, lesion_jpg, "--bundle", shared_micro_bundle, "--no-quality-gate", "--json"
     )
     assert both.returncode == 0
