@@ -88,6 +88,7 @@ class Engine:
             compiled = [self._compile(xml, weights, share, cache, keep) for share in shares]
             network = compiled[0]
             names = [output.get_any_name() for output in network.outputs]
+            # Feature maps last: they are left out where nobody asks for them.
             self._order = [names.index(name) for name in ("logits", "features", "fmap")]
             shapes = [tuple(port.shape) for port in (network.input(0), *network.outputs)]
             self._batch, *image_shape = shapes[0]
@@ -173,7 +174,7 @@ class Engine:
                 for place, image in enumerate(images[part]):
                     entry[place] = image
                 request.infer(share_outputs=True)
-                for of_all, place in zip(outputs, self._order, strict=False):  # feature maps are last
+                for of_all, place in zip(outputs, self._order[: len(outputs)], strict=True):
                     said = request.get_output_tensor(place).data
                     of_all[part] = said[: len(of_all[part])]
         except RuntimeError as error:

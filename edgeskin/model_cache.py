@@ -55,20 +55,17 @@ def make_user_cache() -> Path:
 
 
 def is_own(folder: Path) -> bool:
-    """Whether a folder is there, and nobody but this user (and root) may write there."""
+    """Whether a folder is there that nobody but this user (and root) may write, nor any file in it."""
     try:
         status = folder.stat()
+        inside = [entry.stat() for entry in os.scandir(folder)]
     except OSError:
         return False
-    if not stat.S_ISDIR(status.st_mode):
-        return False
-    # Windows has no users' numbers; a profile's folder is its user's there.
-    return sys.platform == "win32" or (status.st_uid == os.getuid() and not _others_may_write(status))
-
-
-def _others_may_write(status: os.stat_result) -> bool:
-    # Windows has no such modes.
-    return sys.platform != "win32" and bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+    if sys.platform == "win32":
+        # It has neither users' numbers nor such modes; a profile's folder is its user's there.
+        return True
+    others_write = stat.S_IWGRP | stat.S_IWOTH
+    return all(one.st_uid == os.getuid() and not one.st_mode & others_write for one in (status, *inside))
 
 
 def cache_settings(named: Path | None) -> dict[str, Any]:
@@ -80,11 +77,15 @@ def cache_settings(named: Path | None) -> dict[str, Any]:
     """
     if named is not None:
         return {"cache": named}
-    with contextlib.suppress(SettingError):  # no home
+    with contextlib.suppress(SettingError, OSError):  # no home, or one that may not be looked into
         if is_own(folder := user_cache()):
             return {"cache": folder, "keep": False}
         if folder.exists():
-            print(f"cache {folder}: passed over, since others may write there, or have", file=sys.stderr)
+            print(
+                f"cache {folder}: passed over, not a folder that only you may write, with its files; remove "
+                "it, or name another with --cache",
+                file=sys.stderr,
+            )
     return {}
 
 
@@ -110,14 +111,11 @@ def load_or_compile(
     isa = os.environ.get("ONEDNN_MAX_CPU_ISA")
     told = repr((core.get_versions("CPU")["CPU"].build_number, of_cpu, isa, dict(settings), depends_on))
     file = folder / f"{hashlib.sha256(told.encode()).hexdigest()}.blob"
-    # What cannot be read, others may have written, or OpenVINO does not take, is compiled anew.
+    # What cannot be read, or OpenVINO does not take, is compiled anew.
     with contextlib.suppress(OSError, RuntimeError):
         with file.open("rb") as opened:
             sha256 = opened.read(_HASH_BYTES)
-            status = os.fstat(opened.fileno())
-            if _others_may_write(status):
-                raise PermissionError(file)
-            length = max(0, status.st_size - _HASH_BYTES)
+            length = max(0, os.fstat(opened.fileno()).st_size - _HASH_BYTES)
             # OpenVINO's own memory, which its weights then stay in. From a stream it would copy them twice.
             kept = openvino.Tensor(openvino.Type.u8, [length])
             opened.readinto(kept.data)

@@ -75,9 +75,10 @@ def averages_as_pooling(model: openvino.Model) -> openvino.Model:
             continue
         axes = node.input_value(1).get_node()
         shape = node.get_input_partial_shape(0)
-        if axes.get_type_name() != "Constant" or shape.rank.get_length() != 4:
+        if axes.get_type_name() != "Constant" or shape.rank.is_dynamic or len(shape) != 4:
             continue
-        if sorted(axis % 4 for axis in axes.data.ravel().tolist()) == [2, 3]:
+        over = sorted(axis % 4 for axis in axes.data.ravel().tolist())
+        if over == [2, 3] and shape[2].is_static and shape[3].is_static:
             window = [shape[2].get_length(), shape[3].get_length()]
             pooled = ops.avg_pool(node.input_value(0), window, [0, 0], [0, 0], window, True)
             pooled.set_friendly_name(node.get_friendly_name())

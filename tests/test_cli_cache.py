@@ -68,7 +68,7 @@ def test_predict_passes_over_a_cache_that_is_not_the_users_alone_and_says_so(
     folder.mkdir()
     folder.chmod(0o777)
     done = run_cli("predict", lesion_jpg, "--bundle", shared_micro_bundle, XDG_CACHE_HOME=str(tmp_path))
-    assert f"cache {folder}: passed over, since others may write there" in done.stderr
+    assert f"cache {folder}: passed over, not a folder that only you may write" in done.stderr
     assert "P(cancer)" in done.stdout
     assert not list(folder.iterdir())
 

@@ -43,6 +43,7 @@ def by_hand(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_outputs_are_those_computed_by_hand(engine: Engine) -> None:
     image = pictures(1)[0]
     outputs = engine.infer(image, fmaps=True)
+    assert engine.infer(image).fmaps is None
     logits, features, fmap = by_hand(image)
     for computed, expected in zip(
         (outputs.logits, outputs.features[0], outputs.fmaps[0]), (logits, features, fmap), strict=True
