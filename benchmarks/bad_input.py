@@ -1,4 +1,4 @@
-"""What does a bad picture cost? Time, peak memory and exit code of `edgeskin predict BAD GOOD`.
+"""What does a bad picture cost? Time, peak memory, exit code of `edgeskin predict BAD GOOD`, without gates.
 
     python -m benchmarks.bad_input
 
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine, write
+from edgeskin.bundle import open_bundle
+from edgeskin.engine import instruction_set
 from tests import test_photo as made
 
 GOOD = Path("examples/lesion.jpg")
@@ -36,6 +38,8 @@ def main() -> None:
         "command": "python -m benchmarks.bad_input",
         "limits": {"seconds": SECONDS, "megabytes": MEGABYTES},
         "machine": machine("openvino", "numpy", "opencv-python-headless"),
+        "isa": instruction_set(),
+        "bundle_sha256": open_bundle().sha256,
         "results": rows,
     }
     print(write("bad_input", result))
@@ -70,10 +74,14 @@ def _cases(folder: Path) -> dict[str, Path]:
 # Reports its own peak: what the system tells of a child includes the memory of the process that forked it.
 # Ends at once after that, as the command does.
 PROBE = """
-import os, re, sys
+import os, re, sys, traceback
 from pathlib import Path
 from edgeskin import cli
-code = cli._run()
+try:
+    code = cli._run()
+except BaseException:
+    traceback.print_exc()
+    code = 70
 print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1], file=sys.stderr, flush=True)
 os._exit(code)
 """
