@@ -223,6 +223,19 @@ def test_weights_multiplied_out_are_the_same_numbers() -> None:
         np.testing.assert_array_equal(one, other)
 
 
+def test_weights_are_multiplied_out_before_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer kernels; on AVX2 two for each of 52 convolutions."""
+    bundle = open_bundle()
+
+    def kernels() -> int:
+        (network,) = networks_of(Engine(*(bundle.read(f"int8.{part}") for part in ("xml", "bin")), views=8))
+        return len(network.get_runtime_model().get_ops())
+
+    ours = kernels()
+    monkeypatch.setattr("edgeskin.engine._multiply_out", lambda _: None)
+    assert ours < kernels()
+
+
 def test_a_network_that_cannot_take_every_view_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="not 8 views"):
         Engine(*parts_of(micro_network(0, 3), tmp_path), views=8)

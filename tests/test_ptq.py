@@ -99,6 +99,9 @@ def test_quantization_leaves_what_it_is_told(fp32: openvino.Model, served: Serve
     names = {node.get_friendly_name() for node in ptq.convolutions(fp32)}
     first = names & set(left)
     assert len(first) == ptq.FIRST_IN_FP32
+    averages = {node.get_friendly_name() for node in fp32.get_ops() if node.get_type_name() == "AvgPool"}
+    assert averages
+    assert averages <= set(left)
     model = ptq.quantize(fp32, images, left)
     counts = ptq.count_quantized(model)
     assert counts.convolutions == sum(isinstance(m, torch.nn.Conv2d) for m in served.modules())

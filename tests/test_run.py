@@ -45,6 +45,8 @@ def test_a_run_of_a_version_with_fewer_settings_can_be_resumed(
     (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
     current = record_of(micro_config, samples, "none")
     assert same_run(run, current) == record
+    with pytest.raises(SettingError, match=r"other settings \(the teacher\)"):
+        same_run(run, current | {"teacher": {"source": "another"}})
     other = dataclasses.replace(micro_config, augment=dataclasses.replace(micro_config.augment, jpeg=0.5))
     with pytest.raises(SettingError, match=r"other settings \(augment\)"):
         same_run(run, record_of(other, samples, "none"))
