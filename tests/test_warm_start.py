@@ -21,7 +21,7 @@ from train.data import read_table
 from train.fit import fit
 from train.model import IMAGENET_MEAN, IMAGENET_STD, LesionNet, ServedNet
 from train.run import load_run
-from train.warm_start import _bias, load_bundle, unpacked
+from train.warm_start import _bias, load_bundle, unpack, unpacked
 
 
 def normalized(pictures: np.ndarray) -> torch.Tensor:
@@ -130,3 +130,25 @@ def test_batch_norms_learn_again(bundle: Bundle, micro_config: TrainConfig, pict
     load_bundle(net, bundle, ISIC_2019, normalized(pictures))
     norms = [module for module in net.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
     assert all((norm.running_var > 0).any() and not (norm.weight == 1).all() for norm in norms)
+
+
+def test_a_bundle_is_unpacked_into_the_run_it_came_from(
+    bundle: Bundle, micro_run: Path, lesion_folder: Path, tmp_path: Path, pictures: np.ndarray
+) -> None:
+    """Quantizing it anew starts from the run's network and record; not with other images, not over a run."""
+    record = json.loads((micro_run / "run.json").read_text(encoding="utf-8"))
+    write_manifest(bundle.folder, ood=None, training={"run": record})
+    opened, samples = open_bundle(bundle.folder), read_table(lesion_folder)
+    run = unpack(opened, samples, tmp_path / "run")
+    net, config = load_run(run)
+    expected, expected_config = load_run(micro_run)
+    assert config == expected_config
+    with torch.no_grad():
+        images = normalized(pictures)
+        torch.testing.assert_close(net(images), expected(images), atol=2e-3, rtol=0)
+    told = {"source": "micro 0", "sha256": opened.sha256, "kind": "bundle"}
+    assert json.loads((run / "run.json").read_text(encoding="utf-8")) == record | {"unpacked_from": told}
+    with pytest.raises(SettingError, match="there is something there"):
+        unpack(opened, samples, run)
+    with pytest.raises(SettingError, match="no run with this split"):
+        unpack(opened, samples[1:], tmp_path / "another")

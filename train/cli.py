@@ -1,4 +1,4 @@
-"""python -m train pool | fit | teach | evaluate"""
+"""python -m train pool | fit | rename | unpack | teach | evaluate"""
 
 import shlex
 import sys
@@ -92,6 +92,26 @@ def rename(
 
     rename_weights(weights, backbone, out)
     print(out, file=sys.stderr)
+
+
+@app.command()
+def unpack(
+    bundle: Annotated[Path, typer.Argument(help="Whose network is wanted.")],
+    data: Annotated[Path, typer.Option(help="The folder with images that it was trained with.")],
+    out: Annotated[Path, typer.Option(help="Folder for the run.")],
+) -> None:
+    """Write a bundle's network as the run it came from, to quantize it anew without training."""
+    from edgeskin.bundle import open_bundle
+    from train import warm_start
+    from train.config import TrainConfig
+    from train.data import read_table
+    from train.split import assign_splits
+
+    opened = open_bundle(bundle)
+    manifest = opened.manifest
+    seed = manifest.training.get("seed", TrainConfig.seed)
+    samples = assign_splits(read_table(data, manifest.classes), seed=seed)
+    print(f"run: {warm_start.unpack(opened, samples, out)}", file=sys.stderr)
 
 
 @app.command()

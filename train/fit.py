@@ -34,9 +34,8 @@ from train.model import IMAGENET_MEAN, IMAGENET_STD, LesionNet, keep_slow_convol
 from train.run import LATEST, export, record_of, same_run, write_record
 from train.soft_labels import read as read_soft_labels
 from train.split import left_out, split_sha256
-from train.warm_start import load_bundle, unpacked
+from train.warm_start import STATISTICS_IMAGES, load_bundle, unpacked
 
-STATISTICS_IMAGES = 256
 """Training images on which a bundle's BatchNorm statistics are measured again."""
 
 

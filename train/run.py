@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from edgeskin.bundle import open_bundle
+from edgeskin.bundle import Bundle, open_bundle
 from edgeskin.errors import SettingError
 from train.config import TrainConfig, from_dict
 from train.data import Sample
@@ -35,7 +35,7 @@ def record_of(
     initial: dict[str, str] = {"source": weights}
     if weights not in ("hub", "none"):
         if Path(weights).is_dir():
-            initial = _told(Path(weights))
+            initial = told_of_bundle(open_bundle(weights))
         else:
             content = Path(weights).read_bytes() if Path(weights).is_file() else b""
             initial = {"source": Path(weights).name, "sha256": hashlib.sha256(content).hexdigest()}
@@ -45,7 +45,7 @@ def record_of(
         "split_sha256": split_sha256(samples),
         "initial_weights": initial,
         "soft_labels_sha256": taught,
-        "teacher": _told(teacher) if teacher else None,
+        "teacher": told_of_bundle(open_bundle(teacher)) if teacher else None,
         "machine": {"python": platform.python_version(), "processor": platform.machine()},
         "versions": {
             name: importlib.metadata.version(name) for name in ("torch", "torchvision", "timm", "lightning")
@@ -53,8 +53,8 @@ def record_of(
     }
 
 
-def _told(folder: Path) -> dict[str, str]:
-    bundle = open_bundle(folder)
+def told_of_bundle(bundle: Bundle) -> dict[str, str]:
+    """What a record keeps of a bundle."""
     name = f"{bundle.manifest.name} {bundle.manifest.version}"
     return {"source": name, "sha256": bundle.sha256, "kind": "bundle"}
 

@@ -1,4 +1,5 @@
-"""A bundle's network as the start of another training run: where no checkpoint is kept, its IR has all.
+"""A bundle's network back in torch, to train on from or to quantize anew: where no checkpoint is kept, its IR
+has all.
 
 Export folds each BatchNorm into the convolution before it, and the normalisation of the image into the
 first one; this undoes both. What a folded BatchNorm's statistics were is not in the IR, so they are measured
@@ -7,21 +8,53 @@ anew on training images, which changes the network's parameters but not the func
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import openvino
 import torch
 import torch.nn.functional as functional
 from openvino import Node
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from edgeskin.bundle import HEAD, Bundle
 from edgeskin.engine import Engine
 from edgeskin.errors import SettingError
-from train.config import ModelConfig, from_dict
+from train.config import ModelConfig, TrainConfig, from_dict
+from train.data import Sample, select
+from train.loading import LesionData
 from train.model import IMAGENET_MEAN, IMAGENET_STD, LesionNet
+from train.run import WEIGHTS, told_of_bundle, write_record
+from train.split import split_sha256
 
 MAX_LOGIT_DIFFERENCE = 0.02
+STATISTICS_IMAGES = 256
+"""Training images that BatchNorm statistics are measured on."""
+
+
+def unpack(bundle: Bundle, samples: Sequence[Sample], out: Path) -> Path:
+    """Write a bundle's network as the run it came from, for `quantize` to make it anew; return the folder.
+
+    samples: with the split that it was trained with. Its weights are those of the bundle's FP32 network, as
+    they were stored. Raises SettingError when there is something in ``out``, and as `unpacked`.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SettingError(f"{out}: there is something there; name a new folder")
+    record = bundle.manifest.training.get("run")
+    if not record or record.get("split_sha256") != split_sha256(samples):
+        raise SettingError(
+            f"{bundle.folder}: its manifest tells of no run with this split of these images; give the folder "
+            "that it was trained with"
+        )
+    config = from_dict(TrainConfig, record["config"])
+    data = LesionData(select(samples, "train"), select(samples, "val"), config)
+    images = data.normalized_training_images(STATISTICS_IMAGES)
+    net = unpacked(bundle, config.classes, images)
+    out.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.contiguous() for name, value in net.state_dict().items()}, out / WEIGHTS)
+    write_record(record | {"unpacked_from": told_of_bundle(bundle)}, out)
+    return out
 
 
 def unpacked(bundle: Bundle, classes: Sequence[str], images: Tensor) -> LesionNet:
