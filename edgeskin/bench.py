@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -185,7 +186,7 @@ def compare(
     read: list[tuple[str, str]] = []
     failed: list[str] = []
     assessed: dict[str, list[Assessment]] = {precision: [] for precision in both}
-    for path, label in labelled:
+    for path, label in _with_progress(labelled):
         try:
             results = {precision: classifier.assess(path) for precision, classifier in both.items()}
         except PhotoError as error:
@@ -216,6 +217,13 @@ def compare(
         tuple(failed),
         left_out,
     )
+
+
+def _with_progress(labelled: list[tuple[Path, str]]) -> Iterator[tuple[Path, str]]:
+    import typer  # not in the rounds, whose memory is measured
+
+    with typer.progressbar(labelled, label="assessing by both precisions", file=sys.stderr) as shown:
+        yield from shown
 
 
 def _share(found: npt.NDArray[np.bool_]) -> float | None:

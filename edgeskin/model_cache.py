@@ -55,17 +55,23 @@ def make_user_cache() -> Path:
 
 
 def is_own(folder: Path) -> bool:
-    """Whether a folder is there that nobody but this user (and root) may write, nor any file in it."""
+    """Whether a folder is there that nobody but this user (and root) may write, nor any file in it, and that
+    has no links."""
     try:
-        status = folder.stat()
-        inside = [entry.stat() for entry in os.scandir(folder)]
+        inside = [folder.stat()]
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    return False
+                with contextlib.suppress(FileNotFoundError):  # part of what `prepare` is writing just now
+                    inside.append(entry.stat())
     except OSError:
         return False
     if sys.platform == "win32":
         # It has neither users' numbers nor such modes; a profile's folder is its user's there.
         return True
     others_write = stat.S_IWGRP | stat.S_IWOTH
-    return all(one.st_uid == os.getuid() and not one.st_mode & others_write for one in (status, *inside))
+    return all(one.st_uid == os.getuid() and not one.st_mode & others_write for one in inside)
 
 
 def cache_settings(named: Path | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,22 @@ def test_a_folder_is_ones_own_where_nobody_else_may_write(tmp_path: Path, shared
             assert not is_own(folder)
             os.chown(path, 0, -1)
         assert is_own(folder)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_folder_with_links_is_not_ones_own_one_that_changes_meanwhile_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link may lead to a file that others write; `prepare` writes beside, and puts in place."""
+    (tmp_path / "a.blob").touch()
+    with os.scandir(tmp_path) as entries:
+        listed = list(entries)
+    (tmp_path / "a.blob").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr("edgeskin.model_cache.os.scandir", lambda folder: nullcontext(listed))
+        assert is_own(tmp_path)
+    (tmp_path / "b.blob").symlink_to("/dev/null")
+    assert not is_own(tmp_path)
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="another folder there")
