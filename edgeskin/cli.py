@@ -282,7 +282,9 @@ def prepare(
         classifier = Classifier(bundle, precision, threads, cache=folder, streams=streams)
         absent = [file for file in classifier.engine.kept if not file.is_file()]
         if absent:
-            raise EdgeskinError(f"{absent[0]}: could not be written; make room on the disk, or remove what is in its place")
+            raise EdgeskinError(
+                f"{absent[0]}: could not be written; make room on the disk, or remove what is in its place"
+            )
     print(folder)
 
 

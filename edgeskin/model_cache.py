@@ -49,14 +49,16 @@ def make_user_cache() -> Path:
     _require_writable(folder)
     if not is_own(folder):
         raise SettingError(
-            f"cache {folder}: others may write there, or have; remove it, or name another with --cache"
+            f"cache {folder}: others may write there, or have, or there are links in it; remove it, or name "
+            "another with --cache"
         )
     return folder
 
 
 def is_own(folder: Path) -> bool:
-    """Whether a folder is there that nobody but this user (and root) may write, nor any file in it, and that
-    has no links."""
+    """Whether a folder is there that nobody but this user (and root) may write, nor any file in it, and no
+    symbolic links in it. Who may write the folders above it is not looked at.
+    """
     try:
         inside = [folder.stat()]
         with os.scandir(folder) as entries:
@@ -88,8 +90,8 @@ def cache_settings(named: Path | None) -> dict[str, Any]:
             return {"cache": folder, "keep": False}
         if folder.exists():
             print(
-                f"cache {folder}: passed over, not a folder that only you may write, with its files; remove "
-                "it, or name another with --cache",
+                f"cache {folder}: passed over, not a folder that only you may write, with its files, and "
+                "without links; remove it, or name another with --cache",
                 file=sys.stderr,
             )
     return {}

@@ -43,9 +43,9 @@ def export(served: ServedNet, size: int, folder: Path) -> openvino.Model:
 
     Returns the exact network. Raises ExportError when it is not what the runtime expects.
     """
-    # The torch.export-based exporter: its SiLU and squeeze-excite come out in the form that NNCF's patterns
-    # know, as those of its deprecated predecessor did; `quantize.ptq.count_quantized` shows it. The batch
-    # stays open for the engine to set: traced with one image, the pooling would drop the others of a batch.
+    # The torch.export-based exporter: its SiLU comes out in the form that NNCF's patterns know, as that of
+    # its deprecated predecessor did; `quantize.ptq.count_quantized` shows it. The batch stays open for the
+    # engine to set: traced with one image, the pooling would drop the others of a batch.
     image = torch.zeros(2, size, size, 3, dtype=torch.uint8)
     with torch.no_grad():
         torch.onnx.export(

@@ -74,13 +74,17 @@ def convolutions(model: Model) -> list[Any]:
 
 
 def left_in_fp32(model: Model, first: int = FIRST_IN_FP32) -> list[str]:
-    """Names of the nodes that stay in FP32: the first so many spatial convolutions, and squeeze-excite's
-    averages and scalings, which NNCF would quantize although it leaves the convolutions between them alone.
+    """Names of the nodes that stay in FP32: the first so many spatial convolutions, and squeeze-excite with
+    its averages, convolutions and scalings.
+
+    All of it by name: NNCF leaves the convolutions alone by a pattern that another spelling of the average,
+    or a bias that is zero, escapes, and quantizes the averages and scalings.
     """
     spatial = [node for node in convolutions(model) if _height(node) > 1][:first]
+    squeezed = [node for node in convolutions(model) if _height(node) == 1]
     kinds = ("Multiply", "ReduceMean", "AvgPool")
     scalings = [node for node in model.get_ordered_ops() if node.get_type_name() in kinds]
-    return [node.get_friendly_name() for node in (*spatial, *scalings)]
+    return [node.get_friendly_name() for node in (*spatial, *squeezed, *scalings)]
 
 
 def count_quantized(model: Model) -> Counts:
@@ -126,9 +130,10 @@ def store_weights_as_int8(model: Model, ignored: Sequence[str]) -> Model:
     """Store what computes in FP32 with INT8 weights, a scale a channel: for the file, not for the speed.
 
     Squeeze-excite is a quarter of the file otherwise, and OpenVINO does not store a quantized model's
-    other weights as FP16. ignored: nodes whose weights stay as they are.
+    other weights as FP16. ignored: of it, spatial convolutions keep their weights as they are.
     """
-    scope = nncf.IgnoredScope(names=list(ignored))
+    spatial = {node.get_friendly_name() for node in convolutions(model) if _height(node) > 1}
+    scope = nncf.IgnoredScope(names=[name for name in ignored if name in spatial])
     return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM, ignored_scope=scope)
 
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from quantize.export import OUTPUTS, expect_interface
+from quantize.export import OUTPUTS, averages_as_pooling, expect_interface
 from quantize.inference import CONSOLE, Images
 from quantize.ptq import FIRST_IN_FP32, settings
 from train.config import TrainConfig
@@ -108,13 +108,13 @@ def _left_in_fp32(served: nn.Module, image: Tensor) -> list[str]:
     with torch.no_grad():
         graph = build_nncf_graph(served, image)
     nodes = graph.topological_sort()
-    spatial = [
-        node
-        for node in nodes
-        if node.node_type == "conv2d" and graph.get_output_edges(node)[0].tensor_shape[2] > 1
-    ]
+    height = {
+        node: graph.get_output_edges(node)[0].tensor_shape[2] for node in nodes if node.node_type == "conv2d"
+    }
+    spatial = [node for node in height if height[node] > 1]
+    squeezed = [node for node in height if height[node] == 1]
     scalings = [node for node in nodes if node.node_type in ("mul", "mean", "adaptive_avg_pool2d")]
-    return [node.node_name for node in (*spatial[:FIRST_IN_FP32], *scalings)]
+    return [node.node_name for node in (*spatial[:FIRST_IN_FP32], *squeezed, *scalings)]
 
 
 def _to_ir(student: nn.Module, size: int) -> openvino.Model:
@@ -124,4 +124,4 @@ def _to_ir(student: nn.Module, size: int) -> openvino.Model:
     for output, name in zip(model.outputs, OUTPUTS, strict=True):
         output.get_tensor().set_names({name})
     model.input(0).get_tensor().set_names({"image"})
-    return expect_interface(model)
+    return expect_interface(averages_as_pooling(model))

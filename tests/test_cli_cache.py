@@ -88,6 +88,17 @@ def test_prepare_says_when_nothing_could_be_kept(shared_micro_bundle: Path, tmp_
     assert not list(tmp_path.iterdir())
 
 
+def test_prepare_says_when_something_is_in_the_way(shared_micro_bundle: Path, tmp_path: Path) -> None:
+    command = ["prepare", "--bundle", shared_micro_bundle, "--cache", tmp_path]
+    assert run_cli(*command).returncode == 0
+    for blob in tmp_path.iterdir():
+        blob.unlink()
+        blob.mkdir()
+    done = run_cli(*command)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "or remove what is in its place" in done.stderr
+
+
 def test_a_cache_named_by_the_environment(
     lesion_jpg: Path, shared_micro_bundle: Path, tmp_path: Path
 ) -> None:

@@ -143,20 +143,26 @@ def test_a_folder_is_ones_own_where_nobody_else_may_write(tmp_path: Path, shared
         assert is_own(folder)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
-def test_a_folder_with_links_is_not_ones_own_one_that_changes_meanwhile_is(
+def test_a_folder_that_prepare_writes_to_meanwhile_is_ones_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A link may lead to a file that others write; `prepare` writes beside, and puts in place."""
-    (tmp_path / "a.blob").touch()
+    (tmp_path / "part").touch()
     with os.scandir(tmp_path) as entries:
         listed = list(entries)
-    (tmp_path / "a.blob").unlink()
-    with monkeypatch.context() as patch:
-        patch.setattr("edgeskin.model_cache.os.scandir", lambda folder: nullcontext(listed))
-        assert is_own(tmp_path)
-    (tmp_path / "b.blob").symlink_to("/dev/null")
-    assert not is_own(tmp_path)
+    (tmp_path / "part").unlink()
+    monkeypatch.setattr("edgeskin.model_cache.os.scandir", lambda folder: nullcontext(listed))
+    assert is_own(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_folder_with_links_is_not_ones_own(tmp_path: Path) -> None:
+    """Whatever they lead to: who may write where that lies could put another file there."""
+    folder, elsewhere = tmp_path / "cache", tmp_path / "a.blob"
+    folder.mkdir(mode=0o700)
+    elsewhere.touch(mode=0o600)
+    assert is_own(folder)
+    (folder / "a.blob").symlink_to(elsewhere)
+    assert not is_own(folder)
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="another folder there")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import openvino
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
 from edgeskin.bundle import Bundle, open_bundle
 from edgeskin.errors import SettingError
@@ -16,12 +18,13 @@ from edgeskin.taxonomy import ISIC_2019
 from quantize.export import export
 from quantize.pack import write_head
 from tests.conftest import MICRO_SIZE, write_manifest
+from train.cli import app
 from train.config import DistillationConfig, ModelConfig, Stage, TrainConfig
 from train.data import read_table
 from train.fit import fit
 from train.model import IMAGENET_MEAN, IMAGENET_STD, LesionNet, ServedNet
 from train.run import load_run
-from train.warm_start import _bias, load_bundle, unpack, unpacked
+from train.warm_start import _bias, _check, load_bundle, unpack, unpacked
 
 
 def normalized(pictures: np.ndarray) -> torch.Tensor:
@@ -58,7 +61,7 @@ def test_the_network_computes_what_the_bundle_computes(
     compiled = openvino.compile_model(bundle.folder / "fp32.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     expected = np.concatenate([compiled(picture[None])["logits"] for picture in pictures])
     with torch.no_grad():
-        np.testing.assert_allclose(net.eval()(images), expected, atol=2e-3)
+        np.testing.assert_allclose(net.eval()(images), expected, atol=0.1 * expected.std(axis=0).max())
         # With statistics of these very images, training mode sees the backbone as evaluation does.
         alike = net.backbone(images)
         torch.testing.assert_close(net.backbone.train()(images), alike, rtol=0.02, atol=0.02)
@@ -125,6 +128,22 @@ def test_a_backbone_with_other_weights_is_refused(
         load_bundle(LesionNet(micro_config.model, 8), bundle, ISIC_2019, normalized(pictures))
 
 
+def test_a_layer_that_is_another_shows(
+    bundle: Bundle, micro_config: TrainConfig, pictures: np.ndarray
+) -> None:
+    """Even where the whole network says nearly the same of every picture, as the micro one."""
+    net = LesionNet(micro_config.model, 8)
+    load_bundle(net, bundle, ISIC_2019, normalized(pictures))
+    first, *_, last = (module for module in net.backbone.modules() if isinstance(module, nn.Conv2d))
+    for convolution, factor in ((first, 1 / 255), (last, 0.9)):
+        with torch.no_grad():
+            convolution.weight *= factor
+            with pytest.raises(SettingError, match="gives other logits"):
+                _check(net, bundle)
+            convolution.weight /= factor
+    _check(net, bundle)
+
+
 def test_batch_norms_learn_again(bundle: Bundle, micro_config: TrainConfig, pictures: np.ndarray) -> None:
     net = LesionNet(micro_config.model, 8)
     load_bundle(net, bundle, ISIC_2019, normalized(pictures))
@@ -132,23 +151,52 @@ def test_batch_norms_learn_again(bundle: Bundle, micro_config: TrainConfig, pict
     assert all((norm.running_var > 0).any() and not (norm.weight == 1).all() for norm in norms)
 
 
-def test_a_bundle_is_unpacked_into_the_run_it_came_from(
-    bundle: Bundle, micro_run: Path, lesion_folder: Path, tmp_path: Path, pictures: np.ndarray
-) -> None:
-    """Quantizing it anew starts from the run's network and record; not with other images, not over a run."""
+@pytest.fixture
+def bundle_of_a_run(bundle: Bundle, micro_run: Path) -> Bundle:
     record = json.loads((micro_run / "run.json").read_text(encoding="utf-8"))
     write_manifest(bundle.folder, ood=None, training={"run": record})
-    opened, samples = open_bundle(bundle.folder), read_table(lesion_folder)
-    run = unpack(opened, samples, tmp_path / "run")
-    net, config = load_run(run)
+    return open_bundle(bundle.folder)
+
+
+def test_a_bundle_is_unpacked_into_the_run_it_came_from(
+    bundle_of_a_run: Bundle, micro_run: Path, lesion_folder: Path, tmp_path: Path, pictures: np.ndarray
+) -> None:
+    """Its record and its network are the run's; what it was unpacked from before is kept."""
+    command = ["unpack", str(bundle_of_a_run.folder), "--data", str(lesion_folder), "--out"]
+    assert CliRunner().invoke(app, [*command, str(tmp_path / "deep" / "run")]).exit_code == 0
+    net, config = load_run(tmp_path / "deep" / "run")
     expected, expected_config = load_run(micro_run)
     assert config == expected_config
     with torch.no_grad():
-        images = normalized(pictures)
-        torch.testing.assert_close(net(images), expected(images), atol=2e-3, rtol=0)
-    told = {"source": "micro 0", "sha256": opened.sha256, "kind": "bundle"}
-    assert json.loads((run / "run.json").read_text(encoding="utf-8")) == record | {"unpacked_from": told}
+        said, wanted = net(normalized(pictures)), expected(normalized(pictures))
+    # Stored as FP16.
+    torch.testing.assert_close(said, wanted, atol=0.1 * float(wanted.std(dim=0).max()), rtol=0)
+    record = json.loads((tmp_path / "deep" / "run" / "run.json").read_text(encoding="utf-8"))
+    told = {"source": "micro 0", "sha256": bundle_of_a_run.sha256, "kind": "bundle"}
+    assert record == bundle_of_a_run.manifest.training["run"] | {"unpacked_from": [told]}
+    write_manifest(bundle_of_a_run.folder, ood=None, training={"run": record}, version="1")
+    again = open_bundle(bundle_of_a_run.folder)
+    unpack(again, lesion_folder, tmp_path / "again")
+    record = json.loads((tmp_path / "again" / "run.json").read_text(encoding="utf-8"))
+    assert [one["source"] for one in record["unpacked_from"]] == ["micro 1", "micro 0"]
+
+
+def test_what_cannot_be_unpacked(
+    bundle_of_a_run: Bundle, lesion_folder: Path, tmp_path: Path, micro_config: TrainConfig
+) -> None:
+    """Nothing is written, a run is not written over, and `fit` does not write over what was unpacked."""
+    out = tmp_path / "run"
+    fewer = Path(shutil.copytree(lesion_folder, tmp_path / "fewer"))
+    (fewer / "train" / "MEL" / "train_MEL_0.png").unlink()
+    with pytest.raises(SettingError, match="not the images and split"):
+        unpack(bundle_of_a_run, fewer, out)
+    assert not out.exists()
+    unpack(bundle_of_a_run, lesion_folder, out)
     with pytest.raises(SettingError, match="there is something there"):
-        unpack(opened, samples, run)
-    with pytest.raises(SettingError, match="no run with this split"):
-        unpack(opened, samples[1:], tmp_path / "another")
+        unpack(bundle_of_a_run, lesion_folder, out)
+    with pytest.raises(SettingError, match="holds a run already"):
+        fit(read_table(lesion_folder), out, micro_config, "none")
+    for training in ({}, {"run": []}, {"run": {"split_sha256": ""}}):
+        write_manifest(bundle_of_a_run.folder, ood=None, training=training)
+        with pytest.raises(SettingError, match="its manifest tells of no run"):
+            unpack(open_bundle(bundle_of_a_run.folder), lesion_folder, tmp_path / "another")

@@ -103,15 +103,9 @@ def unpack(
     """Write a bundle's network as the run it came from, to quantize it anew without training."""
     from edgeskin.bundle import open_bundle
     from train import warm_start
-    from train.config import TrainConfig
-    from train.data import read_table
-    from train.split import assign_splits
 
-    opened = open_bundle(bundle)
-    manifest = opened.manifest
-    seed = manifest.training.get("seed", TrainConfig.seed)
-    samples = assign_splits(read_table(data, manifest.classes), seed=seed)
-    print(f"run: {warm_start.unpack(opened, samples, out)}", file=sys.stderr)
+    warm_start.unpack(open_bundle(bundle), data, out)
+    print(f"run: {out}", file=sys.stderr)
 
 
 @app.command()

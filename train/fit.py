@@ -31,12 +31,10 @@ from train.data import Sample, require_every_class, select
 from train.loading import LesionData
 from train.loss import MaxRecallLoss, distillation
 from train.model import IMAGENET_MEAN, IMAGENET_STD, LesionNet, keep_slow_convolutions_in_float32
-from train.run import LATEST, export, record_of, same_run, write_record
+from train.run import LATEST, WEIGHTS, export, record_of, same_run, write_record
 from train.soft_labels import read as read_soft_labels
 from train.split import left_out, split_sha256
 from train.warm_start import STATISTICS_IMAGES, load_bundle, unpacked
-
-"""Training images on which a bundle's BatchNorm statistics are measured again."""
 
 
 class LesionTraining(pl.LightningModule):
@@ -232,9 +230,10 @@ def fit(
     last = out / LATEST
     if resume and not last.is_file():
         raise SettingError(f"{last}: nothing to resume; leave --resume off to start the run")
-    if not resume and last.is_file():
+    if not resume and (last.is_file() or (out / WEIGHTS).is_file()):
         raise SettingError(
-            f"{out} holds a run already; add --resume to go on with it, or name another folder"
+            f"{out} holds a run already; add --resume to go on with it, where it has checkpoints, or name "
+            "another folder"
         )
     train, val = select(samples, "train"), select(samples, "val")
     left = left_out(train, config.folds)
