@@ -68,11 +68,15 @@ def depthwise_too(model: Model) -> list[str]:
     return list({*ptq.left_in_fp32(model), *(node.get_friendly_name() for node in depthwise)})
 
 
+def scalings_too(model: Model) -> list[str]:
+    """The convolutions alone: squeeze-excite's averages and scalings are quantized as NNCF likes."""
+    convolutions = {node.get_friendly_name() for node in ptq.convolutions(model)}
+    return [name for name in ptq.left_in_fp32(model) if name in convolutions]
+
+
 def excite_too(model: Model) -> list[str]:
-    """The first convolutions alone: squeeze-excite's averages and scalings are quantized as NNCF likes."""
-    scalings = ("Multiply", "ReduceMean", "AvgPool")
-    kinds = {node.get_friendly_name(): node.get_type_name() for node in model.get_ops()}
-    return [name for name in ptq.left_in_fp32(model) if kinds[name] not in scalings]
+    """The first convolutions alone; NNCF still leaves those of squeeze-excite if it knows their average."""
+    return ptq.left_in_fp32(model)[: ptq.FIRST_IN_FP32]
 
 
 def pooling(model: Model) -> Model:
@@ -108,9 +112,10 @@ VARIANTS: dict[str, Make] = {
     "weights in full range": partial(quantized, overflow_fix=nncf.OverflowFix.DISABLE),
     "the first convolutions in INT8 too": partial(quantized, ignored=partial(ptq.left_in_fp32, first=0)),
     "depthwise in FP32": partial(quantized, ignored=depthwise_too),
-    "squeeze-excite in INT8": partial(quantized, ignored=excite_too),
-    "squeeze-excite by pooling": partial(spelt_otherwise, pooling),
-    "the same, depthwise in FP32": partial(spelt_otherwise, pooling, left=depthwise_too),
+    "squeeze-excite's averages and scalings in INT8": partial(quantized, ignored=scalings_too),
+    "averages as pooling": partial(spelt_otherwise, pooling),
+    "averages as pooling, depthwise in FP32": partial(spelt_otherwise, pooling, left=depthwise_too),
+    "averages as pooling, squeeze-excite in INT8": partial(spelt_otherwise, pooling, left=excite_too),
     "SiLU as x * sigmoid(x)": partial(spelt_otherwise, swish_apart),
 }
 

@@ -187,6 +187,7 @@ def test_fine_tuning_comes_closer(
     assert errors[1] < errors[0]
     assert [output.get_any_name() for output in model.outputs] == list(OUTPUTS)
     assert ptq.count_quantized(model).int8_convolutions > 0
+    assert "ReduceMean" not in [node.get_type_name() for node in model.get_ops()]
     assert not set(ptq.left_in_fp32(model)) & {
         n.get_friendly_name() for n in ptq.convolutions(model) if _int8(n)
     }

@@ -56,4 +56,7 @@ def test_depthwise_and_squeeze_excite_are_chosen_by_kind(network: openvino.Model
     kinds = {node.get_friendly_name(): node.get_type_name() for node in network.get_ops()}
     depthwise = [kinds[name] for name in variants.depthwise_too(network)]
     assert depthwise.count("GroupConvolution") == count(network, "GroupConvolution")
-    assert not {"Multiply", "ReduceMean"} & {kinds[name] for name in variants.excite_too(network)}
+    # The first four, and two in each of 26 blocks.
+    assert not {"Multiply", "ReduceMean"} & {kinds[name] for name in variants.scalings_too(network)}
+    assert len(variants.scalings_too(network)) == 4 + 52
+    assert len(variants.excite_too(network)) == 4
