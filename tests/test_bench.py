@@ -52,9 +52,13 @@ def test_without_matplotlib_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) ->
         bench.require_plots()
 
 
-def test_agreement_is_what_single_assessments_say(shared_micro_bundle: Path, labelled: Path) -> None:
+def test_agreement_is_what_single_assessments_say(
+    shared_micro_bundle: Path, labelled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pairs = bench.read_labels(labelled, "val", open_bundle(shared_micro_bundle).manifest.classes)[0][:4]
     agreement = bench.compare(open_bundle(shared_micro_bundle), 1, pairs, {})
+    told = capsys.readouterr()
+    assert (told.out, "assessing by both precisions" in told.err) == ("", True)
     results = {
         p: [Classifier(shared_micro_bundle, p, 1, quality_gate=False).assess(path) for path, _ in pairs]
         for p in ("fp32", "int8")
