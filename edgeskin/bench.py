@@ -262,7 +262,10 @@ def read_labels(
     else:
         pairs = [(path, name) for name in classes for path in sorted((data / name).glob("*.*"))]
     if not pairs:
-        raise SettingError(f"{data}: no images of the classes {', '.join(classes)} (split: {split or 'any'})")
+        others = f"; labels there: {', '.join(sorted(left_out))}" if left_out else ""
+        raise SettingError(
+            f"{data}: no images of the classes {', '.join(classes)} (split: {split or 'any'}){others}"
+        )
     return pairs, dict(left_out)
 
 

@@ -68,7 +68,7 @@ def export(served: ServedNet, size: int, folder: Path) -> openvino.Model:
 
 def averages_as_pooling(model: openvino.Model) -> openvino.Model:
     """The model itself, each average over height and width, such as squeeze-excite's, spelt as pooling by one
-    window: the same function, whose INT8 network is 4 to 6 % quicker on AVX2 (`benchmarks.variants`).
+    window: the same function, whose INT8 network is 4 to 12 % quicker on AVX2 (`benchmarks.variants`).
     """
     for node in model.get_ordered_ops():
         if node.get_type_name() != "ReduceMean" or not node.get_attributes()["keep_dims"]:

@@ -55,7 +55,7 @@ def test_prepare_refuses_a_cache_that_is_not_the_users_alone(
     folder.rmdir()
     folder.touch()
     a_file = run_cli(*command, XDG_CACHE_HOME=str(tmp_path))
-    for done, said in ((open_to_all, "others may write there"), (a_file, "cannot be written")):
+    for done, said in ((open_to_all, "others may write it"), (a_file, "cannot be written")):
         assert (done.returncode, done.stdout) == (2, "")
         assert said in done.stderr
 
@@ -68,7 +68,7 @@ def test_predict_passes_over_a_cache_that_is_not_the_users_alone_and_says_so(
     folder.mkdir()
     folder.chmod(0o777)
     done = run_cli("predict", lesion_jpg, "--bundle", shared_micro_bundle, XDG_CACHE_HOME=str(tmp_path))
-    assert f"cache {folder}: passed over, not a folder that only you may write" in done.stderr
+    assert f"cache {folder}: passed over: no folder, or others may write it" in done.stderr
     assert "P(cancer)" in done.stdout
     assert not list(folder.iterdir())
 

@@ -121,6 +121,12 @@ def test_weights_left_over_are_stored_as_int8(fp32: openvino.Model, images: Imag
         openvino.save_model(stored, tmp_path / f"{name}.xml")
     assert (tmp_path / "small.bin").stat().st_size < (tmp_path / "model.bin").stat().st_size
     np.testing.assert_allclose(logits(small, images), logits(model, images), atol=0.1)
+    before, after = (
+        {node.get_friendly_name(): node.input_value(1).get_node() for node in ptq.convolutions(one)}
+        for one in (model, small)
+    )
+    for name in first[: ptq.FIRST_IN_FP32]:
+        np.testing.assert_array_equal(after[name].data, before[name].data)
 
 
 def test_sensitive_convolutions() -> None:
@@ -177,6 +183,8 @@ def test_fine_tuning_comes_closer(
     from nncf.torch.quantization.reference import ReferenceQuantizedFunctions
 
     monkeypatch.setattr(QuantizedFunctionsCPU, "_loaded_namespace", ReferenceQuantizedFunctions)
+    left = qat._left_in_fp32(served, torch.tensor(images[0][None]))
+    assert sum("conv2d" in name for name in left) == ptq.FIRST_IN_FP32 + squeeze_excite(served)
     reference, errors, states = logits(fp32, images), [], served.state_dict()
     before = {name: value.clone() for name, value in states.items()}
     for steps in (1, 12):

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import scaling, variants
 from edgeskin.bundle import open_bundle
+from quantize import ptq
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +61,6 @@ def test_depthwise_and_squeeze_excite_are_chosen_by_kind(network: openvino.Model
     assert not {"Multiply", "ReduceMean"} & {kinds[name] for name in variants.scalings_too(network)}
     assert len(variants.scalings_too(network)) == 4 + 52
     assert len(variants.excite_too(network)) == 4
+    lacking = set(ptq.left_in_fp32(network)) - set(variants.excite_convolutions_too(network))
+    assert len(lacking) == 52
+    assert lacking == set(variants.scalings_too(network)) - set(variants.excite_too(network))

@@ -61,7 +61,7 @@ def test_the_network_computes_what_the_bundle_computes(
     compiled = openvino.compile_model(bundle.folder / "fp32.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     expected = np.concatenate([compiled(picture[None])["logits"] for picture in pictures])
     with torch.no_grad():
-        np.testing.assert_allclose(net.eval()(images), expected, atol=0.1 * expected.std(axis=0).max())
+        np.testing.assert_allclose(net.eval()(images), expected, atol=0.25 * expected.std(axis=0).max())
         # With statistics of these very images, training mode sees the backbone as evaluation does.
         alike = net.backbone(images)
         torch.testing.assert_close(net.backbone.train()(images), alike, rtol=0.02, atol=0.02)
@@ -194,9 +194,9 @@ def test_what_cannot_be_unpacked(
     unpack(bundle_of_a_run, lesion_folder, out)
     with pytest.raises(SettingError, match="there is something there"):
         unpack(bundle_of_a_run, lesion_folder, out)
-    with pytest.raises(SettingError, match="holds a run already"):
+    with pytest.raises(SettingError, match="holds a network without checkpoints"):
         fit(read_table(lesion_folder), out, micro_config, "none")
     for training in ({}, {"run": []}, {"run": {"split_sha256": ""}}):
         write_manifest(bundle_of_a_run.folder, ood=None, training=training)
-        with pytest.raises(SettingError, match="its manifest tells of no run"):
+        with pytest.raises(SettingError, match="does not tell of the run"):
             unpack(open_bundle(bundle_of_a_run.folder), lesion_folder, tmp_path / "another")

@@ -96,7 +96,7 @@ def rename(
 
 @app.command()
 def unpack(
-    bundle: Annotated[Path, typer.Argument(help="Whose network is wanted.")],
+    bundle: Annotated[str, typer.Argument(help="Whose network is wanted: a folder, or 'default' or 'lite'.")],
     data: Annotated[Path, typer.Option(help="The folder with images that it was trained with.")],
     out: Annotated[Path, typer.Option(help="Folder for the run.")],
 ) -> None:
@@ -104,7 +104,9 @@ def unpack(
     from edgeskin.bundle import open_bundle
     from train import warm_start
 
-    warm_start.unpack(open_bundle(bundle), data, out)
+    opened = open_bundle(bundle)
+    print(f"unpacking {opened.folder}, which takes a minute or two", file=sys.stderr)
+    warm_start.unpack(opened, data, out)
     print(f"run: {out}", file=sys.stderr)
 
 

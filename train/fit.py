@@ -228,13 +228,17 @@ def fit(
             f"{teacher}: a weight above 0 takes one of the two, a weight of 0 neither"
         )
     last = out / LATEST
+    if not resume and last.is_file():
+        raise SettingError(
+            f"{out} holds a run already; add --resume to go on with it, or name another folder"
+        )
+    if not last.is_file() and (out / WEIGHTS).is_file():
+        raise SettingError(
+            f"{out} holds a network without checkpoints, as `unpack` writes it; name another folder, and "
+            "--weights BUNDLE to go on from a bundle"
+        )
     if resume and not last.is_file():
         raise SettingError(f"{last}: nothing to resume; leave --resume off to start the run")
-    if not resume and (last.is_file() or (out / WEIGHTS).is_file()):
-        raise SettingError(
-            f"{out} holds a run already; add --resume to go on with it, where it has checkpoints, or name "
-            "another folder"
-        )
     train, val = select(samples, "train"), select(samples, "val")
     left = left_out(train, config.folds)
     train = [sample for sample, out_of_it in zip(train, left, strict=True) if not out_of_it]
