@@ -4,10 +4,10 @@
 
 First OpenVINO's own clock of every node of the shipped networks, added up by kind, the quickest of five
 tries. Then the shipped networks and variants of the quantization and of the graph, each made anew from the
-bundle's FP32 network: its latency (one picture in eight views, one picture each in turn, all compiled anew in
-every round), its ratio to the shipped INT8 network beside it, and what `quantize.gate` says of it on the split
-val, in one view, evenly drawn, so that the figures differ from those of the shipped gate, which has all of it
-in eight.
+bundle's FP32 network: its latency (one picture in eight views, one picture each in turn, all compiled anew
+in every round), its ratio to the shipped INT8 network beside it, and what `quantize.gate` says of it on the
+split val, in one view, evenly drawn, so that the figures differ from those of the shipped gate, which has
+all of it in eight.
 """
 
 import argparse

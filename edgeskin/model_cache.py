@@ -49,8 +49,8 @@ def make_user_cache() -> Path:
     _require_writable(folder)
     if not is_own(folder):
         raise SettingError(
-            f"cache {folder}: others may write it or a file in it, or it has a link in it; remove it, or name "
-            "another with --cache"
+            f"cache {folder}: others may write it or a file in it, or it has a link in it; remove it, or "
+            "name another with --cache"
         )
     return folder
 
@@ -90,8 +90,8 @@ def cache_settings(named: Path | None) -> dict[str, Any]:
             return {"cache": folder, "keep": False}
         if folder.exists():
             print(
-                f"cache {folder}: passed over: no folder, or others may write it or a file in it, or it has a "
-                "link in it; remove it, or name another with --cache",
+                f"cache {folder}: passed over: no folder, or others may write it or a file in it, or it has "
+                "a link in it; remove it, or name another with --cache",
                 file=sys.stderr,
             )
     return {}

@@ -50,8 +50,8 @@ def unpack(bundle: Bundle, data: Path, out: Path) -> None:
         split, config = record["split_sha256"], from_dict(TrainConfig, record["config"])
     except (KeyError, TypeError, ValueError) as error:
         raise SettingError(
-            f"{bundle.folder}: its manifest does not tell of the run that it came from; give one that does, as "
-            "`python -m quantize` makes it"
+            f"{bundle.folder}: its manifest does not tell of the run that it came from; give one that does, "
+            "as `python -m quantize` makes it"
         ) from error
     samples = assign_splits(read_table(data, config.classes), seed=config.seed)
     if split_sha256(samples) != split:
