@@ -91,6 +91,8 @@ def test_rows_of_other_labels_are_counted(labelled: Path) -> None:
     assert left_out == {"BCC": 1, "OTHER": 1}
     with pytest.raises(SettingError, match="there is no such file or folder"):
         bench.read_labels(labelled.parent / "nowhere.csv", None, ("MEL",))
+    with pytest.raises(SettingError, match=r"labels there: BCC, MEL, NV, OTHER$"):
+        bench.read_labels(labelled, None, ("DF",))
 
 
 @pytest.mark.parametrize("split", ["test", "nonsense"])
