@@ -18,6 +18,7 @@ import tempfile
 import time
 
 from benchmarks.example import EXAMPLE
+from benchmarks.hand_over import hand_over_ns
 from benchmarks.machine import machine, spread, write
 from edgeskin.bundle import open_bundle
 from edgeskin.engine import instruction_set
@@ -93,6 +94,7 @@ def main() -> None:
         environment = os.environ | nothing | {"OPENBLAS_NUM_THREADS": "1"}
         timed = commands(cache)
         samples: dict[str, list[float]] = {name: [] for name in timed}
+        hand_over = []
         for turn in range(wanted.repeats + 1):
             for name, arguments in list(timed.items())[:: -1 if turn % 2 else 1]:
                 started = time.perf_counter()
@@ -101,17 +103,20 @@ def main() -> None:
                 )
                 if turn:  # the first turn fills the file cache, and the other
                     samples[name].append(1e3 * (time.perf_counter() - started))
+            hand_over.append(hand_over_ns())
         budgets: dict[str, list[dict[str, float]]] = {"compiled": [], "prepared": []}
         for turn in range(wanted.repeats):
             for way in list(budgets)[:: -1 if turn % 2 else 1]:
                 kept = cache if way == "prepared" else ""
                 budgets[way].append(steps(wanted.runtime, environment, kept, folder))
+            hand_over.append(hand_over_ns())
     result = {
         "command": f"python -m benchmarks.cold_start --repeats {wanted.repeats} --runtime PYTHON",
         "unit": "milliseconds, whole process",
         "machine": machine("openvino", "numpy", "opencv-python-headless", "typer"),
         "isa": instruction_set(),
         "bundle_sha256": open_bundle().sha256,
+        "hand_over_ns": hand_over,
         "results": {name: spread(values) for name, values in samples.items()},
         "budgets": {
             way: {step: spread([one[step] for one in of]) for step in of[0]} for way, of in budgets.items()

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from scipy.stats import bootstrap
 
 from benchmarks.example import EXAMPLE
+from benchmarks.hand_over import hand_over_ns
 from benchmarks.machine import blas, machine, spread, write
 from benchmarks.peer import answered
 from edgeskin.bundle import SHIPPED
@@ -58,7 +59,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200)
     rounds = parser.parse_args().rounds
     results: dict[str, Any] = {}
-    hashes = {}
+    hashes, hand_over = {}, []
     for bundle in SHIPPED:
         classifier = Classifier(bundle)
         hashes[bundle] = classifier.bundle.sha256
@@ -72,6 +73,8 @@ def main() -> None:
         }
         times: dict[str, list[float]] = {name: [] for name in steps}
         for turn in range(WARM_UP + rounds):
+            if turn % 11 == 0:
+                hand_over.append(hand_over_ns())
             for name in list(steps)[:: -1 if turn % 2 else 1]:
                 started = time.perf_counter()
                 steps[name]()
@@ -95,6 +98,7 @@ def main() -> None:
         "isa": instruction_set(),
         "bundle_sha256": hashes["default"],
         "lite_sha256": hashes["lite"],
+        "hand_over_ns": hand_over,
         "results": results,
     }
     print(write("overhead", result))

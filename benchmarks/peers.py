@@ -34,6 +34,7 @@ from scipy.special import softmax
 
 import edgeskin
 from benchmarks.example import write_example
+from benchmarks.hand_over import hand_over_ns
 from benchmarks.machine import machine, spread, write
 from benchmarks.peer import WAYS
 from benchmarks.peer_models import convert, pictures
@@ -73,8 +74,10 @@ IMPORTS = {
 @dataclass
 class Row:
     """What was measured of one way, lists by round. Milliseconds; memory and what is installed in MB (10^6
-    bytes), the highest memory before and after 12-megapixel photos."""
+    bytes), the highest memory before and after 12-megapixel photos; nanoseconds from core to core before and
+    after its turn."""
 
+    hand_over_ns: list[list[float]] = field(default_factory=list)
     infer_ms: list[list[float]] = field(default_factory=list)
     small_ms: list[list[float]] = field(default_factory=list)
     large_ms: list[list[float]] = field(default_factory=list)
@@ -93,7 +96,7 @@ class Row:
         def told(value: Any) -> Any:
             if not isinstance(value, list):
                 return value
-            if not value:
+            if not any(value):
                 return None
             samples = [sample for of in value for sample in of]
             p95 = {"p95": float(np.quantile(samples, 0.95))} if len(samples) >= 20 else {}
@@ -211,11 +214,14 @@ def measure(names: list[str], folder: Path, rounds: int, photos: tuple[int, int]
                 row = rows[peer.name]
                 count = photos[0] if peer.name.startswith("edgeskin") else photos[1]
                 row.photos += count
+                before = hand_over_ns()
                 row.photos_per_second.append([peer.ask(do="folder", photo=small, photos=count)])
                 if STREAMS not in peer.name:  # which are for folders
                     row.infer_ms.append(peer.ask(do="infer", pictures=shown[peer.name], repeats=INFERS))
                     row.small_ms.append(peer.ask(do="answer", photo=small, repeats=ANSWERS))
                     row.large_ms.append(peer.ask(do="answer", photo=large, repeats=ANSWERS))
+                both = (before, hand_over_ns())
+                row.hand_over_ns.append([one for one in both if one is not None])
         for peer in peers:
             rows[peer.name].peak_large_mb = peer.ask(do="peak")
         same = [peer for peer in peers if not peer.name.startswith(LITE)]

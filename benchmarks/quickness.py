@@ -4,6 +4,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
+from benchmarks import hand_over
 from benchmarks.facts import measured, of_the_default_bundle
 from edgeskin.bundle import open_bundle
 from edgeskin.errors import SettingError
@@ -64,7 +65,7 @@ def budget() -> str:
     ]
     sums = [sum(values["median"] for values in of.values()) for of in (compiled, prepared)]
     rows.append(("all", *(f"{total:.0f}" for total in sums)))
-    return table(("step, ms", "compiled", "prepared"), rows)
+    return table((f"step, ms; {hand_over.told(content['hand_over_ns'])}", "compiled", "prepared"), rows)
 
 
 def peers() -> str:
@@ -77,17 +78,16 @@ def peers() -> str:
 def peers_table(content: dict[str, Any]) -> str:
     """The rows of a run of `benchmarks.peers`."""
     rows = []
-    ours = (content["results"].get("edgeskin int8") or {}).get("infer_ms")
+    ours = content["results"].get("edgeskin int8")
     for name, row in content["results"].items():
         times = []
         for key in ("infer_ms", "small_ms", "large_ms", "process_ms"):
             p95 = (row[key] or {}).get("p95")
             times.append((f"{row[key]['median']:.0f}" if row[key] else "") + (f" ({p95:.0f})" if p95 else ""))
         ratio = ""
-        if ours and row["infer_ms"]:
-            pairs = zip(row["infer_ms"]["rounds"], ours["rounds"], strict=True)
-            ratios = [theirs / our for theirs, our in pairs]
+        if ours and row["infer_ms"] and (ratios := ratios_of(row, ours)):
             ratio = f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        cores = row["hand_over_ns"]
         rate, told = row["photos_per_second"], row["agreement"]
         others = [
             f"{row['peak_mb']:.0f}; {row['peak_large_mb']:.0f}" if row["peak_mb"] else "",
@@ -95,7 +95,8 @@ def peers_table(content: dict[str, Any]) -> str:
             f"{row['installed_mb']:.0f}" if row["installed_mb"] else "",
         ]
         agrees = f"{told['same_class']:.3f}; {told['largest']:.1g}" if told else ""
-        rows.append((name, times[0], ratio, *times[1:], *others, agrees))
+        apart = f"{max(cores['rounds']):.0f}" if cores else ""
+        rows.append((name, times[0], ratio, *times[1:], *others, agrees, apart))
     machine = content["machine"]
     head = (
         f"{machine['processor']}, {content['isa']}, {machine['threads']} threads; ms: p50 (p95)",
@@ -108,8 +109,21 @@ def peers_table(content: dict[str, Any]) -> str:
         "photos/s",
         "installed MB",
         "same class as torch; largest change of P(cancer), uncalibrated",
+        "ns from core to core, at most",
     )
     return table(head, rows)
+
+
+def ratios_of(row: dict[str, Any], ours: dict[str, Any]) -> list[float]:
+    """Their time over ours in each round, where the cores shared a cache in both or in neither."""
+
+    def rounds(of: dict[str, Any]) -> list[tuple[float, bool]]:
+        times, cores = of["infer_ms"]["rounds"], of["hand_over_ns"]
+        apart = cores["rounds"] if cores else [None] * len(times)
+        return list(zip(times, map(hand_over.share_a_cache, apart), strict=True))
+
+    pairs = zip(rounds(row), rounds(ours), strict=True)
+    return [theirs / our for (theirs, its), (our, own) in pairs if its == own]
 
 
 def profile() -> str:
@@ -146,7 +160,8 @@ def variants() -> str:
         for name, row in content["results"].items()
     ]
     head = (
-        f"{content['isa']}, {content['images']} images of val, one view",
+        f"{content['isa']}, {hand_over.told(content['hand_over_ns'])}; {content['images']} images of val, "
+        "one view",
         "8 views, ms",
         "times the shipped INT8, in turn (by round)",
         "MB",
@@ -177,7 +192,8 @@ def overhead() -> str:
     ]
     machine = content["machine"]
     head = (
-        f"{machine['processor']}, {content['isa']}, {machine['threads']} threads; ms",
+        f"{machine['processor']}, {content['isa']}, {machine['threads']} threads, "
+        f"{hand_over.told(content['hand_over_ns'])}; ms",
         "bare OpenVINO",
         "the engine adds (95 % interval)",
         "times bare",
@@ -197,7 +213,39 @@ def scaling() -> str:
         line = told["line"]
         fitted = f"{line['intercept']:.3g} + {line['slope']:.3g} x" if line else ""
         rows.append((series, points, fitted, f"{line['r_squared']:.4f}" if line else ""))
-    return table(("series", "x: median (ms, or as told)", "line", "R²"), rows)
+    head = (f"series; {hand_over.told(content['hand_over_ns'])}", "x: median (ms, or as told)", "line", "R²")
+    return table(head, rows)
+
+
+def rounding() -> str:
+    """What this CPU's instructions and the engine's graph change, from rounding.json."""
+    content = measured("rounding")
+    of_the_default_bundle("rounding.json", content["bundle_sha256"])
+    rows = []
+    for name, row in content["results"].items():
+        shift = row["p_cancer"]
+        rows.append(
+            (
+                name,
+                f"{row['logit_rms']:.4f}",
+                f"{shift['median']:.4f}, {shift['p99']:.3f}, {shift['max']:.3f}",
+                f"{row['other_risk']}; {row['other_class']}",
+                f"{row['cancers_lost']}; {row['cancers_gained']}",
+                *(f"{row[of][0]:.4f}; {row[of][1]:.4f}" for of in ("recall", "specificity", "auroc")),
+            )
+        )
+    judged = {row["judged"]["instructions"] for row in content["results"].values()}
+    head = (
+        f"{content['isa']} here, {', '.join(judged)} where judged; {content['images']} images of val",
+        "change of the logits, RMS",
+        "of P(cancer): median, 99 %, most",
+        "images of another risk; class",
+        "cancers lost; gained",
+        "cancer recall, judged; here",
+        "cancer specificity",
+        "cancer AUROC",
+    )
+    return table(head, rows)
 
 
 QUICKNESS: dict[str, Callable[[], str]] = {
@@ -208,4 +256,5 @@ QUICKNESS: dict[str, Callable[[], str]] = {
     "variants": variants,
     "budget": budget,
     "scaling": scaling,
+    "rounding": rounding,
 }

@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 from scipy.stats import linregress
 
 from benchmarks.example import write_example
+from benchmarks.hand_over import hand_over_ns
 from benchmarks.machine import blas, machine, spread, write
 from benchmarks.peer import answered, laps, peak_mb, small_square
 from edgeskin.bundle import open_bundle
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=500, help="in the largest folder")
     wanted = parser.parse_args()
     samples: Samples = {}
+    hand_over = [hand_over_ns()]
     with tempfile.TemporaryDirectory() as folder:
         runs = interleaved(Path(folder))
         for turn in range(wanted.rounds + 1):
@@ -58,14 +60,16 @@ def main() -> None:
                 times = laps(run, REPEATS)
                 if turn:  # the first warms up
                     samples.setdefault(series, {}).setdefault(x, []).extend(times)
+            hand_over.append(hand_over_ns())
         del runs
-        folders = photos_of(Path(folder), wanted.photos)
+        folders = photos_of(Path(folder), wanted.photos, hand_over)
     result = {
         "command": f"{blas()}python -m benchmarks.scaling --rounds {wanted.rounds} --photos {wanted.photos}",
         "unit": "milliseconds, or as told",
         "machine": machine("openvino", "numpy", "opencv-python-headless"),
         "isa": instruction_set(),
         "bundle_sha256": open_bundle().sha256,
+        "hand_over_ns": hand_over,
         "results": {
             series: {
                 "points": {x: spread(times) for x, times in by.items()},
@@ -103,8 +107,8 @@ def interleaved(folder: Path) -> dict[tuple[str, str], Callable[[], Any]]:
     return runs
 
 
-def photos_of(folder: Path, most: int) -> dict[str, Any]:
-    """Seconds and MB by photos in the folder, for each number of streams."""
+def photos_of(folder: Path, most: int, hand_over: list[float | None]) -> dict[str, Any]:
+    """Seconds and MB by photos in the folder, for each number of streams. hand_over: is added to."""
     photo = write_example(folder / "600x450.jpg", (600, 450))
     results: dict[str, Any] = {}
     for turn in range(FOLDERS):
@@ -113,6 +117,7 @@ def photos_of(folder: Path, most: int) -> dict[str, Any]:
                 count = round(share * most)
                 command = [sys.executable, "-m", "benchmarks.scaling", str(photo), str(count), str(streams)]
                 done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+                hand_over.append(hand_over_ns())
                 for unit, value in json.loads(done.stdout).items():
                     series = results.setdefault(f"photos, {unit}, streams: {streams}", {"points": {}})
                     series["points"].setdefault(str(count), []).append(value)

@@ -26,6 +26,7 @@ import numpy.typing as npt
 import openvino
 from openvino import opset13 as ops
 
+from benchmarks.hand_over import hand_over_ns
 from benchmarks.machine import machine, spread, write
 from edgeskin.bundle import open_bundle
 from edgeskin.engine import Engine, available_threads, instruction_set
@@ -168,7 +169,7 @@ def profile(xml: bytes, weights: bytes, image: Images, runs: int = 20) -> dict[s
 def quickest_profile(
     xml: bytes, weights: bytes, image: Images, tries: int = 5
 ) -> dict[str, dict[str, float]]:
-    """Of several: one network on two threads may have two speeds (docs/performance.md)."""
+    """Of several: cores may come to lie on two caches meanwhile (`benchmarks.hand_over`)."""
     profiles = [profile(xml, weights, image) for _ in range(tries)]
     return min(profiles, key=lambda kinds: sum(kind["ms"] for kind in kinds.values()))
 
@@ -203,7 +204,7 @@ def main() -> None:
             CONSOLE.print(name)
             with redirect_stdout(sys.stderr):
                 networks[name] = engine_of(make(fp32, calibration), folder)
-        times = in_turn(networks, judged[0], wanted.rounds)
+        times, hand_over = in_turn(networks, judged[0], wanted.rounds)
         said = {name: outputs_of(of, judged) for name, of in networks.items()}
     fitted = {name: fit_variant(outputs, labels, METHOD) for name, outputs in said.items()}
     rows = {}
@@ -231,6 +232,7 @@ def main() -> None:
         "isa": instruction_set(),
         "bundle_sha256": bundle.sha256,
         "images": len(val),
+        "hand_over_ns": hand_over,
         "profiles": profiles,
         "results": rows,
     }
@@ -239,12 +241,14 @@ def main() -> None:
 
 def in_turn(
     networks: dict[str, tuple[bytes, bytes]], image: Images, rounds: int
-) -> dict[str, npt.NDArray[np.float64]]:
-    """Milliseconds of each, (rounds, REPEATS)."""
+) -> tuple[dict[str, npt.NDArray[np.float64]], list[float | None]]:
+    """Milliseconds of each, (rounds, REPEATS), and nanoseconds from core to core through it all."""
     times = {name: np.empty((rounds, REPEATS)) for name in networks}
+    hand_over = []
     for turn in range(rounds):
         engines = {name: Engine(*parts, views=8) for name, parts in networks.items()}
         for repeat in range(-WARM_UP, REPEATS):
+            hand_over.append(hand_over_ns())
             for name in list(engines)[:: -1 if repeat % 2 else 1]:
                 engines[name].infer(image)  # what the caches hold is then its own
                 started = time.perf_counter()
@@ -252,7 +256,7 @@ def in_turn(
                 if repeat >= 0:
                     times[name][turn, repeat] = 1e3 * (time.perf_counter() - started)
         del engines
-    return times
+    return times, hand_over
 
 
 def outputs_of(network: tuple[bytes, bytes], images: Images) -> Outputs:
