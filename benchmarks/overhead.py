@@ -32,15 +32,16 @@ WARM_UP = 5
 
 
 def bare(classifier: Classifier) -> Callable[[], None]:
-    """Runs the engine's own request as often as one picture in its views needs it."""
+    """Runs the engine's own requests as often as one picture in its views needs them."""
     engine = classifier.engine
-    request = engine._free.get()
-    engine._free.put(request)
-    batches = classifier.manifest.preprocessing.views // request.get_input_tensor().shape[0]
+    chain = engine._free.get()
+    engine._free.put(chain)
+    batches = classifier.manifest.preprocessing.views // chain[0].get_input_tensor().shape[0]
 
     def run() -> None:
         for _ in range(batches):
-            request.infer(share_outputs=True)
+            for request in chain:
+                request.infer(share_outputs=True)
 
     return run
 

@@ -7,6 +7,7 @@ import queue
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -19,7 +20,8 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 import openvino  # noqa: E402
 
 from edgeskin.errors import BundleError, EdgeskinError, SettingError  # noqa: E402
-from edgeskin.model_cache import load_or_compile  # noqa: E402
+from edgeskin.graph import CHANGES, halves, multiply_out  # noqa: E402
+from edgeskin.model_cache import at_once, load_or_compile  # noqa: E402
 from edgeskin.preprocess import views_of  # noqa: E402
 
 FloatArray = npt.NDArray[np.float32]
@@ -45,8 +47,8 @@ class Outputs:
 
 
 class Engine:
-    """A compiled network; threads may share it, a caller waits for a stream that is free. Not for a process
-    that was forked after it was made: OpenVINO's threads are not there.
+    """A compiled network, of one part or two; threads may share it, a caller waits for a stream that is
+    free. Not for a process that was forked after it was made: OpenVINO's threads are not there.
 
     xml, weights: the IR's bytes. threads: CPU threads, all that the quota and affinity allow when None.
     views: 1, or 8 dihedral ones to average over, a quarter turn then changes nothing.
@@ -86,11 +88,11 @@ class Engine:
             rest = self.threads % streams
             shares = [self.threads // streams + (place < rest) for place in range(streams)]
             compiled = [self._compile(xml, weights, share, cache, keep) for share in shares]
-            network = compiled[0]
-            names = [output.get_any_name() for output in network.outputs]
+            first, last = compiled[0][0], compiled[0][-1]
+            names = [output.get_any_name() for output in last.outputs]
             # Feature maps last: they are left out where nobody asks for them.
             self._order = [names.index(name) for name in ("logits", "features", "fmap")]
-            shapes = [tuple(port.shape) for port in (network.input(0), *network.outputs)]
+            shapes = [tuple(port.shape) for port in (first.input(0), *last.outputs)]
             self._batch, *image_shape = shapes[0]
             self.image_shape: tuple[int, ...] = tuple(image_shape)
             self._output_shapes = [shapes[1 + place][1:] for place in self._order]
@@ -103,13 +105,14 @@ class Engine:
                 f"this network takes and gives {shapes}: not {views} views, each with its answer; "
                 "export it anew"
             )
-        self._free: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
-        for network in compiled:
-            self._free.put(network.create_infer_request())
+        self._free: queue.SimpleQueue[list[openvino.InferRequest]] = queue.SimpleQueue()
+        """Of each stream that is free, the requests of the network's parts."""
+        for parts in compiled:
+            self._free.put(_chain(parts))
 
     def _compile(
         self, xml: bytes, weights: bytes, threads: int, cache: str | os.PathLike[str] | None, keep: bool
-    ) -> openvino.CompiledModel:
+    ) -> list[openvino.CompiledModel]:
         core = openvino.Core()
         settings: dict[str, str | int] = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -122,23 +125,23 @@ class Engine:
             # Pinned, they would be on the first cores, and so would those of other streams and processes.
             settings["ENABLE_CPU_PINNING"] = False
 
-        def compile_network() -> openvino.CompiledModel:
+        def compile_network() -> list[openvino.CompiledModel]:
             model = core.read_model(model=xml, weights=weights)
-            _multiply_out(model)
+            multiply_out(model)
             shape = model.input(0).partial_shape
             if shape[0].is_dynamic:
                 shape[0] = math.gcd(self._views, VIEWS_AT_ONCE)
                 model.reshape(shape)
-            return core.compile_model(model, "CPU", settings)
+            return at_once(lambda part: core.compile_model(part, "CPU", settings), halves(model))
 
         if cache is None:
             return compile_network()
         ir = [hashlib.sha256(part).hexdigest() for part in (xml, weights)]
         # A virtual CPU's name does not tell its instructions. What is kept changes with what is done to it.
-        depends_on = ("multiplied out", ir, math.gcd(self._views, VIEWS_AT_ONCE), instruction_set())
-        network, file = load_or_compile(Path(cache), depends_on, core, settings, compile_network, keep)
+        depends_on = (CHANGES, ir, math.gcd(self._views, VIEWS_AT_ONCE), instruction_set())
+        parts, file = load_or_compile(Path(cache), depends_on, core, settings, compile_network, keep)
         self.kept.add(file)
-        return network
+        return parts
 
     def infer(self, image: npt.NDArray[np.uint8], *, fmaps: bool = False) -> Outputs:
         """Run one image in all its views: uint8 RGB (s, s, 3), s as compiled. fmaps: whether to give the
@@ -165,45 +168,32 @@ class Engine:
     def _run(self, images: "Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8]", fmaps: bool) -> Outputs:
         shapes = self._output_shapes if fmaps else self._output_shapes[:2]
         outputs = [np.empty((len(images), *shape), np.float32) for shape in shapes]
-        request = self._free.get()
+        chain = self._free.get()
         try:
             # Straight into the network's own memory and out of it: each pixel and each number is copied once.
-            entry = request.get_input_tensor().data
+            entry = chain[0].get_input_tensor().data
             for first in range(0, len(images), self._batch):
                 part = slice(first, first + self._batch)
                 for place, image in enumerate(images[part]):
                     entry[place] = image
-                request.infer(share_outputs=True)
+                for request in chain:
+                    request.infer(share_outputs=True)
                 for of_all, place in zip(outputs, self._order[: len(outputs)], strict=True):
-                    said = request.get_output_tensor(place).data
+                    said = chain[-1].get_output_tensor(place).data
                     of_all[part] = said[: len(of_all[part])]
         except RuntimeError as error:
             raise EdgeskinError(f"OpenVINO failed on this image: {str(error).strip()}") from error
         finally:
-            self._free.put(request)
+            self._free.put(chain)
         return Outputs(*outputs)
 
 
-def _multiply_out(model: openvino.Model) -> None:
-    """Replace weights that are stored in INT8 but computed with in float32, as squeeze-excite's, by the
-    products of number and scale: the same that OpenVINO computes, with kernels it would make at every start.
-
-    They are Convert(Convert(stored) * scale). Of those that run in INT8 the product is not converted.
-    """
-    kinds = ("Convert", "Constant", "Convert")
-    types = (openvino.Type.i8, openvino.Type.f16, openvino.Type.f32)
-    for product in model.get_ordered_ops():
-        if product.get_type_name() != "Multiply":
-            continue
-        number, scale = (value.get_node() for value in product.input_values())
-        (reader, *_) = (place.get_node() for place in product.output(0).get_target_inputs())
-        if tuple(node.get_type_name() for node in (number, scale, reader)) != kinds:
-            continue
-        stored = number.input_value(0).get_node()
-        known = tuple(node.get_element_type() for node in (stored, scale, reader)) == types
-        if stored.get_type_name() == "Constant" and known:
-            weights = stored.data.astype(np.float32) * scale.data.astype(np.float32)
-            reader.output(0).replace(openvino.op.Constant(weights).output(0))
+def _chain(networks: Sequence[openvino.CompiledModel]) -> list[openvino.InferRequest]:
+    """Requests to run one after the other, each of which reads what the one before left."""
+    chain = [network.create_infer_request() for network in networks]
+    for before, after in pairwise(chain):
+        after.set_input_tensor(before.get_output_tensor())
+    return chain
 
 
 def available_threads() -> int:

@@ -1,25 +1,30 @@
 """Compiled networks kept between processes, in a folder that the user names: compiling is most of a start.
 
-Each file is the SHA-256 of what follows, and OpenVINO's export of the compiled network. One that is cut short
-or altered is compiled anew; OpenVINO alone would load it and answer wrongly. The hash guards against damage,
-not against somebody who may write into the folder.
+Each file is the SHA-256 of what follows: how many parts the network has, their lengths, and OpenVINO's export
+of each. One that is cut short or altered is compiled anew; OpenVINO alone would load it and answer wrongly.
+The hash guards against damage, not against somebody who may write into the folder.
 """
 
 import contextlib
 import hashlib
 import os
 import stat
+import struct
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgeskin.errors import SettingError
 
 if TYPE_CHECKING:
     import openvino
 
+Part = TypeVar("Part")
+Answer = TypeVar("Answer")
 _HASH_BYTES = 32
 
 
@@ -102,10 +107,10 @@ def load_or_compile(
     depends_on: tuple[object, ...],
     core: "openvino.Core",
     settings: Mapping[str, object],
-    compile_network: Callable[[], "openvino.CompiledModel"],
+    compile_network: Callable[[], "list[openvino.CompiledModel]"],
     keep: bool,
-) -> "tuple[openvino.CompiledModel, Path]":
-    """The network kept in the folder, else a newly compiled one, and its file.
+) -> "tuple[list[openvino.CompiledModel], Path]":
+    """The network kept in the folder, else a newly compiled one, by its parts, and its file.
 
     keep: whether to keep what was compiled, in a folder made if need be.
 
@@ -113,36 +118,56 @@ def load_or_compile(
     the disk is full nothing is kept, nothing raised, and the file not there. Raises SettingError when there
     is nothing to load and the folder cannot be written.
     """
-    import openvino  # not before a network is opened
-
     of_cpu = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
     isa = os.environ.get("ONEDNN_MAX_CPU_ISA")
     told = repr((core.get_versions("CPU")["CPU"].build_number, of_cpu, isa, dict(settings), depends_on))
     file = folder / f"{hashlib.sha256(told.encode()).hexdigest()}.blob"
     # What cannot be read, or OpenVINO does not take, is compiled anew.
-    with contextlib.suppress(OSError, RuntimeError):
-        with file.open("rb") as opened:
-            sha256 = opened.read(_HASH_BYTES)
-            length = max(0, os.fstat(opened.fileno()).st_size - _HASH_BYTES)
-            # OpenVINO's own memory, which its weights then stay in. From a stream it would copy them twice.
-            kept = openvino.Tensor(openvino.Type.u8, [length])
-            opened.readinto(kept.data)
-        if hashlib.sha256(kept.data).digest() == sha256:
-            return core.import_model(kept, "CPU", dict(settings)), file
+    with contextlib.suppress(OSError, RuntimeError, ValueError):
+        return at_once(lambda part: core.import_model(part, "CPU", dict(settings)), _read(file)), file
     if not keep:
         return compile_network(), file
     _require_writable(folder)
     compiled = compile_network()
-    exported = compiled.export_model().getvalue()
+    exported = [part.export_model().getvalue() for part in compiled]
+    numbers = struct.pack(f"<{1 + len(exported)}Q", len(exported), *map(len, exported))
+    content = b"".join((numbers, *exported))
     # Put in place whole: another process may be reading, or writing the same.
     with contextlib.suppress(OSError), tempfile.NamedTemporaryFile(dir=folder, delete=False) as part:
         try:
-            part.write(hashlib.sha256(exported).digest() + exported)
+            part.write(hashlib.sha256(content).digest() + content)
             part.close()
             Path(part.name).replace(file)
         except OSError:
             Path(part.name).unlink()
     return compiled, file
+
+
+def _read(file: Path) -> "list[openvino.Tensor]":
+    """The exports in a file. Raises OSError or ValueError for one that is not as it was written."""
+    import openvino  # not before a network is opened
+
+    with file.open("rb") as opened:
+        sha256 = opened.read(_HASH_BYTES)
+        length = max(0, os.fstat(opened.fileno()).st_size - _HASH_BYTES)
+        # OpenVINO's own memory, which its weights then stay in. From a stream it would copy them twice.
+        content = openvino.Tensor(openvino.Type.u8, [length])
+        opened.readinto(content.data)
+    if hashlib.sha256(content.data).digest() != sha256:
+        raise ValueError(f"{file}: damaged")
+    try:
+        (count,) = struct.unpack_from("<Q", content.data)
+        lengths = struct.unpack_from(f"<{count}Q", content.data, 8)
+    except (struct.error, OverflowError) as error:
+        raise ValueError(f"{file}: of another form") from error
+    ends = list(accumulate(lengths, initial=8 * (1 + count)))
+    return [openvino.Tensor(content, [begin], [end]) for begin, end in pairwise(ends)]
+
+
+def at_once(work: Callable[[Part], Answer], parts: Sequence[Part]) -> list[Answer]:
+    """What work gives of each part, each in a thread of its own."""
+    with ThreadPoolExecutor(len(parts)) as pool:
+        return list(pool.map(work, parts))
 
 
 def _require_writable(folder: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from openvino import opset13 as ops
 
 from edgeskin.bundle import Precision, open_bundle
-from edgeskin.engine import Engine, _multiply_out, available_threads, instruction_set
+from edgeskin.engine import Engine, available_threads, instruction_set
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
 from edgeskin.photo import load_photo
 from edgeskin.preprocess import preprocess
@@ -127,9 +127,9 @@ def test_each_stream_of_the_default_bundle_gives_the_same() -> None:
 def test_every_stream_has_memory_of_its_own(shared_micro_bundle: Path) -> None:
     parts = [(shared_micro_bundle / f"fp32.{part}").read_bytes() for part in ("xml", "bin")]
     engine = Engine(*parts, threads=3, streams=3)
-    requests = [engine._free.get() for _ in range(3)]
+    chains = [engine._free.get() for _ in range(3)]
     assert engine._free.empty()
-    inputs = {request.get_input_tensor().data.ctypes.data for request in requests}
+    inputs = {chain[0].get_input_tensor().data.ctypes.data for chain in chains}
     assert len(inputs) == 3
 
 
@@ -151,20 +151,20 @@ def test_an_error_of_openvino_leaves_the_stream_free(shared_micro_bundle: Path) 
     parts = [(shared_micro_bundle / f"fp32.{part}").read_bytes() for part in ("xml", "bin")]
     engine = Engine(*parts)
     works = engine._free.get()
-    engine._free.put(Failing())
+    engine._free.put([Failing()])
     with pytest.raises(EdgeskinError, match="OpenVINO failed on this image: out of memory"):
         engine.infer(pictures(1)[0])
-    assert isinstance(engine._free.get(timeout=1), Failing)
+    assert isinstance(engine._free.get(timeout=1)[0], Failing)
     engine._free.put(works)
     assert engine.infer(pictures(1)[0]).logits.shape == (8,)
 
 
 def networks_of(engine: Engine) -> list[openvino.CompiledModel]:
-    """Each stream's."""
-    requests = [engine._free.get() for _ in range(engine.streams)]
-    for request in requests:
-        engine._free.put(request)
-    return [request.get_compiled_model() for request in requests]
+    """The first part of each stream's."""
+    chains = [engine._free.get() for _ in range(engine.streams)]
+    for chain in chains:
+        engine._free.put(chain)
+    return [chain[0].get_compiled_model() for chain in chains]
 
 
 def threads_of(engine: Engine) -> list[tuple[int, bool]]:
@@ -199,41 +199,6 @@ def test_a_network_of_a_fixed_batch_gives_the_same(batch: int, tmp_path: Path) -
     np.testing.assert_allclose(fixed.logits, free.logits, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(fixed.features, free.features, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(fixed.fmaps, free.fmaps, rtol=1e-5, atol=1e-5)
-
-
-def test_weights_multiplied_out_are_the_same_numbers() -> None:
-    """The default bundle's, against OpenVINO's evaluation of what its INT8 file says of each convolution."""
-    bundle = open_bundle()
-    parts = [bundle.read(f"int8.{part}") for part in ("xml", "bin")]
-
-    def evaluated(multiplied_out: bool) -> tuple[list[np.ndarray], int]:
-        model = openvino.Core().read_model(*parts)
-        if multiplied_out:
-            _multiply_out(model)
-        readers = [node for node in model.get_ordered_ops() if node.get_type_name() == "Convolution"]
-        weights = [node.input_value(1) for node in readers]
-        stored = sum(value.get_node().get_type_name() == "Constant" for value in weights)
-        as_the_engine = {"INFERENCE_PRECISION_HINT": "f32"}
-        network = openvino.compile_model(openvino.Model(weights, []), "CPU", as_the_engine)
-        return [values.copy() for values in network({}).values()], stored
-
-    (ours, plain), (theirs, plain_before) = evaluated(True), evaluated(False)
-    assert plain - plain_before == 2 * 26  # of the squeeze-excite of 26 blocks
-    for one, other in zip(ours, theirs, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-def test_weights_are_multiplied_out_before_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer kernels; on AVX2 two for each of 52 convolutions."""
-    bundle = open_bundle()
-
-    def kernels() -> int:
-        (network,) = networks_of(Engine(*(bundle.read(f"int8.{part}") for part in ("xml", "bin")), views=8))
-        return len(network.get_runtime_model().get_ops())
-
-    ours = kernels()
-    monkeypatch.setattr("edgeskin.engine._multiply_out", lambda _: None)
-    assert ours < kernels()
 
 
 def test_a_network_that_cannot_take_every_view_is_refused(tmp_path: Path) -> None:
@@ -302,7 +267,7 @@ def test_threads_respect_the_affinity_mask(shared_micro_bundle: Path) -> None:
     code = (
         "from edgeskin import Classifier\n"
         f"engine = Classifier({str(shared_micro_bundle)!r}).engine\n"
-        "network = engine._free.get().get_compiled_model()\n"
+        "network = engine._free.get()[0].get_compiled_model()\n"
         "print(engine.threads, network.get_property('INFERENCE_NUM_THREADS'))"
     )
     one = min(os.sched_getaffinity(0))
