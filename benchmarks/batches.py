@@ -30,11 +30,10 @@ def main() -> None:
     image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     results = {}
     for precision in ("int8", "fp32"):
-        parts = [bundle.read(f"{precision}.{part}") for part in ("xml", "bin")]
         engines = {}
         for number in AT_ONCE:
             engine.VIEWS_AT_ONCE = number
-            engines[number] = engine.Engine(*parts, views=settings.views)
+            engines[number] = engine.Engine(bundle.ir(precision), views=settings.views)
         times: dict[int, list[float]] = {number: [] for number in AT_ONCE}
         for turn in range(rounds + 3):
             for number, compiled in engines.items():

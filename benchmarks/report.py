@@ -39,7 +39,9 @@ DOCUMENTS = {
         *("painted-changes", "steps"),
     ],
     ROOT / "docs/experiments.md": ["runs", "shipped", "experiments", "leaky-twin"],
-    ROOT / "docs/performance.md": ["peers", "overhead", "profile", "variants", "budget", "scaling"],
+    ROOT / "docs/performance.md": [
+        *("peers", "overhead", "profile", "variants", "rounding", "budget", "scaling"),
+    ],
 }
 """Each with its blocks, in their order."""
 _BLOCK = re.compile(r"(<!-- report: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -88,12 +88,11 @@ def main() -> None:
 def interleaved(folder: Path) -> dict[tuple[str, str], Callable[[], Any]]:
     """What is timed in turn, by series and place on its axis."""
     bundle = open_bundle()
-    parts = [bundle.read(f"int8.{part}") for part in ("xml", "bin")]
     size = bundle.manifest.preprocessing.size
     images = np.random.default_rng(0).integers(0, 256, (max(COUNTS), size, size, 3), dtype=np.uint8)
     runs: dict[tuple[str, str], Callable[[], Any]] = {}
     for threads in range(1, available_threads() + 1):
-        engine = Engine(*parts, threads, views=8)
+        engine = Engine(bundle.ir("int8"), threads, views=8)
         runs["threads", str(threads)] = lambda engine=engine: engine.infer(images[0])
     for count in COUNTS:
         runs["pictures", str(count)] = lambda engine=engine, count=count: engine.infer_each(images[:count])

@@ -30,6 +30,7 @@ from benchmarks.hand_over import hand_over_ns
 from benchmarks.machine import machine, spread, write
 from edgeskin.bundle import open_bundle
 from edgeskin.engine import Engine, available_threads, instruction_set
+from edgeskin.ir import ir_of
 from quantize import ptq
 from quantize.calibrate import fit_variant, labels_of
 from quantize.export import averages_as_pooling
@@ -246,7 +247,7 @@ def in_turn(
     times = {name: np.empty((rounds, REPEATS)) for name in networks}
     hand_over = []
     for turn in range(rounds):
-        engines = {name: Engine(*parts, views=8) for name, parts in networks.items()}
+        engines = {name: Engine(ir_of(*parts), views=8) for name, parts in networks.items()}
         for repeat in range(-WARM_UP, REPEATS):
             hand_over.append(hand_over_ns())
             for name in list(engines)[:: -1 if repeat % 2 else 1]:
@@ -261,7 +262,7 @@ def in_turn(
 
 def outputs_of(network: tuple[bytes, bytes], images: Images) -> Outputs:
     """Logits in one view, (n, 1, C)."""
-    engine = Engine(*network, views=8)
+    engine = Engine(ir_of(*network), views=8)
     parts = [engine.infer_each(images[at : at + 32]).view_logits for at in range(0, len(images), 32)]
     return Outputs(np.concatenate(parts)[:, None])
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, get_args
 
 from edgeskin.errors import BundleError, SettingError
+from edgeskin.ir import IR
 from edgeskin.preprocess import Preprocessing
 from edgeskin.variant import Variant, read_variant
 
@@ -75,6 +76,12 @@ class Bundle:
         if hashlib.sha256(content).hexdigest() != sha256:
             raise self._altered(name)
         return content
+
+    def ir(self, precision: Precision) -> IR:
+        """The network of a precision; reading it raises BundleError as `read`."""
+        xml, weights = f"{precision}.xml", f"{precision}.bin"
+        files = self.manifest.files
+        return IR((files[xml][0], files[weights][0]), lambda: (self.read(xml), self.read(weights)))
 
     def open(self, name: str) -> BinaryIO:
         """A file of the manifest, its size checked, its hash not yet. Raises BundleError as `read`."""

@@ -85,8 +85,7 @@ class Classifier:
         self.manifest = self.bundle.manifest
         preprocessing = self.manifest.preprocessing
         self.engine = Engine(
-            self.bundle.read(f"{precision}.xml"),
-            self.bundle.read(f"{precision}.bin"),
+            self.bundle.ir(precision),
             threads,
             preprocessing.views,
             cache,

@@ -130,12 +130,14 @@ def load_or_compile(
     _require_writable(folder)
     compiled = compile_network()
     exported = [part.export_model().getvalue() for part in compiled]
-    numbers = struct.pack(f"<{1 + len(exported)}Q", len(exported), *map(len, exported))
-    content = b"".join((numbers, *exported))
+    content = [struct.pack(f"<{1 + len(exported)}Q", len(exported), *map(len, exported)), *exported]
+    sha256 = hashlib.sha256()
+    for piece in content:
+        sha256.update(piece)
     # Put in place whole: another process may be reading, or writing the same.
     with contextlib.suppress(OSError), tempfile.NamedTemporaryFile(dir=folder, delete=False) as part:
         try:
-            part.write(hashlib.sha256(content).digest() + content)
+            part.writelines([sha256.digest(), *content])
             part.close()
             Path(part.name).replace(file)
         except OSError:
@@ -161,6 +163,8 @@ def _read(file: Path) -> "list[openvino.Tensor]":
     except (struct.error, OverflowError) as error:
         raise ValueError(f"{file}: of another form") from error
     ends = list(accumulate(lengths, initial=8 * (1 + count)))
+    if ends[-1] != length:
+        raise ValueError(f"{file}: of another form")
     return [openvino.Tensor(content, [begin], [end]) for begin, end in pairwise(ends)]
 
 

@@ -14,6 +14,7 @@ from rich.progress import track
 
 from edgeskin.engine import Engine, instruction_set
 from edgeskin.errors import EdgeskinError
+from edgeskin.ir import ir_of
 from edgeskin.photo import load_photo
 from edgeskin.preprocess import Preprocessing, preprocess
 from train.outputs import Outputs
@@ -85,7 +86,7 @@ def predict(xml: Path, images: Path, isa: str = NATIVE, views: int = 1) -> Outpu
 
 
 def _run(xml: Path, images: Path, views: int) -> Outputs:
-    engine = Engine(xml.read_bytes(), xml.with_suffix(".bin").read_bytes(), views=views)
+    engine = Engine(ir_of(xml.read_bytes(), xml.with_suffix(".bin").read_bytes()), views=views)
     pictures = load(images)
     steps = track(pictures, f"running {xml.stem}", len(pictures), console=CONSOLE, transient=True)
     view_logits, features = [], []

@@ -13,6 +13,7 @@ from openvino import opset13 as ops
 from edgeskin.bundle import Precision, open_bundle
 from edgeskin.engine import Engine, available_threads, instruction_set
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
+from edgeskin.ir import IR, ir_of
 from edgeskin.photo import load_photo
 from edgeskin.preprocess import preprocess
 from tests.conftest import MICRO_SIZE, micro_network
@@ -22,7 +23,7 @@ ALLOWED = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 
 
 @pytest.fixture(scope="module")
 def engine(shared_micro_bundle: Path) -> Engine:
-    return Engine(*((shared_micro_bundle / f"fp32.{part}").read_bytes() for part in ("xml", "bin")))
+    return Engine(open_bundle(shared_micro_bundle).ir("fp32"))
 
 
 def pictures(count: int) -> np.ndarray:
@@ -52,8 +53,7 @@ def test_outputs_are_those_computed_by_hand(engine: Engine) -> None:
 
 
 def test_views_are_averaged_and_make_the_answer_the_same_for_every_turn(shared_micro_bundle: Path) -> None:
-    parts = (shared_micro_bundle / f"fp32.{part}" for part in ("xml", "bin"))
-    engine = Engine(*(part.read_bytes() for part in parts), views=8)
+    engine = Engine(open_bundle(shared_micro_bundle).ir("fp32"), views=8)
     image = pictures(1)[0]
     outputs = engine.infer(image, fmaps=True)
     views = [np.rot90(side, quarters) for side in (image, image[:, ::-1]) for quarters in range(4)]
@@ -69,11 +69,11 @@ def test_views_are_averaged_and_make_the_answer_the_same_for_every_turn(shared_m
 def test_the_default_bundle_averages_every_view(precision: Precision, lesion_jpg: Path) -> None:
     """Eight passes of one view each, against the engine's own eight."""
     bundle = open_bundle()
-    parts = [bundle.read(f"{precision}.{part}") for part in ("xml", "bin")]
+    ir = bundle.ir(precision)
     settings = bundle.manifest.preprocessing
     image = preprocess(load_photo(lesion_jpg, settings.size).image, settings)
-    together = Engine(*parts, views=8).infer(image)
-    one = Engine(*parts)
+    together = Engine(ir, views=8).infer(image)
+    one = Engine(ir)
     views = [np.rot90(side, quarters) for side in (image, image[:, ::-1]) for quarters in range(4)]
     alone = [one.infer(np.ascontiguousarray(view)) for view in views]
     np.testing.assert_allclose(together.logits, np.mean([a.logits for a in alone], axis=0), atol=1e-4)
@@ -84,9 +84,8 @@ def test_the_default_bundle_averages_every_view(precision: Precision, lesion_jpg
 @pytest.mark.parametrize("count", [1, 4, 6])
 def test_any_number_of_images_as_they_lie(shared_micro_bundle: Path, count: int) -> None:
     """Six do not fill two batches of four."""
-    parts = (shared_micro_bundle / f"fp32.{part}" for part in ("xml", "bin"))
     images = pictures(count)
-    outputs = Engine(*(part.read_bytes() for part in parts), views=8).infer_each(images, fmaps=True)
+    outputs = Engine(open_bundle(shared_micro_bundle).ir("fp32"), views=8).infer_each(images, fmaps=True)
     logits, features, fmaps = zip(*map(by_hand, images), strict=True)
     np.testing.assert_allclose(outputs.view_logits, logits, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(outputs.features, features, rtol=1e-4, atol=1e-4)
@@ -113,11 +112,11 @@ def test_threads_do_not_disturb_each_other(engine: Engine) -> None:
 def test_each_stream_of_the_default_bundle_gives_the_same() -> None:
     """One compiled network of two streams did not, in some processes."""
     bundle = open_bundle()
-    parts = [bundle.read(f"int8.{part}") for part in ("xml", "bin")]
+    ir = bundle.ir("int8")
     size = bundle.manifest.preprocessing.size
     images = np.random.default_rng(3).integers(0, 256, (6, size, size, 3), dtype=np.uint8)
-    alone = [Engine(*parts, threads=1).infer(image).logits for image in images]
-    engine = Engine(*parts, threads=2, streams=2)
+    alone = [Engine(ir, threads=1).infer(image).logits for image in images]
+    engine = Engine(ir, threads=2, streams=2)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for _ in range(3):
             together = list(pool.map(lambda image: engine.infer(image).logits, images))
@@ -125,8 +124,8 @@ def test_each_stream_of_the_default_bundle_gives_the_same() -> None:
 
 
 def test_every_stream_has_memory_of_its_own(shared_micro_bundle: Path) -> None:
-    parts = [(shared_micro_bundle / f"fp32.{part}").read_bytes() for part in ("xml", "bin")]
-    engine = Engine(*parts, threads=3, streams=3)
+    ir = open_bundle(shared_micro_bundle).ir("fp32")
+    engine = Engine(ir, threads=3, streams=3)
     chains = [engine._free.get() for _ in range(3)]
     assert engine._free.empty()
     inputs = {chain[0].get_input_tensor().data.ctypes.data for chain in chains}
@@ -148,8 +147,8 @@ def test_an_error_of_openvino_leaves_the_stream_free(shared_micro_bundle: Path) 
         def get_input_tensor(self) -> None:
             raise RuntimeError("out of memory")
 
-    parts = [(shared_micro_bundle / f"fp32.{part}").read_bytes() for part in ("xml", "bin")]
-    engine = Engine(*parts)
+    ir = open_bundle(shared_micro_bundle).ir("fp32")
+    engine = Engine(ir)
     works = engine._free.get()
     engine._free.put([Failing()])
     with pytest.raises(EdgeskinError, match="OpenVINO failed on this image: out of memory"):
@@ -177,24 +176,23 @@ def threads_of(engine: Engine) -> list[tuple[int, bool]]:
 
 def test_streams_share_all_threads_and_no_fewer_than_all_are_pinned(shared_micro_bundle: Path) -> None:
     """Pinned, two containers of one core each would both be on the first."""
-    parts = [(shared_micro_bundle / f"fp32.{part}").read_bytes() for part in ("xml", "bin")]
+    ir = open_bundle(shared_micro_bundle).ir("fp32")
     if ALLOWED > 1:
-        assert threads_of(Engine(*parts, threads=1)) == [(1, False)]
-    shares = [threads for threads, _ in threads_of(Engine(*parts, threads=3, streams=2))]
+        assert threads_of(Engine(ir, threads=1)) == [(1, False)]
+    shares = [threads for threads, _ in threads_of(Engine(ir, threads=3, streams=2))]
     assert sorted(shares) == sorted(min(ALLOWED, share) for share in (1, 2))
 
 
-def parts_of(model: openvino.Model, folder: Path) -> list[bytes]:
+def of(model: openvino.Model, folder: Path) -> IR:
     openvino.save_model(model, folder / "network.xml", compress_to_fp16=False)
-    return [(folder / f"network.{part}").read_bytes() for part in ("xml", "bin")]
+    return ir_of(*((folder / f"network.{part}").read_bytes() for part in ("xml", "bin")))
 
 
 @pytest.mark.parametrize("batch", [1, 2, 8])
 def test_a_network_of_a_fixed_batch_gives_the_same(batch: int, tmp_path: Path) -> None:
     image = pictures(1)[0]
     fixed, free = (
-        Engine(*parts_of(micro_network(0, size), tmp_path), views=8).infer(image, fmaps=True)
-        for size in (batch, -1)
+        Engine(of(micro_network(0, size), tmp_path), views=8).infer(image, fmaps=True) for size in (batch, -1)
     )
     np.testing.assert_allclose(fixed.logits, free.logits, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(fixed.features, free.features, rtol=1e-5, atol=1e-5)
@@ -203,9 +201,9 @@ def test_a_network_of_a_fixed_batch_gives_the_same(batch: int, tmp_path: Path) -
 
 def test_a_network_that_cannot_take_every_view_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="not 8 views"):
-        Engine(*parts_of(micro_network(0, 3), tmp_path), views=8)
+        Engine(of(micro_network(0, 3), tmp_path), views=8)
     with pytest.raises(BundleError, match="not 1 views"):
-        Engine(*parts_of(micro_network(0, 4), tmp_path))
+        Engine(of(micro_network(0, 4), tmp_path))
 
 
 def test_a_network_that_answers_for_the_first_of_a_batch_is_refused(tmp_path: Path) -> None:
@@ -218,7 +216,7 @@ def test_a_network_that_answers_for_the_first_of_a_batch_is_refused(tmp_path: Pa
     others = [result for result in model.get_results() if "logits" not in result.output(0).get_names()]
     cut = openvino.Model([*others, ops.result(first)], model.get_parameters(), "cut")
     with pytest.raises(BundleError, match="each with its answer"):
-        Engine(*parts_of(cut, tmp_path), views=8)
+        Engine(of(cut, tmp_path), views=8)
 
 
 def test_an_output_without_a_batch_is_refused(tmp_path: Path) -> None:
@@ -226,18 +224,18 @@ def test_an_output_without_a_batch_is_refused(tmp_path: Path) -> None:
     scalar = ops.reduce_mean(model.output("logits").get_node().input_value(0), np.array([0, 1]))
     more = openvino.Model([*model.get_results(), ops.result(scalar)], model.get_parameters(), "more")
     with pytest.raises(BundleError, match="each with its answer"):
-        Engine(*parts_of(more, tmp_path))
+        Engine(of(more, tmp_path))
 
 
 def test_bytes_that_are_no_network_are_refused() -> None:
     with pytest.raises(BundleError, match="OpenVINO cannot run"):
-        Engine(b"<net", b"")
+        Engine(ir_of(b"<net", b""))
 
 
 @pytest.mark.parametrize("threads", [0, -1, 5000, "2"])
 def test_impossible_threads_are_refused(shared_micro_bundle: Path, threads: object) -> None:
     with pytest.raises(SettingError, match="threads"):
-        Engine((shared_micro_bundle / "fp32.xml").read_bytes(), b"", threads)
+        Engine(ir_of((shared_micro_bundle / "fp32.xml").read_bytes(), b""), threads)
 
 
 @pytest.mark.parametrize(

@@ -235,7 +235,7 @@ def test_a_given_threshold_needs_no_validation(micro_run: Path, lesion_folder: P
 def test_a_bundle(shared_micro_bundle: Path, lesion_folder: Path, precision: str | None) -> None:
     evaluation, predictions = evaluate(shared_micro_bundle, lesion_folder, "test", precision)
     bundle, name = open_bundle(shared_micro_bundle), precision or "int8"
-    engine = Engine(bundle.read(f"{name}.xml"), bundle.read(f"{name}.bin"))
+    engine = Engine(bundle.ir(name))
     for sample, logits in list(zip(predictions.samples, predictions.logits, strict=True))[::7]:
         picture = preprocess(load_photo(sample.image, 64).image, bundle.manifest.preprocessing)
         np.testing.assert_array_equal(engine.infer(picture).logits, logits)

@@ -191,8 +191,7 @@ def test_the_gradient_of_the_log_odds_holds_far_out() -> None:
 
 def test_occlusion_finds_the_part_that_the_score_hangs_on(shared_micro_bundle: Path) -> None:
     """Against each hidden cell's fall computed one by one with the engine alone."""
-    parts = (shared_micro_bundle / f"fp32.{part}" for part in ("xml", "bin"))
-    engine = Engine(*(part.read_bytes() for part in parts), views=8)
+    engine = Engine(open_bundle(shared_micro_bundle).ir("fp32"), views=8)
     image = np.random.default_rng(0).integers(90, 200, (MICRO_SIZE, MICRO_SIZE, 3), dtype=np.uint8)
     one = target("NV")
     edges = np.rint(np.linspace(0, MICRO_SIZE, 8)).astype(int)

@@ -11,6 +11,7 @@ from openvino import opset13 as ops
 from torchvision.transforms.v2 import functional
 
 from edgeskin.engine import Engine
+from edgeskin.ir import ir_of
 from quantize.export import ExportError, averages_as_pooling, check_parity, expect_interface, export
 from quantize.inference import InferenceError, instruction_sets, load, predict, prepare
 from tests.conftest import MICRO_SIZE
@@ -85,7 +86,7 @@ def test_only_averages_over_height_and_width_are_spelt_as_pooling(axes: list[int
 
 def test_the_runtime_runs_it(exported: tuple[Path, openvino.Model], served: ServedNet) -> None:
     folder, _ = exported
-    engine = Engine((folder / "fp32.xml").read_bytes(), (folder / "fp32.bin").read_bytes(), threads=1)
+    engine = Engine(ir_of(*((folder / f"fp32.{part}").read_bytes() for part in ("xml", "bin"))), threads=1)
     image = np.random.default_rng(0).integers(0, 256, (MICRO_SIZE, MICRO_SIZE, 3), dtype=np.uint8)
     outputs = engine.infer(image, fmaps=True)
     with torch.no_grad():
@@ -97,7 +98,7 @@ def test_the_runtime_runs_it(exported: tuple[Path, openvino.Model], served: Serv
 def test_every_image_of_a_batch_counts(exported: tuple[Path, openvino.Model], served: ServedNet) -> None:
     parts = ((exported[0] / f"fp32.{part}").read_bytes() for part in ("xml", "bin"))
     image = np.random.default_rng(0).integers(0, 256, (MICRO_SIZE, MICRO_SIZE, 3), dtype=np.uint8)
-    outputs = Engine(*parts, views=8).infer(image)
+    outputs = Engine(ir_of(*parts), views=8).infer(image)
     views = [np.rot90(side, quarters) for side in (image, image[:, ::-1]) for quarters in range(4)]
     with torch.no_grad():
         logits, features, _ = served(torch.tensor(np.stack(views)))

@@ -58,8 +58,7 @@ def test_the_shipped_networks_in_halves_say_the_same(
     settings = open_bundle(bundle).manifest.preprocessing
     image = preprocess(load_photo(lesion_jpg, settings.size).image, settings)
     whole = openvino.compile_model(of_batch(read(bundle, precision), 4), "CPU", AS_THE_ENGINE)
-    parts = [open_bundle(bundle).read(f"{precision}.{part}") for part in ("xml", "bin")]
-    engine = Engine(*parts, threads=2, views=8)
+    engine = Engine(open_bundle(bundle).ir(precision), threads=2, views=8)
     chain = engine._free.get()
     engine._free.put(chain)
     assert len(chain) == 2

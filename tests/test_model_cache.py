@@ -1,5 +1,7 @@
 import hashlib
 import os
+import shutil
+import struct
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -9,8 +11,9 @@ import numpy as np
 import pytest
 
 from edgeskin import Classifier
+from edgeskin.bundle import open_bundle
 from edgeskin.engine import Engine
-from edgeskin.errors import SettingError
+from edgeskin.errors import BundleError, SettingError
 from edgeskin.model_cache import cache_settings, is_own, user_cache
 from tests.conftest import MICRO_SIZE
 
@@ -22,8 +25,8 @@ def cached(shared_micro_bundle: Path, tmp_path: Path) -> Callable[..., np.ndarra
     """Logits of an engine with a cache, of either precision's network."""
 
     def logits(name: str = "fp32", threads: int = 1, views: int = 1) -> np.ndarray:
-        parts = [(shared_micro_bundle / f"{name}.{part}").read_bytes() for part in ("xml", "bin")]
-        return Engine(*parts, threads, views, tmp_path / "cache").infer(IMAGE).logits
+        ir = open_bundle(shared_micro_bundle).ir(name)
+        return Engine(ir, threads, views, tmp_path / "cache").infer(IMAGE).logits
 
     return logits
 
@@ -47,6 +50,25 @@ def test_what_was_kept_is_what_runs(cached: Callable[..., np.ndarray], tmp_path:
     assert not np.array_equal(other, expected)
 
 
+def test_what_was_kept_is_known_by_the_hashes_alone(
+    cached: Callable[..., np.ndarray], shared_micro_bundle: Path, tmp_path: Path
+) -> None:
+    """Nothing of the bundle's network is read then; with nothing kept, an altered one is an error."""
+    expected = cached()
+    bundle = tmp_path / "bundle"
+    shutil.copytree(shared_micro_bundle, bundle)
+    weights = bytearray((bundle / "fp32.bin").read_bytes())
+    weights[-1] ^= 1
+    (bundle / "fp32.bin").write_bytes(weights)
+    ir = open_bundle(bundle).ir("fp32")
+    np.testing.assert_array_equal(Engine(ir, 1, 1, tmp_path / "cache").infer(IMAGE).logits, expected)
+    for file in kept(tmp_path):
+        file.unlink()
+    with pytest.raises(BundleError, match=r"fp32\.bin: not the file that the manifest describes"):
+        Engine(ir, 1, 1, tmp_path / "cache")
+    assert kept(tmp_path) == []
+
+
 @pytest.mark.parametrize("damage", ["cut", "garbled", "empty", "hash"])
 def test_damage_is_compiled_away(cached: Callable[..., np.ndarray], tmp_path: Path, damage: str) -> None:
     expected = cached()
@@ -66,13 +88,25 @@ def test_damage_is_compiled_away(cached: Callable[..., np.ndarray], tmp_path: Pa
     assert hashlib.sha256(mended[32:]).digest() == mended[:32]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no network",
+        struct.pack("<Q", 0),
+        struct.pack("<Q", 2**63),
+        struct.pack("<QQ", 1, 10) + b"no network",
+        struct.pack("<QQ", 1, 99) + b"no network",
+        struct.pack("<QQQ", 2, 2**64 - 1, 2) + b"no network",
+    ],
+)
 def test_what_openvino_does_not_take_is_compiled_anew(
-    cached: Callable[..., np.ndarray], tmp_path: Path
+    cached: Callable[..., np.ndarray], tmp_path: Path, content: bytes
 ) -> None:
-    """Rightly hashed, and still no network."""
+    """Rightly hashed, and still no network: of another version, or somebody's joke."""
     expected = cached()
     (file,) = kept(tmp_path)
-    file.write_bytes(hashlib.sha256(b"no network").digest() + b"no network")
+    file.write_bytes(hashlib.sha256(content).digest() + content)
     np.testing.assert_array_equal(cached(), expected)
     assert len(file.read_bytes()) > 1000
 

@@ -11,6 +11,7 @@ import pytest
 from benchmarks import peers
 from edgeskin.engine import Engine
 from edgeskin.errors import EdgeskinError
+from edgeskin.ir import ir_of
 from edgeskin.photo import load_photo
 from edgeskin.preprocess import Preprocessing, preprocess, turned
 from tests.conftest import MICRO_SIZE
@@ -29,7 +30,7 @@ def test_a_way_runs_in_its_own_process_and_says_what_the_engine_says(folder: Pat
     prepared = preprocess(load_photo(lesion_jpg, MICRO_SIZE).image, Preprocessing(MICRO_SIZE, "none"))
     views = np.stack([turned(prepared, view) for view in range(8)])
     np.save(folder / "pictures.npy", views[None])
-    engine = Engine((folder / "fp32.xml").read_bytes(), (folder / "fp32.bin").read_bytes(), views=8)
+    engine = Engine(ir_of(*((folder / f"fp32.{part}").read_bytes() for part in ("xml", "bin"))), views=8)
     with peers.running("openvino fp32", folder, 1) as peer:
         (said,) = peer.ask(do="logits", pictures=str(folder / "pictures.npy"))
         np.testing.assert_allclose(said, engine.infer(prepared).logits, atol=1e-4)

@@ -75,7 +75,7 @@ def test_feature_distance_is_scipys_cosine(
     bundle = open_bundle(shared_micro_bundle)
     ((_, _, pair),) = pooled(samples, bundle, max_hash_distance=256, max_feature_distance=2).pairs
     settings = bundle.manifest.preprocessing
-    engine = Engine(bundle.read("int8.xml"), bundle.read("int8.bin"))
+    engine = Engine(bundle.ir("int8"))
     one, other = (preprocess(load_photo(s.image, settings.size).image, settings) for s in samples)
     views = [np.rot90(side, quarters) for side in (other, other[:, ::-1]) for quarters in range(4)]
     feature, *features = (engine.infer(np.ascontiguousarray(view)).features[0] for view in (one, *views))

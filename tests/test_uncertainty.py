@@ -204,7 +204,7 @@ def test_the_shipped_head_is_the_shipped_network(lesion_jpg: Path) -> None:
     """FP32 is stored as FP16, the head is not."""
     bundle = open_bundle()
     settings = bundle.manifest.preprocessing
-    engine = Engine(bundle.read("fp32.xml"), bundle.read("fp32.bin"), views=settings.views)
+    engine = Engine(bundle.ir("fp32"), views=settings.views)
     outputs = engine.infer(preprocess(load_photo(lesion_jpg, settings.size).image, settings))
     head = dataclasses.replace(read_head(bundle.read("head.npz")), dropout=(0.0, 0.0))
     np.testing.assert_allclose(head.sample(outputs.features, 1, 0)[0], outputs.logits, atol=0.01)

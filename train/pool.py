@@ -175,7 +175,7 @@ def _near_duplicates(
     _, group = np.unique([sample.group for sample in samples], return_inverse=True)
     candidates = [near for near in _near(hashes, max_hash_distance) if group[near[0]] != group[near[1]]]
     settings = bundle.manifest.preprocessing
-    engine = Engine(bundle.read("int8.xml"), bundle.read("int8.bin"))
+    engine = Engine(bundle.ir("int8"))
 
     def feature(position: int, view: int) -> Floats:
         image = preprocess(load_photo(samples[position].image, settings.size).image, settings)

@@ -101,11 +101,7 @@ def _open_bundle(folder: Path, precision: str) -> Network:
     bundle = open_bundle(folder)
     manifest = bundle.manifest
     variant = manifest.variants[precision]
-    engine = Engine(
-        bundle.read(f"{precision}.xml"),
-        bundle.read(f"{precision}.bin"),
-        views=manifest.preprocessing.views,
-    )
+    engine = Engine(bundle.ir(precision), views=manifest.preprocessing.views)
     statistics = read_statistics(bundle.read(OOD)) if manifest.ood else None
     return Network(
         name=f"bundle {manifest.name} {manifest.version} {precision}",

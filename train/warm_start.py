@@ -135,7 +135,7 @@ def load_bundle(net: LesionNet, bundle: Bundle, classes: Sequence[str], images: 
 def _check(net: LesionNet, bundle: Bundle) -> None:
     """Run both on pictures of smooth noise."""
     size = bundle.manifest.preprocessing.size
-    engine = Engine(bundle.read("fp32.xml"), bundle.read("fp32.bin"))
+    engine = Engine(bundle.ir("fp32"))
     coarse = 255 * torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     pictures = functional.interpolate(coarse, size=size, mode="bilinear").round()
     mean, std = (255 * torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
