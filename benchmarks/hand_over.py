@@ -73,7 +73,7 @@ def told(measured: Sequence[float | None]) -> str:
     """As tables tell it: how far apart the cores were, and how often they shared no cache."""
     known = [one for one in measured if one is not None]
     if not known:
-        return "one core"
+        return "one core" if measured else "how far apart the cores were is not known"
     apart = sum(not share_a_cache(one) for one in known)
     return f"cores {min(known):.0f} to {max(known):.0f} ns apart" + (
         f", without a cache in common {apart} times of {len(known)}" if apart else ""

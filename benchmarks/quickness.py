@@ -159,9 +159,9 @@ def variants() -> str:
         )
         for name, row in content["results"].items()
     ]
+    cores = hand_over.told(content.get("hand_over_ns", []))
     head = (
-        f"{content['isa']}, {hand_over.told(content['hand_over_ns'])}; {content['images']} images of val, "
-        "one view",
+        f"{content['isa']}, {cores}; {content['images']} images of val, one view",
         "8 views, ms",
         "times the shipped INT8, in turn (by round)",
         "MB",

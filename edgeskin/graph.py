@@ -65,6 +65,14 @@ def _fix_shapes(model: openvino.Model) -> None:
             node.output(0).replace(openvino.op.Constant(sides).output(0))
 
 
+def _keeps_steps(quantizer: openvino.Node) -> bool:
+    """Whether it gives the steps that it takes, so that twice is the same as once."""
+    low, high, low_given, high_given = (value.get_node() for value in quantizer.input_values()[1:])
+    pairs = ((low, low_given), (high, high_given))
+    known = all(end.get_type_name() == "Constant" for pair in pairs for end in pair)
+    return known and all(np.array_equal(taken.data, given.data) for taken, given in pairs)
+
+
 def _middle(model: openvino.Model) -> openvino.Node | None:
     """The node to cut after; None where none has a quarter of the convolutions before it and after it."""
     constant: set[str] = set()
@@ -90,7 +98,8 @@ def _middle(model: openvino.Model) -> openvino.Node | None:
             unread[name] = len(readers)
         # An addition alone may be a bias, which is computed along with what it is added to.
         if list(unread) == [name] and {"Convolution"} <= set(readers) <= {"Convolution", "Add"}:
-            places.append((node, done))
+            if kind != "FakeQuantize" or _keeps_steps(node):
+                places.append((node, done))
     quantizers = [place for place in places if place[0].get_type_name() == "FakeQuantize"]
     within = [place for place in quantizers or places if done <= 4 * place[1] <= 3 * done]
     return min(within, key=lambda place: abs(2 * place[1] - done))[0] if within else None

@@ -8,7 +8,7 @@ import pytest
 from openvino import opset13 as ops
 
 from edgeskin.bundle import SHIPPED, Precision, open_bundle
-from edgeskin.engine import Engine
+from edgeskin.engine import Engine, instruction_set
 from edgeskin.graph import halves, multiply_out
 from edgeskin.photo import load_photo
 from edgeskin.preprocess import preprocess, views_of
@@ -53,8 +53,11 @@ def test_weights_multiplied_out_are_the_same_numbers() -> None:
 def test_the_shipped_networks_in_halves_say_the_same(
     bundle: str, precision: Precision, lesion_jpg: Path
 ) -> None:
-    """As the network that OpenVINO compiles of the file as it lies there. Another rounding of a quantizer
-    would show as a thousandth and more."""
+    """As the network that OpenVINO compiles of the file as it lies there: the same bits on AVX2, where that
+    was measured; elsewhere INT8 is no farther off than one instruction set from another is
+    (benchmarks.rounding)."""
+    elsewhere = {"int8": 0.05, "fp32": 1e-4}
+    tolerance = 0 if instruction_set() == "avx2" else elsewhere[precision]
     settings = open_bundle(bundle).manifest.preprocessing
     image = preprocess(load_photo(lesion_jpg, settings.size).image, settings)
     whole = openvino.compile_model(of_batch(read(bundle, precision), 4), "CPU", AS_THE_ENGINE)
@@ -68,7 +71,7 @@ def test_the_shipped_networks_in_halves_say_the_same(
         wanted = whole(np.stack(views[first : first + 4]))
         for values, name in zip((said.view_logits, said.features, said.fmaps), OUTPUTS, strict=True):
             assert values is not None
-            np.testing.assert_allclose(values[first : first + 4], wanted[name], rtol=0, atol=1e-5)
+            np.testing.assert_allclose(values[first : first + 4], wanted[name], rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("bundle", [*SHIPPED])
@@ -113,6 +116,26 @@ def test_a_model_is_cut_where_one_tensor_leads_on() -> None:
     names = [node.get_type_name() for node in first.get_runtime_model().get_ops()]
     assert names  # compiled
     assert len(halves(model(around=True))) == 1
+
+
+@pytest.mark.parametrize(("given", "cut"), [(1.0, "FakeQuantize"), (2.0, "Relu")])
+def test_only_a_quantizer_that_keeps_its_steps_is_cut_at(given: float, cut: str) -> None:
+    """One that also scales would scale twice. Of two places as good, the quantizer."""
+    image = ops.parameter([1, 2, 3, 3], np.float32)
+    low, high, high_given = (np.float32(value) for value in (0, 1, given))
+    last = image.output(0)
+    for seed in range(4):
+        last = convolved(last, seed)
+        if seed == 1:
+            last = ops.fake_quantize(last, low, high, low, high_given, 256).output(0)
+    model = openvino.Model([last.get_node()], [image])
+    values = np.random.default_rng(0).normal(size=(1, 2, 3, 3)).astype(np.float32)
+    wanted = openvino.compile_model(model.clone(), "CPU", AS_THE_ENGINE)(values)[0]
+    parts = halves(model)
+    (result,) = parts[0].get_results()
+    assert result.input_value(0).get_node().get_type_name() == cut
+    first, second = (openvino.compile_model(half, "CPU", AS_THE_ENGINE) for half in parts)
+    np.testing.assert_allclose(second(first(values)[0])[0], wanted, rtol=1e-5)
 
 
 def test_a_model_without_a_middle_stays_whole() -> None:

@@ -29,6 +29,7 @@ def test_one_core_hands_nothing_over() -> None:
 
 def test_what_tables_tell() -> None:
     assert hand_over.told([None]) == "one core"
+    assert hand_over.told([]) == "how far apart the cores were is not known"
     assert hand_over.told([32.4, 38.6]) == "cores 32 to 39 ns apart"
     together_and_apart = "cores 32 to 200 ns apart, without a cache in common 1 times of 2"
     assert hand_over.told([32.4, 200.0]) == together_and_apart
