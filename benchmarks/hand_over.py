@@ -42,7 +42,8 @@ print((together / 2 - alone) / {TURNS})
 
 def hand_over_ns() -> float | None:
     """Nanoseconds from one of the first two cores allowed to the other, the shortest of five tries, without
-    what the loop itself takes; None where there is one core, or no way to choose it.
+    what the loop itself takes; None where there is one core, or no way to choose it. Beside other work it is
+    hundreds, wherever the cores lie.
 
     Two processes take turns at a byte that they share.
     """
@@ -52,15 +53,20 @@ def hand_over_ns() -> float | None:
     with tempfile.NamedTemporaryFile() as shared:
         shared.write(bytes(1))
         shared.flush()
-        sides = [
-            subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", SIDE, shared.name, str(core), str(place)],
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for place, core in enumerate(cores)
-        ]
-        told = [side.communicate(timeout=60)[0] for side in sides]
+        sides: list[subprocess.Popen[str]] = []
+        try:
+            sides += [
+                subprocess.Popen(
+                    [sys.executable, "-I", "-S", "-c", SIDE, shared.name, str(core), str(place)],
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+                for place, core in enumerate(cores)
+            ]
+            told = [side.communicate(timeout=10)[0] for side in sides]
+        finally:
+            for side in sides:  # one that waits for the other would go on for ever
+                side.kill()
     return sum(map(float, told)) / len(told)
 
 

@@ -78,7 +78,7 @@ IMPORTS = {
 class Row:
     """What was measured of one way, lists by round. Milliseconds; memory and what is installed in MB (10^6
     bytes), the highest memory before and after 12-megapixel photos; nanoseconds from core to core before and
-    after what counts of infer_ms, small_ms and large_ms."""
+    after what counts of infer_ms."""
 
     hand_over_ns: list[list[float]] = field(default_factory=list)
     infer_ms: list[list[float]] = field(default_factory=list)
@@ -219,12 +219,11 @@ def measure(names: list[str], folder: Path, rounds: int, photos: tuple[int, int]
                 row.photos += count
                 row.photos_per_second.append([peer.ask(do="folder", photo=small, photos=count)])
                 if STREAMS not in peer.name:  # which are for folders
-                    row.hand_over_ns.append([])
-                    infer: dict[str, Any] = {"do": "infer", "pictures": shown[peer.name], "repeats": INFERS}
-                    row.infer_ms.append(asked_together(peer, row.hand_over_ns[-1], **infer))
+                    said, apart = asked_together(peer, do="infer", pictures=shown[peer.name], repeats=INFERS)
+                    row.infer_ms.append(said)
+                    row.hand_over_ns.append(apart)
                     for times, photo in ((row.small_ms, small), (row.large_ms, large)):
-                        answer: dict[str, Any] = {"do": "answer", "photo": photo, "repeats": ANSWERS}
-                        times.append(asked_together(peer, row.hand_over_ns[-1], **answer))
+                        times.append(asked_together(peer, do="answer", photo=photo, repeats=ANSWERS)[0])
         for peer in peers:
             rows[peer.name].peak_large_mb = peer.ask(do="peak")
         same = [peer for peer in peers if not peer.name.startswith(LITE)]
@@ -236,10 +235,9 @@ def measure(names: list[str], folder: Path, rounds: int, photos: tuple[int, int]
     return rows
 
 
-def asked_together(peer: Peer, apart: list[float], **command: Any) -> list[float]:
-    """What a way says, asked until the cores share a cache before and after, PATIENCE seconds at most.
-
-    apart: gets the nanoseconds of what counts.
+def asked_together(peer: Peer, **command: Any) -> tuple[list[float], list[float]]:
+    """What a way says, asked until the cores share a cache before and after, PATIENCE seconds at most; and
+    the nanoseconds from core to core before and after, none of one core.
     """
     end = time.monotonic() + PATIENCE
     before = hand_over_ns()
@@ -247,8 +245,7 @@ def asked_together(peer: Peer, apart: list[float], **command: Any) -> list[float
         said: list[float] = peer.ask(**command)
         after = hand_over_ns()
         if (share_a_cache(before) and share_a_cache(after)) or time.monotonic() >= end:
-            apart += [one for one in (before, after) if one is not None]
-            return said
+            return said, [one for one in (before, after) if one is not None]
         before = after
 
 

@@ -89,6 +89,7 @@ class Engine:
             rest = self.threads % streams
             shares = [self.threads // streams + (place < rest) for place in range(streams)]
             compiled = [self._compile(ir, share, cache, keep) for share in shares]
+            chains = [_chain(parts) for parts in compiled]
             first, last = compiled[0][0], compiled[0][-1]
             names = [output.get_any_name() for output in last.outputs]
             # Feature maps last: they are left out where nobody asks for them.
@@ -108,8 +109,8 @@ class Engine:
             )
         self._free: queue.SimpleQueue[list[openvino.InferRequest]] = queue.SimpleQueue()
         """Of each stream that is free, the requests of the network's parts."""
-        for parts in compiled:
-            self._free.put(_chain(parts))
+        for chain in chains:
+            self._free.put(chain)
         _return_freed_memory()
 
     def _compile(

@@ -35,7 +35,7 @@ def multiply_out(model: openvino.Model) -> None:
 def halves(model: openvino.Model) -> list[openvino.Model]:
     """The model, whose shapes are all known, cut in two where about half of its convolutions are done, so
     that two cores compile it at once; the second half reads what the first gives. The model alone where
-    there is no such place.
+    there is no such place. What is given is used up.
 
     It is cut where a single tensor leads from what is before to what is after, and where OpenVINO's fusing of
     operations ends in any case: a quantized model at a quantizer, which both halves then have (to quantize
@@ -78,7 +78,7 @@ def _middle(model: openvino.Model) -> openvino.Node | None:
     constant: set[str] = set()
     unread: dict[str, int] = {}
     """Of what is computed so far, how many are still to read it."""
-    done = 0
+    done, quantized = 0, False
     places: list[tuple[openvino.Node, int]] = []
     for node in model.get_ordered_ops():
         name, kind = node.get_name(), node.get_type_name()
@@ -92,14 +92,16 @@ def _middle(model: openvino.Model) -> openvino.Node | None:
                 if not unread[source]:
                     del unread[source]
         done += kind in ("Convolution", "GroupConvolution")
+        quantized |= kind == "FakeQuantize"
         outputs = node.outputs()
         readers = [place.get_node().get_type_name() for out in outputs for place in out.get_target_inputs()]
-        if readers:
-            unread[name] = len(readers)
+        if readers or kind == "Result":
+            # A result is there to the end: a cut after it would lose it.
+            unread[name] = len(readers) or 1
         # An addition alone may be a bias, which is computed along with what it is added to.
-        if list(unread) == [name] and {"Convolution"} <= set(readers) <= {"Convolution", "Add"}:
-            if kind != "FakeQuantize" or _keeps_steps(node):
-                places.append((node, done))
-    quantizers = [place for place in places if place[0].get_type_name() == "FakeQuantize"]
-    within = [place for place in quantizers or places if done <= 4 * place[1] <= 3 * done]
+        fits = list(unread) == [name] and {"Convolution"} <= set(readers) <= {"Convolution", "Add"}
+        if fits and (kind != "FakeQuantize" or _keeps_steps(node)):
+            places.append((node, done))
+    places = [place for place in places if (place[0].get_type_name() == "FakeQuantize") == quantized]
+    within = [place for place in places if done <= 4 * place[1] <= 3 * done]
     return min(within, key=lambda place: abs(2 * place[1] - done))[0] if within else None

@@ -109,18 +109,16 @@ def test_a_model_is_cut_where_one_tensor_leads_on() -> None:
         return openvino.Model([ops.add(last, image) if around else last.get_node()], [image])
 
     wanted = openvino.compile_model(model(around=False), "CPU", AS_THE_ENGINE)(values)[0]
-    first, second = (
-        openvino.compile_model(half, "CPU", AS_THE_ENGINE) for half in halves(model(around=False))
-    )
+    cut = halves(model(around=False))
+    assert [sum(node.get_type_name() == "Convolution" for node in half.get_ops()) for half in cut] == [2, 2]
+    first, second = (openvino.compile_model(half, "CPU", AS_THE_ENGINE) for half in cut)
     np.testing.assert_allclose(second(first(values)[0])[0], wanted, rtol=1e-6)
-    names = [node.get_type_name() for node in first.get_runtime_model().get_ops()]
-    assert names  # compiled
     assert len(halves(model(around=True))) == 1
 
 
-@pytest.mark.parametrize(("given", "cut"), [(1.0, "FakeQuantize"), (2.0, "Relu")])
-def test_only_a_quantizer_that_keeps_its_steps_is_cut_at(given: float, cut: str) -> None:
-    """One that also scales would scale twice. Of two places as good, the quantizer."""
+@pytest.mark.parametrize(("given", "parts"), [(1.0, 2), (2.0, 1)])
+def test_a_quantized_model_is_cut_at_a_quantizer_that_keeps_its_steps(given: float, parts: int) -> None:
+    """One that also scales would scale twice; elsewhere fusing might not end."""
     image = ops.parameter([1, 2, 3, 3], np.float32)
     low, high, high_given = (np.float32(value) for value in (0, 1, given))
     last = image.output(0)
@@ -131,11 +129,43 @@ def test_only_a_quantizer_that_keeps_its_steps_is_cut_at(given: float, cut: str)
     model = openvino.Model([last.get_node()], [image])
     values = np.random.default_rng(0).normal(size=(1, 2, 3, 3)).astype(np.float32)
     wanted = openvino.compile_model(model.clone(), "CPU", AS_THE_ENGINE)(values)[0]
-    parts = halves(model)
-    (result,) = parts[0].get_results()
-    assert result.input_value(0).get_node().get_type_name() == cut
-    first, second = (openvino.compile_model(half, "CPU", AS_THE_ENGINE) for half in parts)
-    np.testing.assert_allclose(second(first(values)[0])[0], wanted, rtol=1e-5)
+    cut = halves(model)
+    assert len(cut) == parts
+    said = values
+    for half in cut:
+        said = openvino.compile_model(half, "CPU", AS_THE_ENGINE)(said)[0]
+    np.testing.assert_allclose(said, wanted, rtol=1e-5)
+    if parts == 2:
+        (result,) = cut[0].get_results()
+        assert result.input_value(0).get_node().get_type_name() == "FakeQuantize"
+
+
+@pytest.mark.parametrize("early_first", [True, False])
+def test_a_result_that_is_there_before_the_middle_keeps_the_model_whole(early_first: bool) -> None:
+    """It would be the second half's, and not lead there. The order of results decides that of the nodes."""
+    image = ops.parameter([1, 2, 3, 3], np.float32)
+    one = convolved(image.output(0), 0)
+    last = convolved(convolved(convolved(one, 1), 2), 3)
+    results = [ops.result(ops.sigmoid(one)), ops.result(last)]
+    values = np.random.default_rng(0).normal(size=(1, 2, 3, 3)).astype(np.float32)
+    model = openvino.Model(results if early_first else results[::-1], [image])
+    wanted = openvino.compile_model(model.clone(), "CPU", AS_THE_ENGINE)(values)
+    (whole,) = halves(model)
+    said = openvino.compile_model(whole, "CPU", AS_THE_ENGINE)(values)
+    for one, other in zip(said.to_tuple(), wanted.to_tuple(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_weights_are_multiplied_out_before_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer kernels; on AVX2 two for each of 52 convolutions."""
+
+    def kernels() -> int:
+        chain = Engine(open_bundle().ir("int8"), views=8)._free.get()
+        return sum(len(part.get_compiled_model().get_runtime_model().get_ops()) for part in chain)
+
+    ours = kernels()
+    monkeypatch.setattr("edgeskin.engine.multiply_out", lambda _: None)
+    assert ours < kernels()
 
 
 def test_a_model_without_a_middle_stays_whole() -> None:

@@ -14,6 +14,7 @@ from edgeskin import Classifier
 from edgeskin.bundle import open_bundle
 from edgeskin.engine import Engine
 from edgeskin.errors import BundleError, SettingError
+from edgeskin.ir import IR
 from edgeskin.model_cache import cache_settings, is_own, user_cache
 from tests.conftest import MICRO_SIZE
 
@@ -48,6 +49,33 @@ def test_what_was_kept_is_what_runs(cached: Callable[..., np.ndarray], tmp_path:
     file.write_bytes(another.read_bytes())
     np.testing.assert_array_equal(cached(), other)
     assert not np.array_equal(other, expected)
+
+
+def test_a_kept_network_of_two_parts_says_the_same(tmp_path: Path) -> None:
+    ir = open_bundle("lite").ir("int8")
+    image = np.random.default_rng(3).integers(0, 256, (192, 192, 3), dtype=np.uint8)
+    compiled = Engine(ir, views=8, cache=tmp_path).infer(image, fmaps=True)
+
+    def never() -> tuple[bytes, bytes]:
+        raise AssertionError("read again")
+
+    engine = Engine(IR(ir.sha256, never), views=8, cache=tmp_path)
+    chain = engine._free.get()
+    engine._free.put(chain)
+    assert len(chain) == 2
+    loaded = engine.infer(image, fmaps=True)
+    np.testing.assert_array_equal(loaded.view_logits, compiled.view_logits)
+    np.testing.assert_array_equal(loaded.features, compiled.features)
+    np.testing.assert_array_equal(loaded.fmaps, compiled.fmaps)
+
+
+def test_another_way_to_change_the_graph_has_its_own(
+    cached: Callable[..., np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached()
+    monkeypatch.setattr("edgeskin.engine.CHANGES", "another")
+    cached()
+    assert len(kept(tmp_path)) == 2
 
 
 def test_what_was_kept_is_known_by_the_hashes_alone(

@@ -71,6 +71,26 @@ def test_what_is_installed_counts_what_that_needs_once() -> None:
     assert peers.installed_mb(("opencv-python-headless", "NumPy")) == needs_numpy
 
 
+def test_a_way_is_asked_until_the_cores_share_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Apart before the first, together after it, apart after the second, together after the third and on."""
+
+    class Fake:
+        said = 0
+
+        def ask(self, **command: object) -> list[float]:
+            self.said += 1
+            return [self.said]
+
+    apart = iter([200.0, 50.0, 200.0, 50.0, 51.0])
+    monkeypatch.setattr(peers, "hand_over_ns", lambda: next(apart))
+    assert peers.asked_together(Fake(), do="infer") == ([4], [50, 51])
+    monkeypatch.setattr(peers, "PATIENCE", 0)
+    monkeypatch.setattr(peers, "hand_over_ns", lambda: 200.0)
+    assert peers.asked_together(Fake(), do="infer") == ([1], [200, 200])
+    monkeypatch.setattr(peers, "hand_over_ns", lambda: None)
+    assert peers.asked_together(Fake(), do="infer") == ([1], [])
+
+
 def test_an_answer_that_is_none_is_no_measurement(tmp_path: Path) -> None:
     """A gate turns a grey picture away: timed, it would look like a quick answer."""
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((450, 600, 3), 128, np.uint8))
