@@ -109,7 +109,7 @@ def peers_table(content: dict[str, Any]) -> str:
         "photos/s",
         "installed MB",
         "same class as torch; largest change of P(cancer), uncalibrated",
-        "ns from core to core, at most",
+        "ns from core to core, the highest round",
     )
     return table(head, rows)
 
