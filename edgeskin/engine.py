@@ -123,10 +123,9 @@ class Engine:
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
+            # Pinned, both parts are compiled on the first core, where other streams and processes are too.
+            "ENABLE_CPU_PINNING": False,
         }
-        if threads < _cores():
-            # Pinned, they would be on the first cores, and so would those of other streams and processes.
-            settings["ENABLE_CPU_PINNING"] = False
 
         def compile_network() -> list[openvino.CompiledModel]:
             # It copies the bytes, which are gone before it is compiled.
@@ -211,12 +210,8 @@ def available_threads() -> int:
 
     OpenVINO does not read the quota (openvino#37838) and would start a thread a core of the host.
     """
-    return max(1, math.ceil(min(_cores(), _cgroup_quota())))
-
-
-def _cores() -> int:
-    """As many as the affinity mask allows."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(cores, _cgroup_quota())))
 
 
 def _cgroup_quota() -> float:
