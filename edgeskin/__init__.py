@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgeskin.errors import PhotoError as PhotoError
     from edgeskin.errors import SettingError as SettingError
 
-__version__ = "0.10.0"
+__version__ = "0.11.0"
 NOTICE = (
     "Research software, not a medical device. For dermoscopy pictures only, not for phone photos: it cannot "
     "rule out cancer and replaces no examination."

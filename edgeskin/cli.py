@@ -243,8 +243,8 @@ def compare(
     from edgeskin.classifier import Classifier
     from edgeskin.compare import compare as compare_examinations
 
-    if out is not None and out.is_dir():
-        raise SettingError(f"{out}: this is a folder; name a PNG file")
+    if out is not None and (out.is_dir() or out.suffix.lower() != ".png"):
+        raise SettingError(f"{out}: name a PNG file to draw into")
     drawings = drawings_of(out, [after], before)
     classifier = Classifier(
         bundle, precision, threads, quality_gate=quality_gate, scope_gate=scope_gate, **cache_settings(cache)

@@ -107,6 +107,10 @@ def test_compare_tells_and_draws_or_refuses(
     assert refused.returncode == 1
     assert f"{lesion_jpg}, {turned}: these cannot be laid on each other" in refused.stderr
     assert refused.stdout.count("action") == 2  # what each says alone
+    for wrong in (tmp_path, tmp_path / "changes.json"):
+        refused = run_cli("compare", lesion_jpg, lesion_jpg, "-o", wrong, "--bundle", shared_micro_bundle)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert f"{wrong}: name a PNG file" in refused.stderr
 
 
 def test_no_output_takes_the_place_of_a_photo_or_stays_from_another(
