@@ -59,8 +59,9 @@ class Classifier:
     cache: a folder to keep the compiled network in, made if need be; the next start on the same machine and
     with the same settings is then quicker. Nothing is kept when None. Who may write there decides what runs.
     keep: False takes what the cache holds and adds nothing to it.
-    streams: photos that `assess_many` and `examine_many` work on at once, up to the number of threads;
-    whether more gain depends on the CPU, one answers each soonest. Each takes a compiled network of its own.
+    streams: photos that `assess_many` and `examine_many` work on at once, up to the number of threads; a
+    photo that is alone has its views shared among them. Each takes a compiled network of its own, which is
+    memory and a longer start; what it gains depends on the CPU.
 
     Raises BundleError for a bundle that is missing, altered or does not run, SettingError for a setting
     out of range or a cache that cannot be written.

@@ -56,8 +56,8 @@ class Engine:
     views: 1, or 8 dihedral ones to average over, a quarter turn then changes nothing.
     cache: a folder to take the compiled network from. None: compile it.
     keep: whether to keep there what was compiled, and to make the folder if need be.
-    streams: how many callers are served at once, sharing the CPU threads: one answers each soonest,
-    more may answer more together, each from a compiled network of its own.
+    streams: compiled networks that share the CPU threads, to serve as many callers at once; those that are
+    free share the views of one caller's image.
     Raises BundleError when it is no network of the expected form, SettingError for a number of
     threads or streams out of range or a cache that cannot be written.
     """
@@ -170,23 +170,33 @@ class Engine:
     def _run(self, images: "Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8]", fmaps: bool) -> Outputs:
         shapes = self._output_shapes if fmaps else self._output_shapes[:2]
         outputs = [np.empty((len(images), *shape), np.float32) for shape in shapes]
-        chain = self._free.get()
+        batches = [slice(first, first + self._batch) for first in range(0, len(images), self._batch)]
+        chains = [self._free.get()]
+        # Streams that nobody else waits for take their share of the batches.
+        with contextlib.suppress(queue.Empty):
+            while len(chains) < len(batches):
+                chains.append(self._free.get_nowait())
+
+        def run(place: int) -> None:
+            chain = chains[place]
+            try:
+                # Straight into the network's memory and out of it: each pixel and each number is copied once.
+                entry = chain[0].get_input_tensor().data
+                for batch in batches[place :: len(chains)]:
+                    for row, image in enumerate(images[batch]):
+                        entry[row] = image
+                    for request in chain:
+                        request.infer(share_outputs=True)
+                    for of_all, port in zip(outputs, self._order[: len(outputs)], strict=True):
+                        said = chain[-1].get_output_tensor(port).data
+                        of_all[batch] = said[: len(of_all[batch])]
+            finally:
+                self._free.put(chain)
+
         try:
-            # Straight into the network's own memory and out of it: each pixel and each number is copied once.
-            entry = chain[0].get_input_tensor().data
-            for first in range(0, len(images), self._batch):
-                part = slice(first, first + self._batch)
-                for place, image in enumerate(images[part]):
-                    entry[place] = image
-                for request in chain:
-                    request.infer(share_outputs=True)
-                for of_all, place in zip(outputs, self._order[: len(outputs)], strict=True):
-                    said = chain[-1].get_output_tensor(place).data
-                    of_all[part] = said[: len(of_all[part])]
+            at_once(run, range(len(chains)))
         except RuntimeError as error:
             raise EdgeskinError(f"OpenVINO failed on this image: {str(error).strip()}") from error
-        finally:
-            self._free.put(chain)
         return Outputs(*outputs)
 
 

@@ -1,4 +1,5 @@
 import concurrent.futures
+import dataclasses
 import math
 import os
 import subprocess
@@ -15,7 +16,7 @@ from edgeskin.engine import Engine, available_threads, instruction_set
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
 from edgeskin.ir import IR, ir_of
 from edgeskin.photo import load_photo
-from edgeskin.preprocess import preprocess
+from edgeskin.preprocess import preprocess, views_of
 from tests.conftest import MICRO_SIZE, micro_network
 
 ALLOWED = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -132,6 +133,22 @@ def test_every_stream_has_memory_of_its_own(shared_micro_bundle: Path) -> None:
     assert len(inputs) == 3
 
 
+def test_streams_that_are_free_share_the_views_of_one_picture(shared_micro_bundle: Path) -> None:
+    ir = open_bundle(shared_micro_bundle).ir("fp32")
+    engine = Engine(ir, threads=2, views=8, streams=2)
+    image = pictures(1)[0]
+    shared = engine.infer(image, fmaps=True)
+    chains = [engine._free.get() for _ in range(2)]
+    views = views_of(image, 8)
+    worked_on = {chain[0].get_input_tensor().data.tobytes() for chain in chains}
+    assert worked_on == {np.stack(views[first : first + 4]).tobytes() for first in (0, 4)}
+    engine._free.put(chains[0])  # somebody has the other
+    alone = engine.infer(image, fmaps=True)
+    np.testing.assert_array_equal(chains[0][0].get_input_tensor().data, np.stack(views[4:]))
+    for one, other in zip(dataclasses.astuple(shared), dataclasses.astuple(alone), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("image", [(64, 64, 1), (1, 1, 3), (65, 64, 3), (64, 64)])
 def test_images_of_another_form_are_refused(engine: Engine, image: tuple[int, ...]) -> None:
     """Some of these numpy would spread over the network's input."""
@@ -156,6 +173,13 @@ def test_an_error_of_openvino_leaves_the_stream_free(shared_micro_bundle: Path) 
     assert isinstance(engine._free.get(timeout=1)[0], Failing)
     engine._free.put(works)
     assert engine.infer(pictures(1)[0]).logits.shape == (8,)
+    # Of two that share a picture's views, the one that fails and the other.
+    engine = Engine(ir, threads=2, views=8, streams=2)
+    engine._free.put([Failing()])
+    engine._free.put(engine._free.get())
+    with pytest.raises(EdgeskinError, match="OpenVINO failed on this image: out of memory"):
+        engine.infer(pictures(1)[0])
+    assert engine._free.qsize() == 3
 
 
 def networks_of(engine: Engine) -> list[openvino.CompiledModel]:
