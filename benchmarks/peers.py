@@ -218,12 +218,11 @@ def measure(names: list[str], folder: Path, rounds: int, photos: tuple[int, int]
                 count = photos[0] if peer.name.startswith("edgeskin") else photos[1]
                 row.photos += count
                 row.photos_per_second.append([peer.ask(do="folder", photo=small, photos=count)])
-                if STREAMS not in peer.name:  # which are for folders
-                    said, apart = asked_together(peer, do="infer", pictures=shown[peer.name], repeats=INFERS)
-                    row.infer_ms.append(said)
-                    row.hand_over_ns.append(apart)
-                    for times, photo in ((row.small_ms, small), (row.large_ms, large)):
-                        times.append(asked_together(peer, do="answer", photo=photo, repeats=ANSWERS)[0])
+                said, apart = asked_together(peer, do="infer", pictures=shown[peer.name], repeats=INFERS)
+                row.infer_ms.append(said)
+                row.hand_over_ns.append(apart)
+                for times, photo in ((row.small_ms, small), (row.large_ms, large)):
+                    times.append(asked_together(peer, do="answer", photo=photo, repeats=ANSWERS)[0])
         for peer in peers:
             rows[peer.name].peak_large_mb = peer.ask(do="peak")
         same = [peer for peer in peers if not peer.name.startswith(LITE)]
