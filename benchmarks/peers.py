@@ -5,7 +5,7 @@
 Every way (`benchmarks.peer`) runs in a process of its own, all with the default bundle's weights but the lite
 row; in every round each takes its turn, forwards and backwards, so that a drift of the machine hits all.
 Where a virtual machine's two cores come to lie on two caches (`benchmarks.hand_over`), the network and the
-answers are timed again until they lie on one, a minute at most; folders and processes are timed as it comes.
+answers are timed again until they lie on one, for 20 seconds at most; folders and processes as it comes.
 Measured: photos a second of a folder of 600x450 JPEGs; the network on one picture in its eight views; from a
 JPEG file of 600x450 and of 12 megapixels to P(cancer); a whole process for one answer; the highest memory;
 what has to be installed; and how far the answers are from those of torch in float32, on pictures of --data's
@@ -50,7 +50,7 @@ REFERENCE = "torch eager"
 LITE, STREAMS, OPENVINO_CACHED = "edgeskin lite", "streams", "openvino int8, cached"
 SMALL, LARGE = (600, 450), (4000, 3000)
 WARM_UP, INFERS, ANSWERS = 3, 10, 7
-PATIENCE = 60
+PATIENCE = 20
 AGREEMENT_IMAGES = 32
 NEEDS = {
     "edgeskin": ("edgeskin",),
