@@ -82,7 +82,7 @@ CacheOption = Annotated[
     ),
 ]
 StreamsOption = Annotated[
-    int, typer.Option(min=1, help="Pictures worked on at once, up to the number of threads.")
+    int, typer.Option(min=1, help="Pictures worked on at once, up to the number of threads; one alone is split among them.")
 ]
 METHODS = "grad-cam, grad-cam++, layer-cam, eigen-cam or occlusion (slow)"
 

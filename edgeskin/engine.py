@@ -6,6 +6,7 @@ import math
 import os
 import queue
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -171,32 +172,42 @@ class Engine:
         shapes = self._output_shapes if fmaps else self._output_shapes[:2]
         outputs = [np.empty((len(images), *shape), np.float32) for shape in shapes]
         batches = [slice(first, first + self._batch) for first in range(0, len(images), self._batch)]
-        chains = [self._free.get()]
-        # Streams that nobody else waits for take their share of the batches.
-        with contextlib.suppress(queue.Empty):
-            while len(chains) < len(batches):
-                chains.append(self._free.get_nowait())
+        left = iter(batches)
+        failed: list[RuntimeError] = []
 
-        def run(place: int) -> None:
-            chain = chains[place]
+        def work(chain: list[openvino.InferRequest]) -> None:
             try:
                 # Straight into the network's memory and out of it: each pixel and each number is copied once.
                 entry = chain[0].get_input_tensor().data
-                for batch in batches[place :: len(chains)]:
-                    for row, image in enumerate(images[batch]):
-                        entry[row] = image
+                for batch in left:
+                    for place, image in enumerate(images[batch]):
+                        entry[place] = image
                     for request in chain:
                         request.infer(share_outputs=True)
-                    for of_all, port in zip(outputs, self._order[: len(outputs)], strict=True):
-                        said = chain[-1].get_output_tensor(port).data
+                    for of_all, place in zip(outputs, self._order[: len(outputs)], strict=True):
+                        said = chain[-1].get_output_tensor(place).data
                         of_all[batch] = said[: len(of_all[batch])]
+            except RuntimeError as error:
+                failed.append(error)
             finally:
+                # At once, not when the others are done too: in a folder somebody waits for it.
                 self._free.put(chain)
 
-        try:
-            at_once(run, range(len(chains)))
-        except RuntimeError as error:
-            raise EdgeskinError(f"OpenVINO failed on this image: {str(error).strip()}") from error
+        def help_out() -> None:
+            with contextlib.suppress(queue.Empty):
+                work(self._free.get_nowait())
+
+        helpers: list[threading.Thread] = []
+        with contextlib.suppress(RuntimeError):  # where no thread can be had, this one does it all
+            for _ in range(min(len(batches), self._free.qsize()) - 1):
+                helper = threading.Thread(target=help_out)
+                helper.start()
+                helpers.append(helper)
+        work(self._free.get())
+        for helper in helpers:
+            helper.join()
+        if failed:
+            raise EdgeskinError(f"OpenVINO failed on this image: {str(failed[0]).strip()}") from failed[0]
         return Outputs(*outputs)
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import openvino
 from openvino import opset13 as ops
 
-FIRST_HALF = 0.6
-"""Of the convolutions, before the cut. Those after it have more weights, which take as long as kernels do."""
-CHANGES = f"weights multiplied out, cut after {FIRST_HALF} of the convolutions"
+CUT_AFTER = 0.6
+"""Of the convolutions: where half of the compiling is done, since later ones have more weights."""
+CHANGES = f"weights multiplied out, cut after {CUT_AFTER} of the convolutions"
 """What is done: another text for another graph, which kept networks are told apart by."""
 
 
@@ -44,7 +44,7 @@ def halves(model: openvino.Model) -> list[openvino.Model]:
     what is quantized changes nothing), another before a convolution.
     """
     _fix_shapes(model)
-    place = _middle(model)
+    place = _place_to_cut(model)
     if place is None:
         return [model]
     given = place.output(0)
@@ -55,8 +55,8 @@ def halves(model: openvino.Model) -> list[openvino.Model]:
         after = ops.fake_quantize(entry, *place.input_values()[1:], levels).output(0)
     for reader in given.get_target_inputs():
         reader.replace_source_output(after)
-    first = openvino.Model([ops.result(given)], model.get_parameters(), "first half")
-    return [first, openvino.Model(model.get_results(), [entry], "second half")]
+    first = openvino.Model([ops.result(given)], model.get_parameters(), "first part")
+    return [first, openvino.Model(model.get_results(), [entry], "second part")]
 
 
 def _fix_shapes(model: openvino.Model) -> None:
@@ -75,8 +75,9 @@ def _keeps_steps(quantizer: openvino.Node) -> bool:
     return known and all(np.array_equal(taken.data, given.data) for taken, given in pairs)
 
 
-def _middle(model: openvino.Model) -> openvino.Node | None:
-    """The node to cut after; None where none has a quarter of the convolutions before it and after it."""
+def _place_to_cut(model: openvino.Model) -> openvino.Node | None:
+    """The node to cut after, the nearest to `CUT_AFTER`; None where none has a quarter of the convolutions
+    before it and after it."""
     constant: set[str] = set()
     unread: dict[str, int] = {}
     """Of what is computed so far, how many are still to read it."""
@@ -106,4 +107,4 @@ def _middle(model: openvino.Model) -> openvino.Node | None:
             places.append((node, done))
     places = [place for place in places if (place[0].get_type_name() == "FakeQuantize") == quantized]
     within = [place for place in places if done <= 4 * place[1] <= 3 * done]
-    return min(within, key=lambda place: abs(place[1] - FIRST_HALF * done))[0] if within else None
+    return min(within, key=lambda place: abs(place[1] - CUT_AFTER * done))[0] if within else None

@@ -169,9 +169,7 @@ def _read(file: Path) -> "list[openvino.Tensor]":
 
 
 def at_once(work: Callable[[Part], Answer], parts: Sequence[Part]) -> list[Answer]:
-    """What work gives of each part, each in a thread of its own; of one, in this thread."""
-    if len(parts) == 1:
-        return [work(parts[0])]
+    """What work gives of each part, each in a thread of its own."""
     with ThreadPoolExecutor(len(parts)) as pool:
         return list(pool.map(work, parts))
 

@@ -204,7 +204,7 @@ def _interleave(groups: Sequence[Sequence[T]]) -> list[T]:
 
 
 def _logits(model: Model, images: Images) -> npt.NDArray[np.float32]:
-    # As the runtime pins them: see edgeskin.engine.
+    # The precision and the threads of edgeskin.engine.
     options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": available_threads()}
     compiled = openvino.compile_model(model, "CPU", options)
     return np.concatenate([compiled(image[None])["logits"] for image in images])

@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -133,20 +134,61 @@ def test_every_stream_has_memory_of_its_own(shared_micro_bundle: Path) -> None:
     assert len(inputs) == 3
 
 
-def test_streams_that_are_free_share_the_views_of_one_picture(shared_micro_bundle: Path) -> None:
-    ir = open_bundle(shared_micro_bundle).ir("fp32")
-    engine = Engine(ir, threads=2, views=8, streams=2)
-    image = pictures(1)[0]
-    shared = engine.infer(image, fmaps=True)
+class Meeting:
+    """A request that runs only while another one does."""
+
+    def __init__(self, request: openvino.InferRequest, meeting: threading.Barrier) -> None:
+        self._request, self._meeting = request, meeting
+
+    def infer(self, **options: bool) -> None:
+        self._meeting.wait()
+        self._request.infer(**options)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._request, name)
+
+
+@pytest.mark.parametrize(("bundle", "precision"), [("micro", "fp32"), ("lite", "int8")])
+def test_streams_that_are_free_share_the_views_of_one_picture(
+    bundle: str, precision: Precision, shared_micro_bundle: Path
+) -> None:
+    """At once, for the same bits; a stream that somebody has is not waited for."""
+    opened = open_bundle(shared_micro_bundle if bundle == "micro" else bundle)
+    engine = Engine(opened.ir(precision), threads=2, views=8, streams=2)
+    image = np.random.default_rng(1).integers(0, 256, engine.image_shape, dtype=np.uint8)
     chains = [engine._free.get() for _ in range(2)]
-    views = views_of(image, 8)
-    worked_on = {chain[0].get_input_tensor().data.tobytes() for chain in chains}
-    assert worked_on == {np.stack(views[first : first + 4]).tobytes() for first in (0, 4)}
-    engine._free.put(chains[0])  # somebody has the other
+    engine._free.put(chains[0])
     alone = engine.infer(image, fmaps=True)
-    np.testing.assert_array_equal(chains[0][0].get_input_tensor().data, np.stack(views[4:]))
+    assert engine._free.get(timeout=1) is chains[0]
+    meeting = threading.Barrier(2, timeout=30)
+    for chain in chains:
+        engine._free.put([Meeting(request, meeting) for request in chain])
+    shared = engine.infer(image, fmaps=True)
+    worked_on = {chain[0].get_input_tensor().data.tobytes() for chain in chains}
+    assert worked_on == {np.stack(views_of(image, 8)[first : first + 4]).tobytes() for first in (0, 4)}
     for one, other in zip(dataclasses.astuple(shared), dataclasses.astuple(alone), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+        np.testing.assert_array_equal(one, other)
+    assert engine._free.qsize() == 2
+
+
+def test_streams_serve_a_thread_that_outlives_the_main_one(shared_micro_bundle: Path) -> None:
+    """Python gives such a thread no pool of threads."""
+    code = f"""
+import threading, time
+import numpy as np
+from edgeskin.bundle import open_bundle
+from edgeskin.engine import Engine
+engine = Engine(open_bundle({str(shared_micro_bundle)!r}).ir("fp32"), threads=2, views=8, streams=2)
+image = np.zeros(engine.image_shape, np.uint8)
+
+def late():
+    threading.main_thread().join()
+    print(engine.infer(image).view_logits.shape, engine._free.qsize())
+
+threading.Thread(target=late).start()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "(8, 8) 2"
 
 
 @pytest.mark.parametrize("image", [(64, 64, 1), (1, 1, 3), (65, 64, 3), (64, 64)])
@@ -159,11 +201,12 @@ def test_images_of_another_form_are_refused(engine: Engine, image: tuple[int, ..
     assert engine.infer(pictures(1)[0]).logits.shape == (8,)
 
 
-def test_an_error_of_openvino_leaves_the_stream_free(shared_micro_bundle: Path) -> None:
-    class Failing:
-        def get_input_tensor(self) -> None:
-            raise RuntimeError("out of memory")
+class Failing:
+    def get_input_tensor(self) -> None:
+        raise RuntimeError("out of memory")
 
+
+def test_an_error_of_openvino_leaves_the_stream_free(shared_micro_bundle: Path) -> None:
     ir = open_bundle(shared_micro_bundle).ir("fp32")
     engine = Engine(ir)
     works = engine._free.get()
@@ -173,13 +216,22 @@ def test_an_error_of_openvino_leaves_the_stream_free(shared_micro_bundle: Path) 
     assert isinstance(engine._free.get(timeout=1)[0], Failing)
     engine._free.put(works)
     assert engine.infer(pictures(1)[0]).logits.shape == (8,)
-    # Of two that share a picture's views, the one that fails and the other.
-    engine = Engine(ir, threads=2, views=8, streams=2)
-    engine._free.put([Failing()])
-    engine._free.put(engine._free.get())
-    with pytest.raises(EdgeskinError, match="OpenVINO failed on this image: out of memory"):
-        engine.infer(pictures(1)[0])
-    assert engine._free.qsize() == 3
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_stream_that_fails_beside_another_loses_neither(first: bool, shared_micro_bundle: Path) -> None:
+    engine = Engine(open_bundle(shared_micro_bundle).ir("fp32"), threads=2, views=8, streams=2)
+    works, spare = engine._free.get(), engine._free.get()
+    for _ in range(20):
+        for chain in ([Failing()], works)[:: 1 if first else -1]:
+            engine._free.put(chain)
+        with pytest.raises(EdgeskinError, match="OpenVINO failed on this image: out of memory"):
+            engine.infer(pictures(1)[0])
+        back = [engine._free.get(timeout=1) for _ in range(2)]
+        assert works in back
+        assert engine._free.empty()
+    engine._free.put(spare)
+    assert engine.infer(pictures(1)[0]).logits.shape == (8,)
 
 
 def networks_of(engine: Engine) -> list[openvino.CompiledModel]:

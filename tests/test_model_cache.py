@@ -3,6 +3,7 @@ import os
 import shutil
 import struct
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,7 +16,7 @@ from edgeskin.bundle import open_bundle
 from edgeskin.engine import Engine
 from edgeskin.errors import BundleError, SettingError
 from edgeskin.ir import IR
-from edgeskin.model_cache import cache_settings, is_own, user_cache
+from edgeskin.model_cache import at_once, cache_settings, is_own, user_cache
 from tests.conftest import MICRO_SIZE
 
 IMAGE = np.random.default_rng(2).integers(0, 256, (MICRO_SIZE, MICRO_SIZE, 3), dtype=np.uint8)
@@ -34,6 +35,16 @@ def cached(shared_micro_bundle: Path, tmp_path: Path) -> Callable[..., np.ndarra
 
 def kept(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "cache").iterdir())
+
+
+def test_parts_are_worked_on_at_once() -> None:
+    meeting = threading.Barrier(2, timeout=30)
+
+    def met(part: int) -> int:
+        meeting.wait()
+        return part
+
+    assert at_once(met, [1, 2]) == [1, 2]
 
 
 def test_what_was_kept_is_what_runs(cached: Callable[..., np.ndarray], tmp_path: Path) -> None:
