@@ -82,7 +82,8 @@ CacheOption = Annotated[
     ),
 ]
 StreamsOption = Annotated[
-    int, typer.Option(min=1, help="Pictures worked on at once, up to the number of threads; one alone is split among them.")
+    int,
+    typer.Option(min=1, help="Pictures worked on at once, up to the number of threads; or one, by all."),
 ]
 METHODS = "grad-cam, grad-cam++, layer-cam, eigen-cam or occlusion (slow)"
 

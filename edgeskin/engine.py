@@ -33,6 +33,10 @@ PROCESS_CGROUP = Path("/proc/self/cgroup")
 VIEWS_AT_ONCE = 4
 """Of a network open in its batch; INT8 is fastest so (`benchmarks/results/batches.json`)."""
 
+# OpenVINO makes its table of numpy's types when a tensor's data is first asked for. Two threads that ask at
+# once wait for each other for ever, one of them holding Python's lock (openvino 2026.4.1).
+openvino.Tensor(np.zeros(1, np.uint8)).data  # noqa: B018
+
 
 @dataclass(frozen=True)
 class Outputs:
