@@ -110,7 +110,7 @@ def test_compare_tells_and_draws_or_refuses(
     for wrong in (tmp_path, tmp_path / "changes.json"):
         refused = run_cli("compare", lesion_jpg, lesion_jpg, "-o", wrong, "--bundle", shared_micro_bundle)
         assert (refused.returncode, refused.stdout) == (2, "")
-        assert f"{wrong}: name a PNG file" in refused.stderr
+        assert f"{wrong}: name a PNG file to draw into" in refused.stderr
 
 
 def test_no_output_takes_the_place_of_a_photo_or_stays_from_another(

@@ -236,6 +236,20 @@ def test_a_stream_that_fails_beside_another_loses_neither(first: bool, shared_mi
     assert engine.infer(pictures(1)[0]).logits.shape == (8,)
 
 
+def test_where_no_thread_can_be_had_one_stream_does_it_all(
+    shared_micro_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(open_bundle(shared_micro_bundle).ir("fp32"), threads=2, views=8, streams=2)
+    wanted = engine.infer(pictures(1)[0]).view_logits
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    np.testing.assert_array_equal(engine.infer(pictures(1)[0]).view_logits, wanted)
+    assert engine._free.qsize() == 2
+
+
 def networks_of(engine: Engine) -> list[openvino.CompiledModel]:
     """The first part of each stream's."""
     chains = [engine._free.get() for _ in range(engine.streams)]
