@@ -7,23 +7,23 @@ from functools import partial
 import numpy as np
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
+from benchmarks.environment import RESULTS
 from benchmarks.facts import FACTS
-from benchmarks.machine import RESULTS
 from benchmarks.quickness import QUICKNESS
 from benchmarks.sureness import TABLES
-from edgeskin.bundle import Precision, open_bundle
-from edgeskin.decision import cancer_probability, probabilities
+from edgeskin.bundle.bundle import Precision, open_bundle
+from edgeskin.bundle.manifest import Calibration
+from edgeskin.decision.decide import cancer_probability, probabilities
 from edgeskin.errors import SettingError
 from edgeskin.taxonomy import full_name
-from edgeskin.variant import Calibration
-from quantize.calibrate import Labels, labels_of
+from quantize.fitting.calibration import fit
+from quantize.fitting.rules import Labels, labels_of
 from quantize.gate import compare, paired_change
-from quantize.scaling import fit
 from train.config import FoldConfig
-from train.evaluate import Evaluation, Measures, Predictions, measure
-from train.metrics import auroc, bootstrap_weights, negative_log_likelihood, recall, specificity
-from train.report import main_measures, table, text
-from train.split import left_out
+from train.data.split import left_out
+from train.evaluate.evaluation import Evaluation, Measures, Predictions, measure
+from train.evaluate.metrics import auroc, bootstrap_weights, negative_log_likelihood, recall, specificity
+from train.evaluate.report import main_measures, table, text
 
 PRECISIONS: tuple[Precision, ...] = ("int8", "fp32")
 SUBGROUP_HEAD = ("by", "group", "images", "cancers", "cancer AUROC", "cancer recall", "specificity")

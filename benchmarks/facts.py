@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import outsiders
-from benchmarks.machine import RESULTS
-from edgeskin.bundle import open_bundle
-from edgeskin.decision import cancer_probability, probabilities
+from benchmarks.environment import RESULTS
+from benchmarks.evaluation import ood_images as outsiders
+from edgeskin.bundle.bundle import open_bundle
+from edgeskin.decision.decide import cancer_probability, probabilities
 from edgeskin.errors import SettingError
 from edgeskin.taxonomy import full_name
-from train.metrics import bootstrap_weights, estimate, specificity
-from train.report import table, text
+from train.evaluate.metrics import bootstrap_weights, estimate, specificity
+from train.evaluate.report import table, text
 
 
 def bundle() -> str:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-from benchmarks import hand_over
 from benchmarks.facts import measured, of_the_default_bundle
-from edgeskin.bundle import open_bundle
+from benchmarks.speed import hand_over
+from edgeskin.bundle.bundle import open_bundle
 from edgeskin.errors import SettingError
-from train.report import table
+from train.evaluate.report import table
 
 BENCHES = {"bench": "default", "bench-avx2": "default", "bench-lite": "lite"}
 """Results of `edgeskin bench`, and the bundles that they are of."""
@@ -76,7 +76,7 @@ def peers() -> str:
 
 
 def peers_table(content: dict[str, Any]) -> str:
-    """The rows of a run of `benchmarks.peers`."""
+    """The rows of a run of `benchmarks.speed.runtimes`."""
     rows = []
     ours = content["results"].get("edgeskin int8")
     for name, row in content["results"].items():

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks import outsiders
-from benchmarks.outsiders import BENIGN, EVERYDAY
-from edgeskin.bundle import Precision, open_bundle
-from edgeskin.certainty import PARTS, parts
-from edgeskin.decision import cancer_probability, label_set, probabilities
-from edgeskin.variant import Variant
-from quantize.conformal import lowest
-from train.evaluate import Predictions
-from train.metrics import (
+from benchmarks.evaluation import ood_images as outsiders
+from benchmarks.evaluation.ood_images import BENIGN, EVERYDAY
+from edgeskin.bundle.bundle import Precision, open_bundle
+from edgeskin.bundle.manifest import Variant
+from edgeskin.decision.confidence import PARTS, parts
+from edgeskin.decision.decide import cancer_probability, label_set, probabilities
+from quantize.fitting.prediction_sets import lowest
+from train.evaluate.evaluation import Predictions
+from train.evaluate.metrics import (
     Bools,
     Estimate,
     Floats,
@@ -29,7 +29,7 @@ from train.metrics import (
     predictive_values,
     risk_coverage,
 )
-from train.report import table, text
+from train.evaluate.report import table, text
 
 PREVALENCES = (0.01, 0.03, 0.10, 0.15)
 BENEFIT_THRESHOLDS = np.arange(0.02, 0.301, 0.01)

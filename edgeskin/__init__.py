@@ -7,13 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgeskin.assessment import Assessment as Assessment
-    from edgeskin.bundle import open_bundle as open_bundle
+    from edgeskin.bundle.bundle import open_bundle as open_bundle
     from edgeskin.classifier import Classifier as Classifier
     from edgeskin.errors import BundleError as BundleError
     from edgeskin.errors import EdgeskinError as EdgeskinError
     from edgeskin.errors import PhotoError as PhotoError
     from edgeskin.errors import SettingError as SettingError
+    from edgeskin.results import Assessment as Assessment
 
 __version__ = "0.11.0"
 NOTICE = (
@@ -22,13 +22,13 @@ NOTICE = (
 )
 
 _HOMES = {
-    "Assessment": "assessment",
+    "Assessment": "results",
     "BundleError": "errors",
     "Classifier": "classifier",
     "EdgeskinError": "errors",
     "PhotoError": "errors",
     "SettingError": "errors",
-    "open_bundle": "bundle",
+    "open_bundle": "bundle.bundle",
 }
 __all__ = [*_HOMES, "NOTICE", "__version__"]
 

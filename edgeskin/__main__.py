@@ -1,3 +1,3 @@
-from edgeskin.cli import main
+from edgeskin.cli.main import main
 
 main()

@@ -12,11 +12,10 @@ from typing import TypeVar, get_args
 
 import numpy as np
 
-from edgeskin.assessment import AppliedPoint, Assessment, Failure, ModelInfo
-from edgeskin.blind_spots import Context, blind_spots
-from edgeskin.bundle import HEAD, OOD, Bundle, Precision, open_bundle
-from edgeskin.certainty import certainty
-from edgeskin.decision import (
+from edgeskin.bundle.bundle import HEAD, OOD, Bundle, Precision, open_bundle
+from edgeskin.bundle.manifest import operating_points
+from edgeskin.decision.confidence import certainty
+from edgeskin.decision.decide import (
     ACTIONS,
     OUT_OF_SCOPE,
     RETAKE,
@@ -27,18 +26,19 @@ from edgeskin.decision import (
     risk_level,
     without_priors,
 )
-from edgeskin.engine import Engine, Outputs, instruction_set
+from edgeskin.decision.limitations import Context, blind_spots
+from edgeskin.decision.mc_dropout import require_samples, summarize
+from edgeskin.decision.ood import Ood, read_statistics
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
 from edgeskin.examination import SHOWN_SIDE, Examination
-from edgeskin.explain import CANCER, Explanation, explain, find_method, find_target
-from edgeskin.head import Head, read_head
-from edgeskin.lesion import describe, segment
-from edgeskin.ood import Ood, read_statistics
-from edgeskin.photo import Photo, Source, load_photo
-from edgeskin.preprocess import Image, center_square, preprocess, resize
-from edgeskin.quality import judge
-from edgeskin.uncertainty import require_samples, summarize
-from edgeskin.variant import operating_points
+from edgeskin.explain.cam import CANCER, Explanation, explain, find_method, find_target
+from edgeskin.imaging.preprocess import Image, center_square, preprocess, resize
+from edgeskin.imaging.quality import judge
+from edgeskin.imaging.segmentation import describe, segment
+from edgeskin.network.engine import Engine, Outputs, instruction_set
+from edgeskin.network.head import Head, read_head
+from edgeskin.photo.decode import Photo, Source, load_photo
+from edgeskin.results import AppliedPoint, Assessment, Failure, ModelInfo
 
 Answer = TypeVar("Answer")
 
@@ -150,7 +150,7 @@ class Classifier:
     ) -> Examination:
         """Assess one photo, and tell where the evidence lies and what the lesion looks like.
 
-        target: ``cancer`` or a class: the evidence for it. method: of the map, see `edgeskin.explain`;
+        target: ``cancer`` or a class: the evidence for it. method: of the map, see `edgeskin.explain.cam`;
         ``occlusion`` takes 65 more passes of the network, the others none. The rest as `assess`; raises
         SettingError for an unknown target or method too.
         """

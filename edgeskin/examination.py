@@ -3,10 +3,10 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edgeskin.assessment import Assessment
-from edgeskin.explain import Explanation
-from edgeskin.lesion import Descriptors, Mask
-from edgeskin.preprocess import Image
+from edgeskin.explain.cam import Explanation
+from edgeskin.imaging.preprocess import Image
+from edgeskin.imaging.segmentation import Descriptors, Mask
+from edgeskin.results import Assessment
 
 SHOWN_SIDE = 448
 """Pixels a side, at most, of the square that is shown to people."""

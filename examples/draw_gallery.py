@@ -17,10 +17,10 @@ import numpy as np
 from draw_lesion import STYLES, draw_lesion
 
 from edgeskin import Classifier
-from edgeskin.compare import compare
-from edgeskin.draw import compared, encode_jpeg, overlay, side_by_side
-from edgeskin.preprocess import Image
-from edgeskin.report import write
+from edgeskin.imaging.change import compare
+from edgeskin.imaging.preprocess import Image
+from edgeskin.report.figures import compared, encode_jpeg, overlay, side_by_side
+from edgeskin.report.html import write
 
 PHOTO = Path(__file__).with_name("lesion.jpg")
 SIDE = 300

@@ -14,23 +14,23 @@ from typing import Any
 import cv2
 
 import edgeskin
-from edgeskin.bundle import HEAD, OOD, Bundle, Manifest
+from edgeskin.bundle.bundle import HEAD, OOD, Bundle, Manifest
+from edgeskin.bundle.manifest import Variant
 from edgeskin.errors import EdgeskinError, SettingError
-from edgeskin.variant import Variant
 from quantize import pack, ptq
-from quantize.calibrate import Labels, compare_calibrations, fit_variant, labels_of
 from quantize.export import check_parity, export
+from quantize.fitting.calibration import Scores, chosen
+from quantize.fitting.ood import FINAL, Seen, compare_scores, fit_statistics, threshold, write_statistics
+from quantize.fitting.rules import Labels, compare_calibrations, fit_variant, labels_of
 from quantize.inference import CONSOLE, instruction_sets, load, predict, prepare
-from quantize.ladder import Material, climb
-from quantize.ood import FINAL, Seen, compare_scores, fit_statistics, threshold, write_statistics
+from quantize.recipes import Material, climb
 from quantize.report import Report, markdown, table
-from quantize.scaling import Scores, chosen
-from train.data import SPLITS, Sample, read_table, require_every_class, select, targets
-from train.evaluate import measure
-from train.model import ServedNet
-from train.outputs import Floats
-from train.run import RECORD, load_run
-from train.split import assign_splits, split_sha256
+from train.data.split import assign_splits, split_sha256
+from train.data.table import SPLITS, Sample, read_table, require_every_class, select, targets
+from train.evaluate.evaluation import measure
+from train.evaluate.outputs import Floats
+from train.fit.run import RECORD, load_run
+from train.models.lesion_net import ServedNet
 
 PARITY_IMAGES = 64
 RANKING_IMAGES = 300

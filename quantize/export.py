@@ -11,9 +11,9 @@ import torch
 from openvino import opset13 as ops
 
 from edgeskin.errors import EdgeskinError
-from edgeskin.preprocess import views_of
+from edgeskin.imaging.preprocess import views_of
 from quantize.inference import load, predict
-from train.model import ServedNet
+from train.models.lesion_net import ServedNet
 
 ONNX = "network.onnx"
 OUTPUTS = ("logits", "features", "fmap")
@@ -68,7 +68,7 @@ def export(served: ServedNet, size: int, folder: Path) -> openvino.Model:
 
 def averages_as_pooling(model: openvino.Model) -> openvino.Model:
     """The model itself, each average over height and width, such as squeeze-excite's, spelt as pooling by one
-    window: the same function, whose INT8 network is 4 to 12 % quicker on AVX2 (`benchmarks.variants`).
+    window: the same function, whose INT8 network is 4 to 12 % quicker on AVX2 (`benchmarks.evaluation.quantization_ablation`).
     """
     for node in model.get_ordered_ops():
         if node.get_type_name() != "ReduceMean" or not node.get_attributes()["keep_dims"]:

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
 
-from edgeskin.decision import probabilities, without_priors
-from edgeskin.variant import Variant
-from quantize.calibrate import Labels
-from train.metrics import (
+from edgeskin.bundle.manifest import Variant
+from edgeskin.decision.decide import probabilities, without_priors
+from quantize.fitting.rules import Labels
+from train.evaluate.metrics import (
     Bools,
     Estimate,
     Floats,

@@ -12,12 +12,12 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track
 
-from edgeskin.engine import Engine, instruction_set
+from edgeskin.bundle.ir import ir_of
 from edgeskin.errors import EdgeskinError
-from edgeskin.ir import ir_of
-from edgeskin.photo import load_photo
-from edgeskin.preprocess import Preprocessing, preprocess
-from train.outputs import Outputs
+from edgeskin.imaging.preprocess import Preprocessing, preprocess
+from edgeskin.network.engine import Engine, instruction_set
+from edgeskin.photo.decode import load_photo
+from train.evaluate.outputs import Outputs
 
 CONSOLE = Console(stderr=True)
 Images = npt.NDArray[np.uint8]

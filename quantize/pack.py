@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from edgeskin.bundle import FILES, MANIFEST, OPTIONAL_FILES, Bundle, Manifest, open_bundle
+from edgeskin.bundle.bundle import FILES, MANIFEST, OPTIONAL_FILES, Bundle, Manifest, open_bundle
 from edgeskin.errors import BundleError
-from train.model import LesionNet
+from train.models.lesion_net import LesionNet
 
 GATE = "gate.md"
 

@@ -13,11 +13,11 @@ import openvino
 from nncf.openvino.quantization.backend_parameters import BackendParameters
 from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
-from edgeskin.engine import available_threads
 from edgeskin.errors import SettingError
+from edgeskin.network.engine import available_threads
 from quantize.gate import MAX_CANCER_RECALL_DROP
 from quantize.inference import Images
-from train.data import Sample
+from train.data.table import Sample
 
 T = TypeVar("T")
 Model = openvino.Model
@@ -204,7 +204,7 @@ def _interleave(groups: Sequence[Sequence[T]]) -> list[T]:
 
 
 def _logits(model: Model, images: Images) -> npt.NDArray[np.float32]:
-    # The precision and the threads of edgeskin.engine.
+    # The precision and the threads of edgeskin.network.engine.
     options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": available_threads()}
     compiled = openvino.compile_model(model, "CPU", options)
     return np.concatenate([compiled(image[None])["logits"] for image in images])

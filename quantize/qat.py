@@ -22,10 +22,10 @@ from quantize.export import OUTPUTS, averages_as_pooling, expect_interface
 from quantize.inference import CONSOLE, Images
 from quantize.ptq import FIRST_IN_FP32, settings
 from train.config import TrainConfig
-from train.data import Sample, targets
-from train.loading import LesionImages, batches
-from train.model import ServedNet
-from train.sampler import EpochSampler
+from train.data.table import Sample, targets
+from train.input.dataset import LesionImages, batches
+from train.input.sampler import EpochSampler
+from train.models.lesion_net import ServedNet
 
 
 @dataclass(frozen=True)

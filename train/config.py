@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 
 from edgeskin.errors import SettingError
-from edgeskin.preprocess import Preprocessing
+from edgeskin.imaging.preprocess import Preprocessing
 from edgeskin.taxonomy import CANCER, ISIC_2019
 
 Schedule = Literal["one_cycle", "cosine"]
@@ -35,7 +35,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """The terms of MaxRecall, with their published values; see train.loss for the formulas.
+    """The terms of MaxRecall, with their published values; see train.losses.max_recall for the formulas.
 
     Each term is off at its neutral value: ``class_weights`` False, ``temperature`` 1, smoothings 0,
     multipliers and ``hard_weight`` 1, ``recall_weight`` 0.
@@ -124,8 +124,8 @@ class FoldConfig:
 
 @dataclass(frozen=True)
 class DistillationConfig:
-    """Soft labels of teachers, as `train.teach` writes them: their share of the loss (0: none), and the
-    temperature of both softmaxes; see `train.loss.distillation`.
+    """Soft labels of teachers, as `train.distill.teach` writes them: their share of the loss (0: none), and the
+    temperature of both softmaxes; see `train.losses.max_recall.distillation`.
     """
 
     weight: float = 0.0

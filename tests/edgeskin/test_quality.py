@@ -1,0 +1,161 @@
+"""What is measured of a picture, against scipy and by hand; what is turned away, and what is advised on."""
+
+import json
+import runpy
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from edgeskin import Classifier
+from edgeskin.imaging.quality import LIMITS, SIDE, judge, measure
+from edgeskin.photo.decode import Photo, load_photo
+from tests.conftest import ROOT, run_cli
+
+Image = np.ndarray
+
+
+@pytest.fixture(scope="module")
+def good(lesion_jpg: Path) -> Image:
+    """The example, whole, with nothing to complain of."""
+    return load_photo(lesion_jpg, 224).image
+
+
+def photo(image: Image) -> Photo:
+    return Photo(np.ascontiguousarray(image), image.shape[1], image.shape[0], "array")
+
+
+def blurred(image: Image) -> Image:
+    return cv2.GaussianBlur(image, (0, 0), 0.04 * min(image.shape[:2]))
+
+
+def scaled(image: Image, factor: float, offset: float = 0.0) -> Image:
+    return np.clip(image * factor + offset, 0, 255).astype(np.uint8)
+
+
+def painted(image: Image, share: float, colour: tuple[int, int, int]) -> Image:
+    """A band of this share of the height, from the top, in one colour."""
+    out = image.copy()
+    out[: round(share * len(out))] = colour
+    return out
+
+
+def lined(image: Image, spacing: int) -> Image:
+    """Dark lines of two pixels of the measured square, as thick hair."""
+    square = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    for start in range(0, SIDE, spacing):
+        square[:, start : start + 2] = (60, 45, 40)
+    return square
+
+
+def test_the_example_is_good_enough(good: Image) -> None:
+    quality = judge(photo(good))
+    assert quality.retake == quality.advice == ()
+
+
+def test_drawn_lesions_of_every_class_are_good_enough() -> None:
+    draw_lesion = runpy.run_path(str(ROOT / "examples" / "draw_lesion.py"))["draw_lesion"]
+    rng = np.random.default_rng(3)
+    for label in ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC"):
+        assert judge(photo(draw_lesion(label, rng, 300))).retake == ()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "word"),
+    [
+        (lambda image: cv2.resize(image, (100, 100)), "resolution"),
+        (blurred, "blurred"),
+        (lambda image: scaled(image, 0.2), "too dark"),
+        (lambda image: scaled(image, 0.2, 210), "too bright"),
+        (lambda image: scaled(image, 0.05, 150), "contrast"),
+        (lambda image: painted(image, 0.3, (255, 255, 255)), "white"),
+        (lambda image: painted(image, 0.5, (5, 5, 5)), "black margin"),
+        (lambda image: painted(image, 0.5, (40, 90, 200)), "no colour of skin"),
+        (lambda image: lined(image, 3), "hair"),
+    ],
+)
+def test_what_cannot_be_judged_is_turned_away_with_what_to_do(spoil: object, word: str, good: Image) -> None:
+    assert word in " ".join(judge(photo(spoil(good))).retake)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "word"),
+    [
+        (lambda image: painted(image, 0.05, (255, 255, 255)), "glare"),
+        (lambda image: painted(image, 0.15, (40, 90, 200)), "ink"),
+        (lambda image: lined(image, 8), "hair"),
+        (lambda image: np.full_like(image, (200, 160, 140)), "stands out"),
+    ],
+)
+def test_what_could_be_better_is_advised_on(spoil: object, word: str, good: Image) -> None:
+    assert word in " ".join(judge(photo(spoil(good))).advice)
+
+
+def test_measures_are_those_of_scipy_and_of_a_drawing() -> None:
+    """Grey noise: scipy's Laplacian of scipy's Gaussian; a dark disc of known area and place on skin."""
+    noise = np.random.default_rng(0).integers(60, 200, (SIDE, SIDE), dtype=np.uint8)
+    smooth = ndimage.gaussian_filter(noise.astype(float), 0.8, truncate=1.25, mode="mirror").round()
+    laplacian = ndimage.laplace(smooth, mode="mirror")[33:-33, 33:-33]
+    told = measure(photo(np.repeat(noise[..., None], 3, axis=2)))
+    assert told["sharpness"] == pytest.approx(laplacian.std(), rel=0.05)
+    assert told["brightness"] == np.median(noise)
+    assert told["contrast"] == np.percentile(noise, 95) - np.percentile(noise, 5)
+
+    disc = np.full((2 * SIDE, 2 * SIDE, 3), (210, 165, 145), np.uint8)
+    cv2.circle(disc, (SIDE + 128, SIDE), 100, (90, 60, 50), -1)
+    told = measure(photo(disc))
+    assert told["resolution"] == 2 * SIDE
+    assert told["lesion_area"] == pytest.approx(np.pi * 100**2 / (2 * SIDE) ** 2, rel=0.1)
+    assert told["lesion_offset"] == pytest.approx(0.5, abs=0.02)
+    assert (told["overexposed"], told["black"], told["unnatural_colour"]) == (0, 0, 0)
+
+
+def test_measures_hardly_depend_on_the_cameras_pixels(good: Image) -> None:
+    large = cv2.resize(good, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
+    one, other = measure(photo(good)), measure(photo(large))
+    for name in ("sharpness", "brightness", "contrast", "hair", "lesion_area"):
+        assert other[name] == pytest.approx(one[name], rel=0.15, abs=0.01)
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (128, 128, 128)])
+def test_an_empty_picture_is_turned_away(colour: tuple[int, int, int]) -> None:
+    assert judge(photo(np.full((300, 300, 3), colour, np.uint8))).retake
+
+
+def test_every_limit_is_of_a_measure(good: Image) -> None:
+    assert {limit.measure for limit in LIMITS} == set(measure(photo(good)))
+
+
+def test_a_picture_turned_away_has_no_risk(shared_micro_bundle: Path, good: Image) -> None:
+    dark = scaled(good, 0.2)
+    result = Classifier(shared_micro_bundle).assess(dark)
+    assert result.status == "retake"
+    assert (result.risk, result.cancer_probability, result.probabilities) == (None, None, None)
+    assert "more light" in result.action
+    assert "clinical grounds" in result.action
+    all_the_same = Classifier(shared_micro_bundle, quality_gate=False).assess(dark)
+    assert all_the_same.status == "assessed"
+    assert all_the_same.quality == result.quality
+    assert set(result.timing_ms) == {"decode", "quality", "total"}
+    steps = {name: value for name, value in all_the_same.timing_ms.items() if name != "total"}
+    assert sum(steps.values()) <= all_the_same.timing_ms["total"]
+
+
+def test_the_command_line_turns_away_and_goes_on(
+    shared_micro_bundle: Path, good: Image, lesion_jpg: Path, tmp_path: Path
+) -> None:
+    dark = tmp_path / "dark.png"
+    cv2.imwrite(str(dark), scaled(good, 0.2)[..., ::-1])
+    done = run_cli("predict", dark, lesion_jpg, "--bundle", shared_micro_bundle)
+    assert done.returncode == 1
+    assert "not assessed" in done.stdout
+    assert done.stdout.count("risk") == 1
+    both = run_cli(
+        "predict", dark, lesion_jpg, "--bundle", shared_micro_bundle, "--no-quality-gate", "--json"
+    )
+    assert both.returncode == 0
+    told = [json.loads(line) for line in both.stdout.splitlines()]
+    assert [one["status"] for one in told] == ["assessed", "assessed"]
+    assert told[0]["quality"]["retake"] == ["use more light: the picture is too dark"]
