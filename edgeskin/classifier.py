@@ -5,66 +5,64 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
-from itertools import pairwise
-from typing import TypeVar, get_args
+from types import TracebackType
+from typing import Any, Self, get_args
 
 import numpy as np
 
-from edgeskin.bundle.bundle import HEAD, OOD, Bundle, Precision, open_bundle
-from edgeskin.bundle.manifest import operating_points
-from edgeskin.decision.confidence import certainty
-from edgeskin.decision.decide import (
-    ACTIONS,
-    OUT_OF_SCOPE,
-    RETAKE,
-    cancer_probability,
-    label_set,
-    leading_label,
-    probabilities,
-    risk_level,
-    without_priors,
-)
-from edgeskin.decision.limitations import Context, blind_spots
+from edgeskin.arrays import Image
+from edgeskin.bundle.bundle import Bundle, open_bundle
+from edgeskin.bundle.manifest import HEAD, OOD
+from edgeskin.decision.decide import ACTIONS, OUT_OF_SCOPE, RETAKE, Decisions, decide
+from edgeskin.decision.limitations import PatientContext, known_limitations
 from edgeskin.decision.mc_dropout import require_samples, summarize
-from edgeskin.decision.ood import Ood, read_statistics
+from edgeskin.decision.ood import read_statistics
+from edgeskin.decision.operating_points import rules_for_sensitivity
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
-from edgeskin.examination import SHOWN_SIDE, Examination
-from edgeskin.explain.cam import CANCER, Explanation, explain, find_method, find_target
-from edgeskin.imaging.preprocess import Image, center_square, preprocess, resize
-from edgeskin.imaging.quality import judge
-from edgeskin.imaging.segmentation import describe, segment
-from edgeskin.network.engine import Engine, Outputs, instruction_set
+from edgeskin.explain.cam import explain as evidence_map
+from edgeskin.explain.cam import find_method
+from edgeskin.explain.target import CANCER, Target, find_target
+from edgeskin.imaging.descriptors import describe
+from edgeskin.imaging.preprocess import center_square, preprocess, resize
+from edgeskin.imaging.quality import assess_quality
+from edgeskin.imaging.segmentation import segment
+from edgeskin.network.cpu import instruction_set
+from edgeskin.network.engine import Engine, NetworkOutputs
 from edgeskin.network.head import Head, read_head
-from edgeskin.photo.decode import Photo, Source, load_photo
-from edgeskin.results import AppliedPoint, Assessment, Failure, ModelInfo
+from edgeskin.photo.decode import Source, load_photo
+from edgeskin.results import (
+    RISKS,
+    ActionCode,
+    AppliedPoint,
+    Assessment,
+    Explanation,
+    Failure,
+    Method,
+    ModelInfo,
+    Ood,
+    Pixels,
+    Precision,
+    Status,
+)
 
-Answer = TypeVar("Answer")
+SHOWN_SIDE = 448
+"""Pixels a side, at most, of the square that is shown to people."""
 
 
 class Classifier:
-    """Assesses photos of skin lesions. Threads may share one, processes not: make it after a fork. Results
-    are copies.
+    """Assesses photos of skin lesions.
 
-    bundle: folder of a bundle, an open one, or the name of one that ships with the package: ``default``, the
-    same as None, or ``lite``, which is quicker, smaller and less exact.
-    precision: the quantized network (``int8``) or the reference (``fp32``).
-    threads: CPU threads; all that the quota and affinity allow when None.
-    quality_gate: whether a picture that is not good enough is turned away (status ``retake``) or assessed
-    all the same, its quality told in either case.
-    scope_gate: the same for a picture of another kind than the network knows (status ``out_of_scope``).
-    sensitivity: to certify instead of the bundle's screening point, 0.8 or more: below its threshold the
-    risk is LOW. Certainty, whose rule belongs to the bundle's point, is then None.
-    cache: a folder to keep the compiled network in, made if need be; the next start on the same machine and
-    with the same settings is then quicker. Nothing is kept when None. Who may write there decides what runs.
-    keep: False takes what the cache holds and adds nothing to it.
-    streams: photos that `assess_many` and `examine_many` work on at once, up to the number of threads; a
-    photo that is alone has its views shared among them. Each takes a compiled network of its own, which is
-    memory and a longer start; what it gains depends on the CPU.
+    Threads may share one. It does not survive a fork; a pickled copy opens its own network. Use it as a context
+    manager, or call `close`, to give its memory back early.
 
-    Raises BundleError for a bundle that is missing, altered or does not run, SettingError for a setting
-    out of range or a cache that cannot be written.
+    Attributes:
+        bundle: The open bundle.
+        manifest: Its manifest.
+        model: What assessments say of the network.
+        rules: The decision rules in force.
+        engine: The compiled network.
     """
 
     def __init__(
@@ -72,253 +70,277 @@ class Classifier:
         bundle: str | os.PathLike[str] | Bundle | None = None,
         precision: Precision = "int8",
         threads: int | None = None,
+        workers: int = 1,
+        cache_dir: str | os.PathLike[str] | None = None,
         *,
         quality_gate: bool = True,
         scope_gate: bool = True,
         sensitivity: float | None = None,
-        cache: str | os.PathLike[str] | None = None,
-        streams: int = 1,
-        keep: bool = True,
+        cache_read_only: bool = False,
     ) -> None:
+        """Open a bundle and compile its network.
+
+        Args:
+            bundle: Folder of a bundle, an open one, or the name of one that ships with the package: ``default``
+                (also None), or ``lite``, which is faster, smaller and less accurate.
+            precision: The quantized network (``int8``) or the reference (``fp32``).
+            threads: CPU threads; None for all that the quota and affinity allow.
+            workers: Photos that `assess_many` works on at once, up to the number of threads. Each takes a
+                compiled network of its own: memory, and a longer start.
+            cache_dir: Folder for compiled networks, made if need be; the next start on this machine is then
+                faster. Anyone who can write to this folder can replace the network that runs.
+            quality_gate: Whether to refuse pictures that are not good enough (status ``retake``).
+            scope_gate: Whether to refuse pictures that are not dermoscopy (status ``out_of_scope``).
+            sensitivity: Cancer sensitivity to certify, 0.8 to 1, in place of the bundle's screening point.
+                Confidence, whose rule belongs to that point, is then None.
+            cache_read_only: Whether to leave the cache as it is.
+
+        Raises:
+            BundleError: The bundle is missing, altered or does not run.
+            SettingError: A setting is out of range, or the cache cannot be written.
+        """
         if precision not in get_args(Precision):
             raise SettingError(f"precision {precision!r}: choose one of {', '.join(get_args(Precision))}")
+        self._settings: dict[str, Any] = {
+            "bundle": bundle, "precision": precision, "threads": threads, "workers": workers,
+            "cache_dir": cache_dir, "quality_gate": quality_gate, "scope_gate": scope_gate,
+            "sensitivity": sensitivity, "cache_read_only": cache_read_only,
+        }  # fmt: skip
+        self._process, self._is_closed = os.getpid(), False
+        self._quality_gate, self._scope_gate = quality_gate, scope_gate
         self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
         self.manifest = self.bundle.manifest
-        preprocessing = self.manifest.preprocessing
+        rules = self.manifest.decision_rules[precision]
+        self.rules = rules if sensitivity is None else rules_for_sensitivity(rules, sensitivity)
+        views = self.manifest.preprocessing.views
         self.engine = Engine(
-            self.bundle.ir(precision),
-            threads,
-            preprocessing.views,
-            cache,
-            streams,
-            keep,
+            self.bundle.ir(precision), threads, views, cache_dir, workers, cache_read_only
         )
-        size = preprocessing.size
-        says = (self.engine.image_shape, self.engine.n_classes)
-        expected = ((size, size, 3), len(self.manifest.classes))
-        if says != expected:
-            raise BundleError(
-                f"{self.bundle.folder / (precision + '.xml')}: image and classes are {says}, the manifest "
-                f"says {expected}; pack the bundle anew"
-            )
-        self.quality_gate, self.scope_gate = quality_gate, scope_gate
-        self._variant = self.manifest.variants[precision]
-        self.operating_points = operating_points(self._variant, sensitivity)
-        """By rising threshold; the first is the screening point."""
-        self._certainty_rule = self._variant.certainty if sensitivity is None else None
-        self._statistics = read_statistics(self.bundle.read(OOD)) if self.manifest.ood else None
-        if self._statistics and len(self._statistics.feature_mean) != self.engine.n_features:
+        self._require_form(precision)
+        self._ood_statistics = read_statistics(self.bundle.read(OOD)) if self.manifest.ood else None
+        if self._ood_statistics and len(self._ood_statistics.feature_mean) != self.engine.n_features:
             raise BundleError(f"{self.bundle.folder / OOD}: of another network; pack the bundle anew")
-        self.model = ModelInfo(
-            self.manifest.name, self.manifest.version, self.bundle.sha256, precision, instruction_set()
-        )
+        name, version = self.manifest.name, self.manifest.version
+        self.model = ModelInfo(name, version, self.bundle.sha256, precision, instruction_set())
 
     @cached_property
     def head(self) -> Head:
-        """The head of the network in float32, for sampling. Raises BundleError when it does not fit."""
+        """The network's head in float32, for sampling and explanations. Raises BundleError if it does not fit."""
         head = read_head(self.bundle.read(HEAD))
-        says = (head.weight1.shape[1], len(head.bias2))
-        if says != (self.engine.n_features, self.engine.n_classes):
+        found = (head.weight1.shape[1], len(head.bias2))
+        expected = (self.engine.n_features, self.engine.n_classes)
+        if found != expected:
             raise BundleError(
-                f"{self.bundle.folder / HEAD}: features and classes are {says}, the network's "
-                f"{(self.engine.n_features, self.engine.n_classes)}; pack the bundle anew"
+                f"{self.bundle.folder / HEAD}: features and classes are {found}, the network's {expected}; "
+                "pack the bundle anew"
             )
         return head
 
     def assess(
-        self, image: Source, *, mc_samples: int = 0, seed: int = 0, context: Context | None = None
-    ) -> Assessment:
-        """Assess one photo: a path, encoded bytes, or uint8 RGB of shape (h, w, 3).
-
-        mc_samples: also sample the head, which is float32, so many times under dropout, 2 to 1000, on the
-        features of this classifier's precision; the decision stays that of the whole network. seed: of the
-        sampling. context: what is known beside the picture; it changes which blind spots are told, nothing
-        else. Raises PhotoError when the photo cannot be read, SettingError for a number of samples or a seed
-        out of range, EdgeskinError when the answer is not finite.
-        """
-        return self._assess(image, mc_samples, seed, context, fmaps=False)[0]
-
-    def examine(
         self,
         image: Source,
         *,
+        explain: Method | None = None,
         target: str = CANCER,
-        method: str = "grad-cam",
         mc_samples: int = 0,
         seed: int = 0,
-        context: Context | None = None,
-    ) -> Examination:
-        """Assess one photo, and tell where the evidence lies and what the lesion looks like.
+        context: PatientContext | None = None,
+        name: str | None = None,
+    ) -> Assessment:
+        """Assess one photo.
 
-        target: ``cancer`` or a class: the evidence for it. method: of the map, see `edgeskin.explain.cam`;
-        ``occlusion`` takes 65 more passes of the network, the others none. The rest as `assess`; raises
-        SettingError for an unknown target or method too.
+        Args:
+            image: A path, the bytes of a picture file, or uint8 RGB of shape (h, w, 3).
+            explain: Method of an evidence map, such as ``grad-cam``; None for no explanation, descriptors and
+                pixels. ``occlusion`` takes 65 more passes of the network, the others take none.
+            target: What the map shows the evidence for: ``cancer`` or a class.
+            mc_samples: Samples of the head under dropout, 2 to 1000, on this precision's features; 0 for none.
+                The decision stays that of the whole network.
+            seed: Of the sampling, 0 or more.
+            context: What is known besides the picture.
+            name: What to call the picture in the result; None for its path, or its type.
+
+        Raises:
+            PhotoError: The photo cannot be read.
+            SettingError: An argument is unknown or out of range, or this classifier is closed or was forked.
+            EdgeskinError: The network's output is not finite.
         """
-        manifest = self.manifest
-        calibration = self._variant.calibration
-        explained = find_target(target, manifest.classes, manifest.cancer_classes, calibration)
-        by = find_method(method)
-        started = time.perf_counter()
-        assessment, seen = self._assess(image, mc_samples, seed, context, fmaps=True)
-        assessed = time.perf_counter()
-        centered = center_square(seen.photo.image)
-        square = resize(centered, min(len(centered), SHOWN_SIDE))
-        if assessment.status != "assessed" or seen.network is None:
-            return Examination(assessment, square)
-        mask = segment(square)
-        descriptors = describe(square, mask)
-        described = time.perf_counter()
-        values = explain(*seen.network, self.engine, self.head, explained, by)
-        explanation = Explanation(by, None if by == "eigen-cam" else target, values, self.model)
-        steps = {"assessment": assessed, "lesion": described, "explanation": time.perf_counter()}
-        timing = {**assessment.timing_ms, **_milliseconds(started, **steps)}
-        del timing["assessment"]
-        return Examination(replace(assessment, timing_ms=timing), square, mask, descriptors, explanation)
-
-    def _assess(
-        self, image: Source, mc_samples: int, seed: int, context: Context | None, *, fmaps: bool
-    ) -> tuple[Assessment, "_Seen"]:
+        self._require_usable()
+        method = None if explain is None else find_method(explain)
+        explained = None if method is None else find_target(target, self.rules)
         if mc_samples:
             require_samples(mc_samples, seed)
-        around = blind_spots(context or Context())
-        started = time.perf_counter()
+        limitations = known_limitations(context or PatientContext())
+
+        clock = _StepClock()
         photo = load_photo(image, self.manifest.preprocessing.size)
-        decoded = time.perf_counter()
-        quality = judge(photo)
-        judged = time.perf_counter()
-        told = partial(
-            Assessment,
-            image=_name(image),
-            model=self.model,
-            quality=quality,
-            blind_spots=around,
-        )
-        steps = {"decode": decoded, "quality": judged}
-        if quality.retake and self.quality_gate:
-            advice = RETAKE.format("; ".join(quality.retake))
-            turned_away = told(status="retake", action=advice, timing_ms=_milliseconds(started, **steps))
-            return turned_away, _Seen(photo)
+        clock.end("decode")
+        quality = assess_quality(photo)
+        clock.end("quality")
+        result = Assessment(
+            image=name or _name(image), status="assessed", model=self.model, quality=quality,
+            limitations=limitations, pixels=_pixels(photo.image) if method else None, timing_ms={},
+        )  # fmt: skip
+        if quality.failed and self._quality_gate:
+            action = RETAKE.format("; ".join(quality.retake))
+            return _refused(result, "retake", action, clock)
+
         prepared = preprocess(photo.image, self.manifest.preprocessing)
-        steps["preprocess"] = time.perf_counter()
-        outputs = self.engine.infer(prepared, fmaps=fmaps)
-        steps["network"] = time.perf_counter()
+        clock.end("preprocess")
+        outputs = self.engine.infer(prepared, fmaps=method is not None)
+        clock.end("network")
         ood = self._ood(outputs, prepared)
-        if not np.isfinite([*outputs.logits, ood.score if ood else 0]).all():
-            raise EdgeskinError(f"the network {self.model.name} gave no finite answer; report the photo")
-        steps["ood"] = time.perf_counter()
-        told = partial(told, ood=ood)
-        if ood is not None and ood.score > ood.threshold and self.scope_gate:
-            timing = _milliseconds(started, **steps)
-            turned_away = told(status="out_of_scope", action=OUT_OF_SCOPE, timing_ms=timing)
-            return turned_away, _Seen(photo, (prepared, outputs))
+        clock.end("ood")
+        result = replace(result, ood=ood)
+        if ood is not None and ood.score > ood.threshold and self._scope_gate:
+            return _refused(result, "out_of_scope", OUT_OF_SCOPE, clock)
 
-        classes, cancer = self.manifest.classes, self.manifest.cancer_classes
-        calibration, priors = self._variant.calibration, self._variant.class_priors
         if mc_samples:
-            sampled = self.head.sample(outputs.features, mc_samples, seed)
-            told = partial(told, uncertainty=summarize(sampled, seed, calibration, classes, cancer))
-            steps["sampling"] = time.perf_counter()
-        by_class = probabilities(outputs.logits, calibration)
-        p_cancer = float(cancer_probability(by_class, classes, cancer))
-        points, sets, rule = self.operating_points, self._variant.label_sets, self._certainty_rule
-        if sets is not None:
-            members = label_set(by_class, sets.thresholds)
-            ranked = np.argsort(-by_class, kind="stable").tolist()
-            told = partial(
-                told,
-                label_set=tuple(classes[place] for place in ranked if members[place]),
-                leading_label=leading_label(by_class, members, classes, cancer),
+            sampled = self.head.sample(outputs.view_features[0], mc_samples, seed)
+            result = replace(result, uncertainty=summarize(sampled, seed, self.rules))
+            clock.end("sampling")
+        result = self._decided(result, decide(outputs.view_logits, self.rules))
+        clock.end("decision")
+        if method is not None and explained is not None:
+            result = _described(result)
+            clock.end("lesion")
+            result = self._explained(result, prepared, outputs, method, explained)
+            clock.end("explanation")
+        return replace(result, timing_ms=clock.milliseconds())
+
+    def assess_many(self, images: Iterable[Source], **options: Any) -> Iterator[Assessment]:
+        """Assess photos; results come in their order, and memory does not grow with their number.
+
+        Args:
+            images: Photos, as `assess` takes them.
+            **options: Of `assess`, the same for all.
+
+        Returns:
+            One assessment a photo; a photo that fails gives one of status ``error``.
+
+        Raises:
+            SettingError: ``images`` is a single photo, or an option is out of range.
+        """
+        if isinstance(images, str | bytes | os.PathLike | np.ndarray):
+            raise SettingError(
+                f"assess_many takes several images, not one {type(images).__name__}; give a list, or use assess"
             )
-        if rule is not None:
-            of_views = cancer_probability(probabilities(outputs.view_logits, calibration), classes, cancer)
-            told = partial(told, certainty=certainty(p_cancer, of_views, points[0].threshold, rule))
-        applied = tuple(AppliedPoint(point.name, point.threshold, point.certificate) for point in points)
-        risk = risk_level(p_cancer, points)
-        assessed = told(
-            status="assessed",
-            probabilities=dict(zip(classes, by_class.tolist(), strict=True)),
-            cancer_probability=p_cancer,
-            predicted_class=classes[int(without_priors(by_class, priors).argmax())],
-            cancer_classes=cancer,
+        self._require_usable()
+        return self._in_order(images, partial(self._assess_or_fail, **options))
+
+    def close(self) -> None:
+        """Give the network's memory back. The classifier cannot be used afterwards."""
+        if not self._is_closed:
+            self._is_closed = True
+            del self.engine
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Callable[[], "Classifier"], tuple[()]]:
+        return partial(Classifier, **self._settings), ()
+
+    def _require_usable(self) -> None:
+        if self._is_closed:
+            raise SettingError("this classifier is closed; make another one")
+        if os.getpid() != self._process:
+            raise SettingError(
+                "this classifier was made before the process was forked, and its threads stayed in the parent; "
+                "make one in each process, or start processes by spawn"
+            )
+
+    def _require_form(self, precision: Precision) -> None:
+        size = self.manifest.preprocessing.size
+        found = (self.engine.image_shape, self.engine.n_classes)
+        expected = ((size, size, 3), len(self.manifest.classes))
+        if found != expected:
+            raise BundleError(
+                f"{self.bundle.folder / (precision + '.xml')}: image and classes are {found}, the manifest has "
+                f"{expected}; pack the bundle anew"
+            )
+
+    def _ood(self, outputs: NetworkOutputs, prepared: Image) -> Ood | None:
+        """The OOD score, if the bundle has a rule; refuses outputs that are not finite."""
+        threshold, statistics = self.rules.ood_threshold, self._ood_statistics
+        ood = None
+        if statistics is not None and threshold is not None:
+            ood = statistics.score(outputs, prepared, threshold)
+        if not np.isfinite([*outputs.logits[0], ood.score if ood else 0]).all():
+            raise EdgeskinError(f"the network {self.model.name} gave no finite answer; report the photo")
+        return ood
+
+    def _decided(self, result: Assessment, decisions: Decisions) -> Assessment:
+        """The result with the first of the decisions."""
+        rules, classes = self.rules, self.rules.classes
+        p, priors = decisions.probabilities[0], rules.class_priors
+        prediction_set = most_serious = None
+        if decisions.prediction_sets is not None and decisions.most_serious is not None:
+            by_probability = np.argsort(-p, kind="stable")
+            members = by_probability[decisions.prediction_sets[0, by_probability]]
+            prediction_set = tuple(classes[position] for position in members)
+            most_serious = classes[decisions.most_serious[0]]
+        points = tuple(
+            AppliedPoint(point.name, point.threshold, point.bound) for point in rules.operating_points
+        )
+        risk = RISKS[decisions.risk[0]]
+        action_code, action = ACTIONS[risk]
+        return replace(
+            result,
+            probabilities=dict(zip(classes, p.tolist(), strict=True)),
+            cancer_probability=float(decisions.cancer_probability[0]),
+            predicted_class=classes[decisions.predicted[0]],
+            cancer_classes=rules.cancer_classes,
             class_priors=dict(zip(classes, priors, strict=True)) if priors else None,
-            prevalence=float(cancer_probability(np.array(priors), classes, cancer)) if priors else None,
-            operating_point=applied[0],
-            operating_points=applied,
+            prevalence=float(np.array(priors)[rules.is_cancer].sum()) if priors else None,
+            operating_point=points[0],
+            operating_points=points,
             risk=risk,
-            action=ACTIONS[risk],
-            timing_ms=_milliseconds(started, **steps, decision=time.perf_counter()),
+            action=action,
+            action_code=action_code,
+            prediction_set=prediction_set,
+            most_serious_label=most_serious,
+            confidence=decisions.confidence.of(0) if decisions.confidence else None,
         )
-        return assessed, _Seen(photo, (prepared, outputs))
 
-    def _ood(self, outputs: Outputs, prepared: Image) -> Ood | None:
-        threshold = self._variant.ood_threshold
-        if self._statistics is None or threshold is None:
-            return None
-        of_features, of_picture = self._statistics.of_image(outputs, prepared).tolist()
-        return Ood(of_features + of_picture, threshold, of_features, of_picture)
+    def _explained(
+        self, result: Assessment, prepared: Image, outputs: NetworkOutputs, method: Method, target: Target
+    ) -> Assessment:
+        values = evidence_map(prepared, outputs, self.engine, self.head, target, method)
+        name = None if method == "eigen-cam" else target.name
+        return replace(result, explanation=Explanation(method, name, values, self.model))
 
-    def assess_many(
-        self,
-        images: Iterable[Source],
-        *,
-        mc_samples: int = 0,
-        seed: int = 0,
-        context: Context | None = None,
+    def _assess_or_fail(self, image: Source, **options: Any) -> Assessment:
+        clock = _StepClock()
+        try:
+            return self.assess(image, **options)
+        except (BundleError, SettingError):  # no image would do better
+            raise
+        except EdgeskinError as error:
+            failure = Failure(type(error).__name__, str(error), error.code)
+            return Assessment(
+                image=options.get("name") or _name(image), status="error", model=self.model,
+                timing_ms=clock.milliseconds(), error=failure,
+            )  # fmt: skip
+
+    def _in_order(
+        self, images: Iterable[Source], assess: Callable[[Source], Assessment]
     ) -> Iterator[Assessment]:
-        """Assess photos, answered in their order; one that fails gives a result of status ``error``."""
-        one = partial(self.assess, mc_samples=mc_samples, seed=seed, context=context)
-        return self._each(images, one, lambda failed: failed)
-
-    def examine_many(
-        self,
-        images: Iterable[Source],
-        *,
-        target: str = CANCER,
-        method: str = "grad-cam",
-        mc_samples: int = 0,
-        seed: int = 0,
-        context: Context | None = None,
-    ) -> Iterator[Examination]:
-        """As `examine`, answered in order; one that fails gives an assessment of status ``error``."""
-        one = partial(
-            self.examine, target=target, method=method, mc_samples=mc_samples, seed=seed, context=context
-        )
-        return self._each(images, one, Examination)
-
-    def _each(
-        self,
-        images: Iterable[Source],
-        one: Callable[[Source], Answer],
-        failed: Callable[[Assessment], Answer],
-    ) -> Iterator[Answer]:
-        def answer(image: Source) -> Answer:
-            started = time.perf_counter()
-            try:
-                return one(image)
-            except (BundleError, SettingError):  # no image would do better
-                raise
-            except EdgeskinError as error:
-                return failed(
-                    Assessment(
-                        image=_name(image),
-                        model=self.model,
-                        status="error",
-                        timing_ms=_milliseconds(started),
-                        error=Failure(type(error).__name__, str(error)),
-                    )
-                )
-
-        streams = self.engine.streams
-        if streams == 1:
-            yield from map(answer, images)
+        workers = self.engine.workers
+        if workers == 1:
+            yield from map(assess, images)
             return
-        waiting: deque[Future[Answer]] = deque()
-        with ThreadPoolExecutor(streams) as pool:
+        waiting: deque[Future[Assessment]] = deque()
+        with ThreadPoolExecutor(workers) as pool:
             try:
                 for image in images:
-                    waiting.append(pool.submit(answer, image))
-                    # So many that no stream waits for the next photo, and no more, however many come.
-                    if len(waiting) > 2 * streams:
+                    waiting.append(pool.submit(assess, image))
+                    # Enough that no worker waits for the next photo, and no more, however many come.
+                    if len(waiting) > 2 * workers:
                         yield waiting.popleft().result()
                 while waiting:
                     yield waiting.popleft().result()
@@ -327,19 +349,38 @@ class Classifier:
                     future.cancel()
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """What an assessment was made from; network: its input and what it said, where it was asked."""
+class _StepClock:
+    """Milliseconds of each step since the one before, and of all together."""
 
-    photo: Photo
-    network: tuple[Image, Outputs] | None = None
+    def __init__(self) -> None:
+        self._started = self._last = time.perf_counter()
+        self._steps: dict[str, float] = {}
+
+    def end(self, step: str) -> None:
+        now = time.perf_counter()
+        self._steps[step] = 1e3 * (now - self._last)
+        self._last = now
+
+    def milliseconds(self) -> dict[str, float]:
+        return self._steps | {"total": 1e3 * (time.perf_counter() - self._started)}
 
 
-def _milliseconds(started: float, **ends: float) -> dict[str, float]:
-    """How long each step took, from when the one before ended, and all together."""
-    spans = zip(ends, pairwise((started, *ends.values())), strict=True)
-    steps = {name: 1e3 * (end - begin) for name, (begin, end) in spans}
-    return steps | {"total": 1e3 * (time.perf_counter() - started)}
+def _refused(result: Assessment, status: Status, action: str, clock: _StepClock) -> Assessment:
+    code: ActionCode = "retake" if status == "retake" else "out_of_scope"
+    return replace(result, status=status, action=action, action_code=code, timing_ms=clock.milliseconds())
+
+
+def _pixels(image: Image) -> Pixels:
+    square = center_square(image)
+    return Pixels(resize(square, min(len(square), SHOWN_SIDE)))
+
+
+def _described(result: Assessment) -> Assessment:
+    """The result with the lesion's mask and its descriptors."""
+    assert result.pixels is not None
+    square = result.pixels.square
+    mask = segment(square)
+    return replace(result, pixels=Pixels(square, mask), descriptors=describe(square, mask))
 
 
 def _name(image: Source) -> str:

@@ -1,6 +1,6 @@
 """The bundle: a folder with manifest.json and the files it lists; all that training hands to the runtime.
 
-Each file is opened once, without following links, its size and SHA-256 compared with the manifest, and
+Each file is opened once, without following links; its size and SHA-256 are compared with the manifest, and
 those same bytes are used: what was verified is what runs.
 """
 
@@ -8,25 +8,19 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, get_args
+from typing import BinaryIO
 
-from edgeskin.bundle.ir import IR
-from edgeskin.bundle.manifest import Variant, read_variant
+from edgeskin.bundle import schema_3
+from edgeskin.bundle.manifest import SCHEMA_VERSION, Manifest
+from edgeskin.bundle.plain_data import from_plain
 from edgeskin.errors import BundleError, SettingError
-from edgeskin.imaging.preprocess import Preprocessing
+from edgeskin.results import Precision
 
-SCHEMA_VERSION = 3
-READABLE_VERSIONS = (1, 2, 3)
-"""1 had a temperature instead of a calibration; 2 no certificates, label sets, certainty and ood.npz."""
+READABLE_VERSIONS = (3, SCHEMA_VERSION)
 MANIFEST = "manifest.json"
-HEAD = "head.npz"
-OOD = "ood.npz"
-Precision = Literal["int8", "fp32"]
-FILES = ("fp32.xml", "fp32.bin", "int8.xml", "int8.bin", HEAD)
-OPTIONAL_FILES = (OOD,)
 SHIPPED = {name: Path(__file__).parents[1] / "models" / name for name in ("default", "lite")}
 """The bundles that the package brings, by name."""
 DEFAULT_BUNDLE = SHIPPED["default"]
@@ -34,27 +28,20 @@ _LARGEST_MANIFEST = 4 * 2**20
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """What the runtime needs to know of a network, and where it comes from.
+class IR:
+    """A network as OpenVINO's intermediate representation: two files, read when they have to be compiled.
 
-    variants: by precision. ood: which score tells what is out of scope, and how the others compare with it;
-    None where there was nothing to fit it on. validation, training, gate, versions: for people and
-    documents; the runtime does not read them. files: name -> (SHA-256 in hex, size in bytes).
+    sha256: of xml and weights, in hex; they identify the network. read: returns both files' bytes, xml first.
     """
 
-    name: str
-    version: str
-    classes: tuple[str, ...]
-    cancer_classes: tuple[str, ...]
-    preprocessing: Preprocessing
-    variants: Mapping[str, Variant]
-    ood: Mapping[str, Any] | None
-    validation: Mapping[str, Any]
-    training: Mapping[str, Any]
-    gate: Mapping[str, Any]
-    versions: Mapping[str, str]
-    files: Mapping[str, tuple[str, int]]
-    schema_version: int = SCHEMA_VERSION
+    sha256: tuple[str, str]
+    read: Callable[[], tuple[bytes, bytes]]
+
+    @classmethod
+    def from_bytes(cls, xml: bytes, weights: bytes) -> "IR":
+        """An IR of bytes that are in memory already."""
+        xml_sha256, weights_sha256 = (hashlib.sha256(part).hexdigest() for part in (xml, weights))
+        return cls((xml_sha256, weights_sha256), lambda: (xml, weights))
 
 
 @dataclass(frozen=True)
@@ -66,59 +53,72 @@ class Bundle:
     sha256: str
 
     def read(self, name: str) -> bytes:
-        """The verified bytes of a file of the manifest.
+        """The verified bytes of a file that the manifest lists.
 
-        Raises BundleError naming the file when it is missing, no regular file, or altered.
+        Raises:
+            BundleError: The file is missing, not a regular file, or altered; names the file.
         """
         with self.open(name) as file:
             content = file.read()
-        sha256, _ = self.manifest.files[name]
-        if hashlib.sha256(content).hexdigest() != sha256:
+        if hashlib.sha256(content).hexdigest() != self.manifest.files[name].sha256:
             raise self._altered(name)
         return content
 
     def ir(self, precision: Precision) -> IR:
-        """The network of a precision; reading it raises BundleError as `read`."""
+        """The network of a precision. Its ``read`` raises BundleError as `Bundle.read` does."""
         xml, weights = f"{precision}.xml", f"{precision}.bin"
         files = self.manifest.files
-        return IR((files[xml][0], files[weights][0]), lambda: (self.read(xml), self.read(weights)))
+        return IR((files[xml].sha256, files[weights].sha256), lambda: (self.read(xml), self.read(weights)))
 
     def open(self, name: str) -> BinaryIO:
-        """A file of the manifest, its size checked, its hash not yet. Raises BundleError as `read`."""
+        """Open a file that the manifest lists, its size checked, its hash not yet. Raises as `read`."""
         path = self.folder / name
         if name not in self.manifest.files:
             raise BundleError(f"{self.folder / MANIFEST}: lists no file {name!r}; pack the bundle anew")
         file = _open_regular(path)
-        if os.fstat(file.fileno()).st_size != self.manifest.files[name][1]:
+        if os.fstat(file.fileno()).st_size != self.manifest.files[name].size:
             file.close()
             raise self._altered(name)
         return file
 
     def _altered(self, name: str) -> BundleError:
-        sha256, size = self.manifest.files[name]
+        listed = self.manifest.files[name]
         return BundleError(
-            f"{self.folder / name}: not the file that the manifest describes ({size} bytes, SHA-256 "
-            f"{sha256[:12]}...); copy the bundle again from where it came from"
+            f"{self.folder / name}: not the file that the manifest describes ({listed.size} bytes, SHA-256 "
+            f"{listed.sha256[:12]}...); copy the bundle again from its source"
         )
 
     def verify(self) -> None:
-        """Read every file of the manifest. Raises BundleError at the first that is not as described."""
+        """Read every file that the manifest lists. Raises BundleError for the first that was altered."""
         for name in self.manifest.files:
             self.read(name)
 
 
 def open_bundle(folder: str | os.PathLike[str] | None = None) -> Bundle:
-    """Check a bundle's manifest and that all its files are there with their sizes; hashes are compared
-    when a file is read. folder: a bundle's, or the name of one that ships with the package (SHIPPED; a folder
-    of that name here is ``./lite``); without one the default bundle.
+    """Open a bundle: check its manifest, and that all its files are there with their sizes.
 
-    Raises BundleError naming what is missing, malformed or of an unknown schema version.
+    Hashes are compared when a file is read.
+
+    Args:
+        folder: A bundle's folder, or the name of one that ships with the package (a folder of that name here
+            is ``./lite``); None for the default bundle.
+
+    Raises:
+        BundleError: The manifest or a file is missing, malformed, a link, or of an unknown schema version.
     """
     shipped = SHIPPED.get(folder) if isinstance(folder, str) else None
     chosen = DEFAULT_BUNDLE if folder is None else shipped or Path(folder)
     path = chosen / MANIFEST
     with _open_regular(path) as file:
         content = file.read(_LARGEST_MANIFEST)
+    bundle = Bundle(chosen, _read_manifest(content, path), hashlib.sha256(content).hexdigest())
+    for name in bundle.manifest.files:
+        with bundle.open(name):
+            pass
+    return bundle
+
+
+def _read_manifest(content: bytes, path: Path) -> Manifest:
     try:
         values = json.loads(content)
         if not isinstance(values, dict):
@@ -129,49 +129,11 @@ def open_bundle(folder: str | os.PathLike[str] | None = None) -> Bundle:
                 f"{path}: schema version {version!r}, this edgeskin reads {READABLE_VERSIONS}; "
                 "install the edgeskin that the bundle was made for"
             )
-        manifest = _manifest(values)
+        if version == 3:
+            values = schema_3.upgraded(values)
+        return from_plain(Manifest, values)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SettingError) as error:
         raise BundleError(f"{path}: not a usable manifest ({type(error).__name__}: {error})") from error
-    bundle = Bundle(chosen, manifest, hashlib.sha256(content).hexdigest())
-    for name in manifest.files:
-        with bundle.open(name):
-            pass
-    return bundle
-
-
-def _manifest(values: dict[str, Any]) -> Manifest:
-    for listed in (values["classes"], values["cancer_classes"]):
-        if not isinstance(listed, list):
-            raise TypeError(f"{listed!r} is not a list of classes")
-    n_classes = len(values["classes"])
-    variants = {name: read_variant(variant, n_classes) for name, variant in values["variants"].items()}
-    manifest = Manifest(
-        **values
-        | {
-            "classes": tuple(values["classes"]),
-            "cancer_classes": tuple(values["cancer_classes"]),
-            "preprocessing": Preprocessing(**values["preprocessing"]),
-            "variants": variants,
-            "files": {name: (str(sha256), int(size)) for name, (sha256, size) in values["files"].items()},
-        }
-    )
-    names = (manifest.name, manifest.version, *manifest.classes, *manifest.cancer_classes)
-    if not all(isinstance(name, str) for name in names):
-        raise TypeError(f"name, version and classes must be text, not {names}")
-    strangers = set(manifest.cancer_classes) - set(manifest.classes)
-    if strangers or not manifest.cancer_classes or len(set(manifest.classes)) != len(manifest.classes):
-        raise ValueError(
-            f"classes {manifest.classes} and cancer classes {manifest.cancer_classes} do not fit"
-        )
-    # Names are a fixed set, so that no manifest can point outside its folder.
-    files = {*FILES, *(OPTIONAL_FILES if manifest.ood else ())}
-    if set(manifest.files) != files:
-        raise ValueError(f"files {sorted(manifest.files)}, expected {sorted(files)}")
-    if any((variant.ood_threshold is None) != (manifest.ood is None) for variant in variants.values()):
-        raise ValueError("thresholds for what is out of scope must be there where ood is, and nowhere else")
-    if set(variants) != set(get_args(Precision)):
-        raise ValueError(f"variants {sorted(variants)}, expected {sorted(get_args(Precision))}")
-    return manifest
 
 
 def _open_regular(path: Path) -> BinaryIO:

@@ -1,30 +1,37 @@
-"""What is fitted on validation to the outputs of one precision, and how a manifest holds it.
+"""The manifest of a bundle: what the runtime needs to know of a network, and where the network comes from.
 
-Everything past the operating points is optional: a bundle without it opens, and that part of an assessment
-is None.
+`DecisionRules` are fitted on validation to one precision's own outputs. All parts past the operating points
+are optional: a bundle without one opens, and that part of an assessment is None.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import Any, get_args
 
-from edgeskin.decision.confidence import CertaintyRule
-from edgeskin.decision.operating_points import Certificate, certified_threshold
-from edgeskin.errors import SettingError
+import numpy as np
 
-Part = TypeVar("Part")
+from edgeskin.arrays import Bools
+from edgeskin.imaging.preprocess import Preprocessing
+from edgeskin.results import Precision, SensitivityBound
+
+SCHEMA_VERSION = 4
 SCREENING_POINT = "screen"
-LEAST_SENSITIVITY = 0.8
-"""Below it LOW would hold too many cancers to be called so."""
+"""The name of every bundle's first operating point, below which the risk is LOW."""
+N_CONFIDENCE_PARTS = 4
+HEAD = "head.npz"
+OOD = "ood.npz"
+FILES = ("fp32.xml", "fp32.bin", "int8.xml", "int8.bin", HEAD)
+OPTIONAL_FILES = (OOD,)
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold on P(cancer), fixed on validation for a sensitivity of ``target_recall``.
+    """A threshold on P(cancer), chosen on validation for a sensitivity of ``target_recall``.
 
-    recall, specificity: what it gave there, by image, 0 to 1. certificate: what it promises for new
-    lesions; None where it was chosen by its recall alone.
+    recall, specificity: what it gave there, by image, 0 to 1. bound: its certified sensitivity on new lesions;
+    None where the threshold was chosen by its recall alone.
     """
 
     name: str
@@ -32,180 +39,226 @@ class OperatingPoint:
     target_recall: float
     recall: float
     specificity: float
-    certificate: Certificate | None = None
+    bound: SensitivityBound | None = None
 
 
 @dataclass(frozen=True)
 class Calibration:
     """Probabilities are softmax(weights @ log softmax(logits) + bias) (Kull et al., NeurIPS 2019).
 
-    method: how it was fitted; temperature scaling is weights I / T without bias. weights: (C, C). bias:
-    (C,).
+    method: how it was fitted; temperature scaling has weights I / T and no bias. weights: (C, C), above 0 on
+    the diagonal. bias: (C,). All lie within +-100.
     """
 
     method: str
     weights: tuple[tuple[float, ...], ...]
     bias: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        numbers = (*self.bias, *(weight for row in self.weights for weight in row))
+        is_square = {len(self.weights), *map(len, self.weights)} == {len(self.bias)}
+        if not is_square or not all(abs(number) <= 100 for number in numbers):
+            raise ValueError("calibration needs weights (C, C) and bias (C,), all within +-100")
+        if not all(row[position] > 0 for position, row in enumerate(self.weights)):
+            raise ValueError("calibration needs weights above 0 on the diagonal")
+
 
 @dataclass(frozen=True)
 class LesionScores:
-    """P(cancer) of validation's lesions, rising: of each cancer its photo with the least, of each other
-    lesion its photo with the most; from calibrations that had not seen the lesion.
+    """P(cancer) of validation's lesions, rising, by calibrations that had not seen the lesion.
+
+    cancer: of each cancer lesion its photo with the least. benign: of each other lesion its photo with the
+    most. bounds: bounds[k] is the sensitivity that a threshold certifies with k cancer lesions below it; as
+    many as certify a useful sensitivity (computed by `quantize.fitting.operating_points`).
     """
 
     cancer: tuple[float, ...]
-    others: tuple[float, ...]
+    benign: tuple[float, ...]
+    bounds: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        for scores in (self.cancer, self.others):
+        for scores in (self.cancer, self.benign):
             if list(scores) != sorted(scores) or not all(0 <= score <= 1 for score in scores):
-                raise ValueError("lesion scores must rise from 0 to 1 at most")
+                raise ValueError("lesion scores must rise within 0 to 1")
+        falling = sorted(self.bounds, reverse=True)
+        if list(self.bounds) != falling or not all(0 <= bound <= 1 for bound in self.bounds):
+            raise ValueError("sensitivity bounds must fall within 1 to 0")
+        if len(self.bounds) > len(self.cancer):
+            raise ValueError("there are more sensitivity bounds than cancer lesions")
 
 
 @dataclass(frozen=True)
-class LabelSets:
-    """A class is in the label set from its threshold on, so that of each class's lesions ``coverage`` have
-    it.
+class PredictionSets:
+    """A class is in the prediction set from its threshold on, so that ``coverage`` of its lesions have it.
 
     thresholds: (C,), on the class's probability; 0 where too few lesions support one: always in the set.
-    lesions: (C,), that it was fitted on.
+    lesions: (C,), on which each threshold was fitted.
     """
 
     coverage: float
     thresholds: tuple[float, ...]
     lesions: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        if len(self.thresholds) != len(self.lesions) or not all(0 <= t <= 1 for t in self.thresholds):
+            raise ValueError("prediction sets need a threshold of 0 to 1 and a number of lesions a class")
+
 
 @dataclass(frozen=True)
-class Variant:
-    """What is fitted to one precision's own outputs: calibration, and operating points by falling recall.
+class ConfidenceRule:
+    """How the parts of confidence make a score and a level.
 
-    class_priors: (C,), mean probability that the network gives each class on validation, which the decision
-    for a class is freed of; empty: the most probable class is decided for. lesion_scores: what thresholds
-    of other sensitivities are chosen on. ood_threshold: a picture above it is out of scope.
+    weights: of the parts, 0 or more, summing to 1. bounds: upper bounds on P(cancer) of each bin but the last,
+    rising. gaps: |mean P(cancer) - share of cancers| of each bin, one more than bounds. The level is LOW below
+    ``low`` and HIGH from ``high`` on.
     """
 
+    weights: tuple[float, ...]
+    bounds: tuple[float, ...]
+    gaps: tuple[float, ...]
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if len(self.weights) != N_CONFIDENCE_PARTS or not all(0 <= weight <= 1 for weight in self.weights):
+            raise ValueError(f"confidence needs {N_CONFIDENCE_PARTS} weights, each 0 to 1")
+        if len(self.gaps) != len(self.bounds) + 1 or not all(0 <= gap <= 1 for gap in self.gaps):
+            raise ValueError("confidence needs a gap of 0 to 1 for each bin, one more than there are bounds")
+        if list(self.bounds) != sorted(self.bounds) or not 0 <= self.low <= self.high <= 1:
+            raise ValueError("confidence bounds and levels must rise")
+
+
+@dataclass(frozen=True)
+class DecisionRules:
+    """All that turns the outputs of one precision into decisions.
+
+    operating_points: by rising threshold; the first is the screening point. class_priors: (C,), mean
+    probability of each class on validation, for prior correction; empty: none. lesion_scores: on which
+    thresholds for other sensitivities are chosen. ood_threshold: a picture above it is out of scope.
+    """
+
+    classes: tuple[str, ...]
+    cancer_classes: tuple[str, ...]
     calibration: Calibration
     operating_points: tuple[OperatingPoint, ...]
     class_priors: tuple[float, ...] = ()
     lesion_scores: LesionScores | None = None
-    label_sets: LabelSets | None = None
-    certainty: CertaintyRule | None = None
+    prediction_sets: PredictionSets | None = None
+    confidence: ConfidenceRule | None = None
     ood_threshold: float | None = None
 
+    @cached_property
+    def is_cancer(self) -> Bools:
+        """Which classes are cancers, (C,)."""
+        return np.isin(self.classes, self.cancer_classes)
 
-def operating_points(variant: Variant, sensitivity: float | None = None) -> tuple[OperatingPoint, ...]:
-    """The variant's, or with a screening point of the user's own sensitivity, and those of higher thresholds.
+    @property
+    def screening_threshold(self) -> float:
+        """Of the screening point; below it the risk is LOW."""
+        return self.operating_points[0].threshold
 
-    Its recall and specificity are by lesion. Raises SettingError when the bundle has no lesions to certify
-    it on, or too few.
+    def __post_init__(self) -> None:
+        n_classes, priors = len(self.classes), self.class_priors
+        unknown = set(self.cancer_classes) - set(self.classes)
+        if unknown or not self.cancer_classes or len(set(self.classes)) != n_classes:
+            raise ValueError(f"classes {self.classes} and cancer classes {self.cancer_classes} do not fit")
+        if len(self.calibration.bias) != n_classes:
+            raise ValueError(f"the calibration has {len(self.calibration.bias)} classes, not {n_classes}")
+        thresholds = [point.threshold for point in self.operating_points]
+        if not thresholds or sorted(thresholds) != thresholds or not 0 <= thresholds[0] <= thresholds[-1] <= 1:
+            raise ValueError(f"thresholds {thresholds} of the operating points must rise within 0 to 1")
+        if self.operating_points[0].name != SCREENING_POINT:
+            raise ValueError(f"the first operating point must be {SCREENING_POINT!r}")
+        if priors and (len(priors) != n_classes or not all(0 < prior <= 1 for prior in priors)):
+            raise ValueError(f"class priors {priors}: expected one above 0 for each class, or none")
+        if self.prediction_sets and len(self.prediction_sets.thresholds) != n_classes:
+            raise ValueError("prediction sets need a threshold for each class")
+        if self.ood_threshold is not None and not math.isfinite(self.ood_threshold):
+            raise ValueError(f"ood_threshold {self.ood_threshold} is not finite")
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """Where weights came from. source: a file or bundle by name, ``hub`` or ``none``; no paths are kept."""
+
+    source: str
+    sha256: str | None = None
+    kind: str | None = None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """How a network was trained: what ``run.json`` of a training run holds.
+
+    config: all settings, as `train.config` reads them. split_sha256: of the table's split; learned_sha256: of
+    the images that were learned from. score: of the selected epoch, by the metric that the settings name.
     """
-    if sensitivity is None:
-        return variant.operating_points
-    if not LEAST_SENSITIVITY <= sensitivity < 1:
-        raise SettingError(f"sensitivity {sensitivity!r}: choose {LEAST_SENSITIVITY} or more, and below 1")
-    scores = variant.lesion_scores
-    if scores is None:
-        raise SettingError("this bundle holds no lesions to certify a sensitivity on; quantize its run anew")
-    threshold, certificate = certified_threshold(scores.cancer, sensitivity)
-    own = OperatingPoint(
-        SCREENING_POINT,
-        threshold,
-        sensitivity,
-        recall=1 - certificate.missed / certificate.lesions,
-        specificity=sum(score < threshold for score in scores.others) / max(1, len(scores.others)),
-        certificate=certificate,
-    )
-    return (own, *(point for point in variant.operating_points[1:] if point.threshold > threshold))
+
+    config: Mapping[str, Any]
+    split_sha256: str
+    initial_weights: WeightsSource
+    learned_sha256: str | None = None
+    images: Mapping[str, int] | None = None
+    soft_labels_sha256: str | None = None
+    teacher: WeightsSource | None = None
+    machine: Mapping[str, str] | None = None
+    versions: Mapping[str, str] | None = None
+    score: float | None = None
+    epoch: int | None = None
 
 
-def temperature_scaling(temperature: float, n_classes: int) -> Calibration:
-    """softmax(logits / temperature) (Guo et al., ICML 2017). Raises ValueError unless it is 0.01 to 100."""
-    if not 0.01 <= temperature <= 100:
-        raise ValueError(f"temperature {temperature}: expected 0.01 to 100")
-    rows = tuple(tuple(float(i == j) / temperature for j in range(n_classes)) for i in range(n_classes))
-    return Calibration("temperature", rows, (0.0,) * n_classes)
+@dataclass(frozen=True)
+class TrainingRecord:
+    """The training behind a bundle. images: their number by split, class and source."""
+
+    seed: int | None = None
+    split_sha256: str | None = None
+    images: Mapping[str, Mapping[str, Mapping[str, int]]] | None = None
+    run: RunRecord | None = None
 
 
-def read_calibration(values: Mapping[str, Any]) -> Calibration:
-    """From plain data, as in a manifest. Raises ValueError unless it is (C, C), above 0 on the diagonal,
-    and (C,), all within +-100.
+@dataclass(frozen=True)
+class FileRecord:
+    """A file of the bundle: SHA-256 in hex, and bytes."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A bundle's manifest.json.
+
+    decision_rules: by precision. ood: how OOD scores compare; None where there was nothing to fit them on.
+    validation, gate, versions: for people and documents; the runtime does not read them.
+
+    Raises:
+        ValueError: Parts do not fit each other.
     """
-    weights = tuple(tuple(float(weight) for weight in row) for row in values["weights"])
-    bias = tuple(float(value) for value in values["bias"])
-    numbers = (*bias, *(weight for row in weights for weight in row))
-    if {len(weights), *map(len, weights)} != {len(bias)} or not all(abs(number) <= 100 for number in numbers):
-        raise ValueError("calibration needs weights (C, C) and bias (C,), all within +-100")
-    if not all(row[position] > 0 for position, row in enumerate(weights)):
-        raise ValueError("calibration needs weights above 0 on the diagonal")
-    return Calibration(str(values["method"]), weights, bias)
 
+    name: str
+    version: str
+    classes: tuple[str, ...]
+    cancer_classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    decision_rules: Mapping[Precision, DecisionRules]
+    ood: Mapping[str, Any] | None
+    validation: Mapping[str, Any]
+    training: TrainingRecord
+    gate: Mapping[str, Any]
+    versions: Mapping[str, str]
+    files: Mapping[str, FileRecord]
+    schema_version: int = SCHEMA_VERSION
 
-def read_variant(values: Mapping[str, Any], n_classes: int) -> Variant:
-    """From plain data, as in a manifest; of schema 1 with a temperature instead of a calibration.
-
-    Raises ValueError, TypeError or KeyError when it is not complete, or out of range.
-    """
-    calibration = (
-        read_calibration(values["calibration"])
-        if "calibration" in values
-        else temperature_scaling(float(values["temperature"]), n_classes)
-    )
-    variant = Variant(
-        calibration,
-        tuple(_point(point) for point in values["operating_points"]),
-        tuple(float(prior) for prior in values.get("class_priors", ())),
-        _optional(values, "lesion_scores", _lesion_scores),
-        _optional(values, "label_sets", _label_sets),
-        _optional(values, "certainty", _certainty),
-        _optional(values, "ood_threshold", float),
-    )
-    _require_sound(variant, n_classes)
-    return variant
-
-
-def _require_sound(variant: Variant, n_classes: int) -> None:
-    points, priors, sets = variant.operating_points, variant.class_priors, variant.label_sets
-    thresholds = [point.threshold for point in points]
-    if not thresholds or sorted(thresholds) != thresholds or len(variant.calibration.bias) != n_classes:
-        raise ValueError("operating points must rise in threshold, calibration be for every class")
-    if points[0].name != SCREENING_POINT:
-        raise ValueError(f"the first operating point must be {SCREENING_POINT!r}")
-    if not all(0 <= threshold <= 1 for threshold in thresholds):
-        raise ValueError(f"thresholds {thresholds} outside 0 to 1")
-    if priors and (len(priors) != n_classes or not all(0 < prior <= 1 for prior in priors)):
-        raise ValueError(f"class priors {priors}: expected one above 0 for each class, or none")
-    if sets and not (
-        len(sets.thresholds) == len(sets.lesions) == n_classes and all(0 <= t <= 1 for t in sets.thresholds)
-    ):
-        raise ValueError("label sets need a threshold, 0 to 1, and a number of lesions for every class")
-    if variant.ood_threshold is not None and not math.isfinite(variant.ood_threshold):
-        raise ValueError(f"threshold for what is out of scope {variant.ood_threshold}: not finite")
-
-
-def _optional(values: Mapping[str, Any], name: str, read: Callable[[Any], Part]) -> Part | None:
-    return None if values.get(name) is None else read(values[name])
-
-
-def _point(values: Mapping[str, Any]) -> OperatingPoint:
-    certificate = _optional(values, "certificate", lambda told: Certificate(**told))
-    return OperatingPoint(**dict(values) | {"certificate": certificate})
-
-
-def _lesion_scores(values: Mapping[str, Any]) -> LesionScores:
-    return LesionScores(_floats(values["cancer"]), _floats(values["others"]))
-
-
-def _label_sets(values: Mapping[str, Any]) -> LabelSets:
-    lesions = tuple(int(count) for count in values["lesions"])
-    return LabelSets(float(values["coverage"]), _floats(values["thresholds"]), lesions)
-
-
-def _certainty(values: Mapping[str, Any]) -> CertaintyRule:
-    weights, bounds, gaps = (_floats(values[name]) for name in ("weights", "bounds", "gaps"))
-    return CertaintyRule(weights, bounds, gaps, float(values["low"]), float(values["high"]))
-
-
-def _floats(values: Any) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)
+    def __post_init__(self) -> None:
+        # Names are a fixed set, so that no manifest can point outside its folder.
+        files = {*FILES, *(OPTIONAL_FILES if self.ood else ())}
+        if set(self.files) != files:
+            raise ValueError(f"files {sorted(self.files)}, expected {sorted(files)}")
+        if set(self.decision_rules) != set(get_args(Precision)):
+            raise ValueError(f"decision rules for {sorted(self.decision_rules)}, expected int8 and fp32")
+        for rules in self.decision_rules.values():
+            if (rules.classes, rules.cancer_classes) != (self.classes, self.cancer_classes):
+                raise ValueError("the decision rules have other classes than the manifest")
+            if (rules.ood_threshold is None) != (self.ood is None):
+                raise ValueError("ood_threshold must be there where ood is, and nowhere else")

@@ -1,91 +1,82 @@
-"""How sure the answer is, 0 to 1: a weighted sum of parts, each 0 to 1, whose weights are fitted to errors.
+"""Confidence in an answer: a weighted sum of parts, each 0 to 1, whose weights are fitted to errors.
 
-An error is a cancer below the screening threshold or another lesion above it; the first kind is rare and
-the worse, so that all of it together weighs more than all of the second in the fit (`quantize.fitting.confidence`).
-The score says where errors are likelier, it is not the probability of being right.
+An error is a cancer below the screening threshold, or a benign lesion above it. Misses are rarer and worse, so
+in the fit (`quantize.fitting.confidence`) all misses together weigh more than all needless referrals. The
+score says where errors are likelier; it is not the probability of being right.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Level = Literal["HIGH", "MEDIUM", "LOW"]
-PARTS = ("confidence", "calibration", "clarity", "stability")
+from edgeskin.arrays import Float64s
+from edgeskin.bundle.manifest import ConfidenceRule
+from edgeskin.results import Confidence, ConfidenceParts, Level
+
+PARTS = ("decisiveness", "calibration", "margin", "stability")
+"""In the order of a rule's weights."""
+LEVELS: tuple[Level, ...] = get_args(Level)
 
 
 @dataclass(frozen=True)
-class CertaintyRule:
-    """Fitted on validation, to one precision.
+class Confidences:
+    """Of n pictures. score: (n,), 0 to 1. level: positions in LEVELS, (n,). parts: (n, 4), as PARTS."""
 
-    weights: of PARTS, 0 or more, summing to 1. bounds: up to where P(cancer) is in each bin but the last,
-    rising; gaps: |mean P(cancer) - share of cancers| in each bin, one more than bounds. low, high: the
-    level is LOW below ``low``, HIGH from ``high`` on.
-    """
+    score: Float64s
+    level: npt.NDArray[np.int64]
+    parts: Float64s
 
-    weights: tuple[float, ...]
-    bounds: tuple[float, ...]
-    gaps: tuple[float, ...]
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        if len(self.weights) != len(PARTS) or not all(0 <= weight <= 1 for weight in self.weights):
-            raise ValueError(f"certainty weights {self.weights}: expected {len(PARTS)}, each 0 to 1")
-        if len(self.gaps) != len(self.bounds) + 1 or not all(0 <= gap <= 1 for gap in self.gaps):
-            raise ValueError("certainty needs a gap, 0 to 1, for each bin, one more than there are bounds")
-        if list(self.bounds) != sorted(self.bounds) or not 0 <= self.low <= self.high <= 1:
-            raise ValueError("certainty bounds and levels must rise")
+    def of(self, position: int) -> Confidence:
+        """The confidence in one of the pictures."""
+        parts = ConfidenceParts(*self.parts[position].tolist())
+        return Confidence(float(self.score[position]), LEVELS[self.level[position]], parts)
 
 
-@dataclass(frozen=True)
-class Certainty:
-    """score: 0 to 1. level: by the rule. parts: see `parts`, by name."""
-
-    score: float
-    level: Level
-    parts: Mapping[str, float]
-
-
-def parts(
-    p_cancer: Floats,
-    view_p_cancer: Floats,
+def confidence_parts(
+    p_cancer: Float64s,
+    view_p_cancer: Float64s,
     threshold: float,
     bounds: Sequence[float],
     gaps: Sequence[float],
-) -> Floats:
-    """What certainty is made of, (n, 4), in the order of PARTS.
+) -> Float64s:
+    """The parts of confidence, (n, 4), in the order of PARTS.
 
-    p_cancer: (n,). view_p_cancer: of each view alone, (n, V). threshold: of the screening point. bounds,
-    gaps: as in a CertaintyRule. confidence: |2 P - 1|, 0 where cancer and none are as probable.
-    calibration: 1 - the gap of P's bin. clarity: 1 - exp(-|logit P - logit threshold|), 0 at the threshold.
-    stability: 1 - twice the standard deviation of P over the views, of which 0.5 is the most; with one view
-    it is always 1, and its weight 0.
+    decisiveness: |2 P - 1|, 0 where cancer and benign are equally probable. calibration: 1 - the gap of P's
+    bin. margin: 1 - exp(-|logit P - logit threshold|), 0 at the threshold. stability: 1 - twice the standard
+    deviation of P over the views, of which 0.5 is the largest; 1 with a single view, where its weight is 0.
+
+    Args:
+        p_cancer: (n,), 0 to 1.
+        view_p_cancer: Of each view alone, (n, V).
+        threshold: Of the screening point, 0 to 1.
+        bounds: As in a ConfidenceRule.
+        gaps: As in a ConfidenceRule.
     """
-    clearly = np.abs(_logit(p_cancer) - _logit(np.float64(threshold)))
+    distance = np.abs(_logit(p_cancer) - _logit(np.float64(threshold)))
     return np.stack(
         [
             np.abs(2 * p_cancer - 1),
             1 - np.asarray(gaps)[np.searchsorted(bounds, p_cancer)],
-            1 - np.exp(-clearly),
+            1 - np.exp(-distance),
             1 - 2 * view_p_cancer.std(axis=1),
         ],
         axis=1,
     )
 
 
-def certainty(p_cancer: float, view_p_cancer: Floats, threshold: float, rule: CertaintyRule) -> Certainty:
-    """Of one picture. view_p_cancer: (V,); the rest as `parts`."""
-    values = parts(np.array([p_cancer]), view_p_cancer[None], threshold, rule.bounds, rule.gaps)[0]
-    score = float(values @ rule.weights)
-    level: Level = "LOW" if score < rule.low else "HIGH" if score >= rule.high else "MEDIUM"
-    return Certainty(score, level, dict(zip(PARTS, values.tolist(), strict=True)))
+def confidences(
+    p_cancer: Float64s, view_p_cancer: Float64s, threshold: float, rule: ConfidenceRule
+) -> Confidences:
+    """The confidence in n answers; arguments as `confidence_parts`."""
+    parts = confidence_parts(p_cancer, view_p_cancer, threshold, rule.bounds, rule.gaps)
+    score = parts @ np.array(rule.weights)
+    return Confidences(score, np.searchsorted([rule.low, rule.high], score, side="right"), parts)
 
 
-def _logit(p: npt.NDArray[np.float64] | np.float64) -> Floats:
+def _logit(p: Float64s | np.float64) -> Float64s:
     # A billionth is far below what a calibration on some thousand pictures can tell from 0.
     kept = np.clip(p, 1e-9, 1 - 1e-9)
     return np.asarray(np.log(kept) - np.log1p(-kept))

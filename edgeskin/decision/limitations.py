@@ -1,10 +1,9 @@
-"""Where little or nothing is known of networks trained on the public archives, as the default bundle's, and
-which of that applies to the case at hand.
-"""
+"""Known limitations of networks trained on the public archives, and which of them apply to a case."""
 
 from dataclasses import dataclass
 
 from edgeskin.errors import SettingError
+from edgeskin.results import Limitation
 
 YOUNG = 40
 SITES = (
@@ -14,41 +13,57 @@ SITES = (
 """The ISIC archive's general sites, and the nail."""
 
 _YOUNG = f"under {YOUNG} years: fewer of the cancers are found than at other ages"
-_OF_SITE = {
-    "palms/soles": "palms and soles: too few pictures to say how many cancers are found",
-    "nail": "nails: no pictures to learn from or to test on",
-    "oral/genital": "mucosa: no cancers to learn from or to test on",
+_BY_SITE = {
+    "palms/soles": Limitation(
+        "site_palms_soles", "palms and soles: too few pictures to say how many cancers are found"
+    ),
+    "nail": Limitation("site_nail", "nails: no pictures to learn from or to test on"),
+    "oral/genital": Limitation("site_mucosa", "mucosa: no cancers to learn from or to test on"),
 }
-EVERYWHERE = (
-    "dark skin: skin tones were not recorded, so nothing is known for it",
-    "melanoma without pigment: not marked in the data, so nothing is known for it",
+_SITE_UNKNOWN = Limitation(
+    "site_unknown", "if on palms, soles, nails or mucosa: hardly any pictures to learn from or to test on"
+)
+ALWAYS = (
+    Limitation("skin_tone", "dark skin: skin tones were not recorded, so nothing is known for it"),
+    Limitation(
+        "amelanotic_melanoma",
+        "melanoma without pigment: not marked in the data, so nothing is known for it",
+    ),
 )
 
 
 @dataclass(frozen=True)
-class Context:
-    """What is known beside the picture. age: years. site: one of SITES. None: not told.
+class PatientContext:
+    """What is known besides the picture; it changes which limitations are shown, nothing else.
 
-    Raises SettingError for an age outside 0 to 120 or another site.
+    Attributes:
+        age: Years, 0 to 120; None if unknown.
+        site: One of SITES; None if unknown.
+
+    Raises:
+        SettingError: An age or site outside these.
     """
 
     age: float | None = None
     site: str | None = None
 
     def __post_init__(self) -> None:
-        if self.age is not None and not 0 <= self.age <= 120:
+        is_age = self.age is None or (isinstance(self.age, int | float) and 0 <= self.age <= 120)
+        if not is_age:
             raise SettingError(f"age {self.age!r}: choose 0 to 120 years, or leave it off")
         if self.site is not None and self.site not in SITES:
             raise SettingError(f"site {self.site!r}: choose one of {', '.join(SITES)}, or leave it off")
 
 
-def blind_spots(context: Context) -> tuple[str, ...]:
-    """Those that apply, or may apply since age or site was not told; then those that no one can tell."""
-    spots = []
-    if context.age is None or context.age < YOUNG:
-        spots.append(_YOUNG if context.age is not None else f"if {_YOUNG}")
+def known_limitations(context: PatientContext) -> tuple[Limitation, ...]:
+    """Those that apply, or may apply since age or site is unknown; then those that always may."""
+    limitations = []
+    if context.age is None:
+        limitations.append(Limitation("age_unknown", f"if {_YOUNG}"))
+    elif context.age < YOUNG:
+        limitations.append(Limitation("age_under_40", _YOUNG))
     if context.site is None:
-        spots.append("if on palms, soles, nails or mucosa: hardly any pictures to learn from or to test on")
-    elif context.site in _OF_SITE:
-        spots.append(_OF_SITE[context.site])
-    return (*spots, *EVERYWHERE)
+        limitations.append(_SITE_UNKNOWN)
+    elif context.site in _BY_SITE:
+        limitations.append(_BY_SITE[context.site])
+    return (*limitations, *ALWAYS)

@@ -1,43 +1,19 @@
-"""MC-dropout at the price of one pass: dropout is in the head alone, so the head alone is run N times.
+"""MC-dropout at the price of one pass: dropout is in the head alone, so only the head is run N times.
 
-A sample is a network drawn from the approximate posterior (Gal & Ghahramani, ICML 2016): one pair of
-dropout masks for all views of a picture, BatchNorm as in evaluation. Its probabilities are those of its
-logits, averaged over the views and calibrated, as without sampling.
+A sample is a network drawn from the approximate posterior (Gal & Ghahramani, ICML 2016): one pair of dropout
+masks for all views of a picture, and BatchNorm as in evaluation. Its logits are averaged over the views and
+calibrated, as without sampling.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
 import numpy as np
-import numpy.typing as npt
 
-from edgeskin.arrays import Floats
-from edgeskin.bundle.manifest import Calibration
-from edgeskin.decision.decide import cancer_probability, probabilities
+from edgeskin.arrays import Float32s, Float64s
+from edgeskin.bundle.manifest import DecisionRules
+from edgeskin.decision.calibration import cancer_probability, probabilities
 from edgeskin.errors import SettingError
+from edgeskin.results import Uncertainty
 
 LEAST_SAMPLES, MOST_SAMPLES = 2, 1000
-
-
-@dataclass(frozen=True)
-class Uncertainty:
-    """What the sampled networks say of one picture.
-
-    probabilities: mean by class, summing to 1. cancer_probability, cancer_std, cancer_interval: mean,
-    standard deviation and 2.5 to 97.5 % quantiles of P(cancer) over the samples. entropy: of the mean
-    probabilities, in nats, 0 to log C; it is aleatoric (the mean entropy of the samples) + epistemic (their
-    mutual information, Houlsby et al., 2011), the part on which the networks disagree.
-    """
-
-    samples: int
-    seed: int
-    probabilities: Mapping[str, float]
-    cancer_probability: float
-    cancer_std: float
-    cancer_interval: tuple[float, float]
-    entropy: float
-    aleatoric: float
-    epistemic: float
 
 
 def require_samples(samples: int, seed: int) -> None:
@@ -50,30 +26,28 @@ def require_samples(samples: int, seed: int) -> None:
         raise SettingError(f"seed {seed!r}: choose a whole number, 0 or more")
 
 
-def summarize(
-    logits: Floats, seed: int, calibration: Calibration, classes: Sequence[str], cancer_classes: Sequence[str]
-) -> Uncertainty:
-    """What samples (N, C), drawn with a seed, tell together."""
-    each = probabilities(logits, calibration)
+def summarize(logits: Float32s, seed: int, rules: DecisionRules) -> Uncertainty:
+    """Statistics of the samples of one picture, drawn with a seed. logits: (N, C)."""
+    each = probabilities(logits, rules.calibration)
     mean = each.mean(axis=0)
-    p_cancer = cancer_probability(each, classes, cancer_classes)
+    p_cancer = cancer_probability(each, rules.is_cancer)
     low, high = np.quantile(p_cancer, (0.025, 0.975)).tolist()
     total, aleatoric = float(_entropy(mean)), float(_entropy(each).mean())
     return Uncertainty(
         samples=len(logits),
         seed=seed,
-        probabilities=dict(zip(classes, mean.tolist(), strict=True)),
+        probabilities=dict(zip(rules.classes, mean.tolist(), strict=True)),
         cancer_probability=float(p_cancer.mean()),
         cancer_std=float(p_cancer.std()),
         cancer_interval=(low, high),
         entropy=total,
         aleatoric=aleatoric,
-        # Not negative (Jensen); a rounding error may be.
+        # It is not negative (Jensen), but a rounding error may make it so.
         epistemic=max(0.0, total - aleatoric),
     )
 
 
-def _entropy(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _entropy(shares: Float64s) -> Float64s:
     """In nats over the last axis, 0 log 0 being 0."""
     logs = np.log(shares, where=shares > 0, out=np.zeros_like(shares))
     return np.asarray(-(shares * logs).sum(axis=-1))

@@ -1,88 +1,90 @@
-"""What a threshold on P(cancer) promises about cancers not seen yet, from the lesions it was chosen on.
+"""Thresholds on P(cancer): the risk that they part, and the sensitivity that they certify.
 
-A threshold of so many misses among n lesions is certified for a sensitivity s with confidence 1 - d when so
-few misses would be that rare or rarer at s: P(Binomial(n, 1 - s) <= misses) <= d (Clopper & Pearson,
-Biometrika 26, 1934). The number of misses follows from n, s and d before any score is seen, so that the
-threshold is an order statistic and the choice costs no correction (Wilks, Ann. Math. Stat. 12, 1941; what
-Learn then Test, Angelopoulos et al., 2025, gives for one monotone risk). It holds for lesions drawn as those
-were, one score a lesion, by a rule that had not seen them; not for another camera, clinic or population.
+A threshold below which k of n cancer lesions lie is certified for a sensitivity s with 95% confidence if so few
+misses would be that rare at s: P(Binomial(n, 1 - s) <= k) <= 0.05 (Clopper & Pearson, Biometrika 26, 1934).
+The allowed k follows from n and s before any score is seen, so the threshold is an order statistic and its
+choice costs no correction (Wilks, Ann. Math. Stat. 12, 1941; Learn then Test, Angelopoulos et al., 2025, for
+one monotone risk). It holds for lesions drawn as those were, with one score each by a rule that had not seen
+them; not for another camera, clinic or population.
+
+The bounds are computed when a bundle is made (`quantize.fitting.operating_points`) and looked up here.
 """
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
+
+from edgeskin.arrays import Float64s
+from edgeskin.bundle.manifest import SCREENING_POINT, DecisionRules, LesionScores, OperatingPoint
 from edgeskin.errors import SettingError
+from edgeskin.results import SensitivityBound
 
 CONFIDENCE = 0.95
+LEAST_SENSITIVITY = 0.8
+"""Below it LOW would hold too many cancers to be called so."""
 
 
-@dataclass(frozen=True)
-class Certificate:
-    """sensitivity: at least that of new lesions are found, 0 to 1, with the confidence, 0 to 1.
+def risk_levels(p_cancer: Float64s, points: Sequence[OperatingPoint]) -> npt.NDArray[np.int64]:
+    """Positions in `edgeskin.results.RISKS`, (n,): LOW below the first point, HIGH from the last one on.
 
-    missed: allowed among the cancer lesions that the threshold was chosen on. Raises ValueError when a number
-    is out of range.
+    Args:
+        p_cancer: (n,), 0 to 1.
+        points: By rising threshold. With a single point there is no MEDIUM.
     """
-
-    sensitivity: float
-    confidence: float
-    lesions: int
-    missed: int
-
-    def __post_init__(self) -> None:
-        if not (
-            0 <= self.sensitivity <= 1 and 0 <= self.confidence <= 1 and 0 <= self.missed <= self.lesions
-        ):
-            raise ValueError(f"{self}: shares must be 0 to 1, and no more missed than there are lesions")
+    is_high = p_cancer >= points[-1].threshold
+    return np.where(p_cancer < points[0].threshold, 0, np.where(is_high, 2, 1))
 
 
-def allowed_misses(lesions: int, sensitivity: float) -> int:
-    """The most misses among so many lesions that still certify a sensitivity; -1 when not even none does."""
-    chance = 0.0
-    for misses in range(lesions):
-        chance += _exactly(misses, lesions, 1 - sensitivity)
-        if chance > 1 - CONFIDENCE:
-            return misses - 1
-    return lesions - 1
+def certified_threshold(scores: LesionScores, sensitivity: float) -> tuple[float, SensitivityBound]:
+    """The highest threshold that certifies a sensitivity, and the bound that it reaches.
 
-
-def certify(lesions: int, missed: int) -> Certificate:
-    """The highest sensitivity that so few misses certify; 0 when every lesion, or none at all, was missed."""
-    low, high = 0.0, 1.0
-    # Halved to the last bit; low always is certified.
-    while lesions > missed and low < (middle := (low + high) / 2) < high:
-        if _at_most(missed, lesions, 1 - middle) <= 1 - CONFIDENCE:
-            low = middle
-        else:
-            high = middle
-    return Certificate(low, CONFIDENCE, lesions, missed)
-
-
-def certified_threshold(scores: Sequence[float], sensitivity: float) -> tuple[float, Certificate]:
-    """The highest threshold that certifies the sensitivity, and what it certifies.
-
-    scores: P(cancer) of each cancer lesion. sensitivity: above 0 and below 1. Raises SettingError for one
-    that so few lesions cannot certify, with the highest that they can.
+    Raises:
+        SettingError: So few lesions do not certify the sensitivity; names the highest that they do.
     """
-    missed = allowed_misses(len(scores), sensitivity)
-    if missed < 0:
-        most = certify(len(scores), 0).sensitivity
+    allowed = bisect_right(scores.bounds, -sensitivity, key=lambda bound: -bound)
+    if not allowed:
+        n = len(scores.cancer)
+        most = math.floor(1e3 * scores.bounds[0]) / 1e3 if scores.bounds else f"less than {LEAST_SENSITIVITY}"
         raise SettingError(
-            f"sensitivity {sensitivity}: {len(scores)} cancer lesions certify "
-            f"{math.floor(1e3 * most) / 1e3} at most, with none of them missed; choose that or less, or "
-            "calibrate on more"
+            f"sensitivity {sensitivity}: {n} cancer lesions certify {most} at most, with none of them missed; "
+            "choose that or less, or calibrate on more lesions"
         )
-    # Of equal scores fewer may be missed; only the allowed misses were fixed beforehand.
-    return sorted(scores)[missed], certify(len(scores), missed)
+    missed = allowed - 1
+    bound = SensitivityBound(scores.bounds[missed], CONFIDENCE, len(scores.cancer), missed)
+    # Of equal scores fewer are missed; only the allowed number was fixed beforehand.
+    return scores.cancer[missed], bound
 
 
-def _at_most(misses: int, lesions: int, rate: float) -> float:
-    """P(Binomial(lesions, rate) <= misses)."""
-    return math.fsum(_exactly(k, lesions, rate) for k in range(misses + 1))
+def rules_for_sensitivity(rules: DecisionRules, sensitivity: float) -> DecisionRules:
+    """The rules with a screening point for another certified sensitivity.
 
+    Higher operating points stay. The point's recall and specificity are by lesion. Confidence is left out, as
+    its rule belongs to the bundle's own screening point.
 
-def _exactly(k: int, n: int, rate: float) -> float:
-    """P(Binomial(n, rate) = k), by logarithms, as the coefficients would overflow. rate: above 0, below 1."""
-    chosen = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-    return math.exp(chosen + k * math.log(rate) + (n - k) * math.log1p(-rate))
+    Args:
+        rules: Of a bundle.
+        sensitivity: 0.8 or more, below 1.
+
+    Raises:
+        SettingError: It is out of range, or the bundle has no lesions, or too few, to certify it on.
+    """
+    if not LEAST_SENSITIVITY <= sensitivity < 1:
+        raise SettingError(f"sensitivity {sensitivity!r}: choose {LEAST_SENSITIVITY} or more, and below 1")
+    scores = rules.lesion_scores
+    if scores is None:
+        raise SettingError("this bundle holds no lesions to certify a sensitivity on; quantize its run anew")
+    threshold, bound = certified_threshold(scores, sensitivity)
+    own = OperatingPoint(
+        SCREENING_POINT,
+        threshold,
+        sensitivity,
+        recall=1 - bound.missed / bound.lesions,
+        specificity=float(np.searchsorted(scores.benign, threshold)) / max(1, len(scores.benign)),
+        bound=bound,
+    )
+    higher = tuple(point for point in rules.operating_points[1:] if point.threshold > threshold)
+    return replace(rules, operating_points=(own, *higher), confidence=None)

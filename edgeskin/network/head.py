@@ -5,14 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgeskin.arrays import Floats, read_arrays
+from edgeskin.arrays import Float32s, read_arrays
 from edgeskin.errors import BundleError
+from edgeskin.imaging.dihedral import average_views
 
 _SHAPES = {
     "dropout": "2", "linear1_weight": "HF", "linear1_bias": "H", "norm_weight": "H", "norm_bias": "H",
     "norm_mean": "H", "norm_var": "H", "norm_eps": "", "linear2_weight": "CH", "linear2_bias": "C",
 }  # fmt: skip
-"""What head.npz holds, for features F, hidden units H and classes C; written by `quantize.pack`."""
+"""Arrays of head.npz, for F features, H hidden units and C classes; written by `quantize.pack`."""
 
 
 @dataclass(frozen=True)
@@ -24,18 +25,20 @@ class Head:
     """
 
     dropout: tuple[float, float]
-    weight1: Floats
-    bias1: Floats
-    scale: Floats
-    shift: Floats
-    weight2: Floats
-    bias2: Floats
+    weight1: Float32s
+    bias1: Float32s
+    scale: Float32s
+    shift: Float32s
+    weight2: Float32s
+    bias2: Float32s
 
-    def logits(self, features: Floats, first: Floats, second: Floats) -> Floats:
-        """Logits under dropout masks: (N, V, C).
+    def logits(self, features: Float32s, first: Float32s, second: Float32s) -> Float32s:
+        """Logits under dropout masks, (N, V, C).
 
-        features: pooled, (V, F). first: what the features are multiplied by, (N, F): 0, or 1 / (1 - rate).
-        second: the same for the hidden layer, (N, H).
+        Args:
+            features: Pooled, (V, F).
+            first: Factors of the features, (N, F): 0, or 1 / (1 - rate).
+            second: Factors of the hidden units, (N, H).
         """
         dropped = features * first[:, None]  # (N, V, F)
         hidden = dropped.reshape(-1, features.shape[1]) @ self.weight1.T + self.bias1
@@ -43,22 +46,24 @@ class Head:
         hidden = hidden.reshape(*dropped.shape[:2], -1) * self.scale + self.shift
         return np.asarray((hidden * second[:, None]) @ self.weight2.T + self.bias2, dtype=np.float32)
 
-    def sample(self, features: Floats, samples: int, seed: int) -> Floats:
-        """Logits of so many networks, averaged over the views: (samples, C). features: (V, F).
+    def sample(self, features: Float32s, samples: int, seed: int) -> Float32s:
+        """Logits of sampled networks, averaged over the views, (samples, C). features: (V, F).
 
-        The same seed gives the same bits on one machine with the same threads of numpy's BLAS.
+        The same seed gives the same bits on one machine with the same number of threads of numpy's BLAS.
         """
         rng = np.random.default_rng(seed)
         first, second = (
             (rng.random((samples, width), np.float32) >= rate) * np.float32(1 / (1 - rate))
             for width, rate in zip((self.weight1.shape[1], len(self.bias1)), self.dropout, strict=True)
         )
-        return np.asarray(self.logits(features, first, second).mean(axis=1))
+        return average_views(self.logits(features, first, second), axis=1)
 
-    def gradient(self, features: Floats, weights: npt.NDArray[np.floating]) -> Floats:
-        """Of weights @ logits with respect to the features, without dropout: (V, F).
+    def gradient(self, features: Float32s, weights: npt.NDArray[np.floating]) -> Float32s:
+        """Gradient of weights @ logits with respect to the features, without dropout: (V, F).
 
-        features: pooled, (V, F). weights: (C,), such as 1 for a class and 0 for the others.
+        Args:
+            features: Pooled, (V, F).
+            weights: (C,), such as 1 for a class and 0 for the others.
         """
         hidden = features @ self.weight1.T + self.bias1
         gate = 0.5 + 0.5 * np.tanh(0.5 * hidden)
