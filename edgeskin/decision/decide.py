@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeskin.bundle.manifest import Calibration, OperatingPoint
-from edgeskin.taxonomy import SERIOUSNESS
+from edgeskin.taxonomy import SEVERITY
 
 Risk = Literal["HIGH", "MEDIUM", "LOW"]
 
@@ -88,14 +88,14 @@ def leading_label(
     classes: Sequence[str],
     cancer_classes: Sequence[str],
 ) -> str:
-    """The most serious class of a label set: cancers by SERIOUSNESS, then others; equals by probability.
+    """The most serious class of a label set: cancers by SEVERITY, then others; equals by probability.
 
     class_probabilities, members: (C,).
     """
 
     def rank(position: int) -> tuple[bool, int, float]:
         name = classes[position]
-        order = SERIOUSNESS.index(name) if name in SERIOUSNESS else len(SERIOUSNESS)
+        order = SEVERITY.index(name) if name in SEVERITY else len(SEVERITY)
         return name not in cancer_classes, order, -float(class_probabilities[position])
 
     return classes[min(np.flatnonzero(members).tolist(), key=rank)]
