@@ -12,6 +12,7 @@ from typing import TypeVar, get_args
 
 import numpy as np
 
+from edgeskin.arrays import Image
 from edgeskin.bundle.bundle import HEAD, OOD, Bundle, Precision, open_bundle
 from edgeskin.bundle.manifest import operating_points
 from edgeskin.decision.confidence import certainty
@@ -32,7 +33,7 @@ from edgeskin.decision.ood import Ood, read_statistics
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
 from edgeskin.examination import SHOWN_SIDE, Examination
 from edgeskin.explain.cam import CANCER, Explanation, explain, find_method, find_target
-from edgeskin.imaging.preprocess import Image, center_square, preprocess, resize
+from edgeskin.imaging.preprocess import center_square, preprocess, resize
 from edgeskin.imaging.quality import judge
 from edgeskin.imaging.segmentation import describe, segment
 from edgeskin.network.engine import Engine, Outputs, instruction_set

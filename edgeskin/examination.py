@@ -3,9 +3,9 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from edgeskin.arrays import Image, Mask
 from edgeskin.explain.cam import Explanation
-from edgeskin.imaging.preprocess import Image
-from edgeskin.imaging.segmentation import Descriptors, Mask
+from edgeskin.imaging.segmentation import Descriptors
 from edgeskin.results import Assessment
 
 SHOWN_SIDE = 448

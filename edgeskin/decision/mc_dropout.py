@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgeskin.arrays import Floats
+from edgeskin.arrays import Float32s as Floats
 from edgeskin.bundle.manifest import Calibration
 from edgeskin.decision.decide import cancer_probability, probabilities
 from edgeskin.errors import SettingError

@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgeskin.arrays import Floats, read_arrays
+from edgeskin.arrays import Float32s as Floats
+from edgeskin.arrays import Image, read_arrays
 from edgeskin.bundle.bundle import OOD
 from edgeskin.errors import BundleError
-from edgeskin.imaging.preprocess import Image
 from edgeskin.network.engine import Outputs
 
 SIDE = 16

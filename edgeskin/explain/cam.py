@@ -16,11 +16,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgeskin.arrays import Floats
+from edgeskin.arrays import Float32s as Floats
+from edgeskin.arrays import Image
 from edgeskin.bundle.manifest import Calibration
 from edgeskin.decision.decide import probabilities
 from edgeskin.errors import SettingError
-from edgeskin.imaging.preprocess import Image, turned_back
+from edgeskin.imaging.dihedral import inverse
 from edgeskin.imaging.segmentation import skin_color
 from edgeskin.network.engine import Engine, Outputs
 from edgeskin.network.head import Head
@@ -147,7 +148,7 @@ def explain(
     assert outputs.fmaps is not None
     gradient = head.gradient(outputs.features, target.gradient(outputs.logits))
     by_view = np.maximum(_CAMS[method](outputs.fmaps, gradient), 0)
-    upright = [turned_back(one, view) for view, one in enumerate(by_view)]
+    upright = [inverse(one, view) for view, one in enumerate(by_view)]
     return np.asarray(np.mean(upright, axis=0), dtype=np.float32)
 
 

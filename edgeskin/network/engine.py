@@ -23,7 +23,7 @@ import openvino  # noqa: E402
 
 from edgeskin.bundle.ir import IR  # noqa: E402
 from edgeskin.errors import BundleError, EdgeskinError, SettingError  # noqa: E402
-from edgeskin.imaging.preprocess import views_of  # noqa: E402
+from edgeskin.imaging.dihedral import views_of  # noqa: E402
 from edgeskin.network.cache import at_once, load_or_compile  # noqa: E402
 from edgeskin.network.graph import CHANGES, halves, multiply_out  # noqa: E402
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgeskin.arrays import Floats, read_arrays
+from edgeskin.arrays import Float32s as Floats
+from edgeskin.arrays import read_arrays
 from edgeskin.errors import BundleError
 
 _SHAPES = {
