@@ -1,15 +1,17 @@
-"""What the diagnosis codes of the ISIC 2019 challenge stand for.
+"""Diagnosis codes of the ISIC 2019 challenge and their names.
 
-Only names live here. Which classes a network knows, in which order, and which of them count as
-cancer is the manifest's business: nothing in the runtime assumes these eight.
+A bundle's manifest lists the classes of its network, their order, and which of them are cancer. The
+runtime works with any classes, not only with these eight.
 """
 
 ISIC_2019 = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")
-CANCER = ("MEL", "BCC", "AK", "SCC")
-"""Cancers and the pre-cancer AK; HAM10000's ``akiec`` holds AK and intraepithelial carcinoma."""
+"""The classes of the ISIC 2019 challenge, in its order."""
 
-SERIOUSNESS = ("MEL", "SCC", "BCC", "AK")
-"""Most serious first, by how likely it is to spread."""
+CANCER = ("MEL", "BCC", "AK", "SCC")
+"""Cancers and the pre-cancer AK. HAM10000's ``akiec`` holds AK and intraepithelial carcinoma."""
+
+SEVERITY = ("MEL", "SCC", "BCC", "AK")
+"""Cancers by how likely they are to spread, most likely first."""
 
 FULL_NAMES = {
     "MEL": "melanoma",
@@ -24,5 +26,5 @@ FULL_NAMES = {
 
 
 def full_name(code: str) -> str:
-    """The plain name of a diagnosis code; a code of the user's own is its own name."""
+    """Return the name of a diagnosis code, or the code itself if it is not one of FULL_NAMES."""
     return FULL_NAMES.get(code, code)

@@ -17,8 +17,8 @@ import numpy as np
 from draw_lesion import STYLES, draw_lesion
 
 from edgeskin import Classifier
+from edgeskin.arrays import Image
 from edgeskin.imaging.change import compare
-from edgeskin.imaging.preprocess import Image
 from edgeskin.report.figures import compared, encode_jpeg, overlay, side_by_side
 from edgeskin.report.html import write
 

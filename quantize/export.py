@@ -11,7 +11,7 @@ import torch
 from openvino import opset13 as ops
 
 from edgeskin.errors import EdgeskinError
-from edgeskin.imaging.preprocess import views_of
+from edgeskin.imaging.dihedral import views_of
 from quantize.inference import load, predict
 from train.models.lesion_net import ServedNet
 

@@ -26,10 +26,11 @@ from scipy.stats import spearmanr
 
 from benchmarks.environment import machine, write
 from edgeskin import Classifier
-from edgeskin.arrays import Floats
+from edgeskin.arrays import Float32s as Floats
+from edgeskin.arrays import Image, Mask
 from edgeskin.explain.cam import Explanation, Method, explain, find_target
-from edgeskin.imaging.preprocess import Image, center_square, preprocess
-from edgeskin.imaging.segmentation import Mask, segment, skin_color
+from edgeskin.imaging.preprocess import center_square, preprocess
+from edgeskin.imaging.segmentation import segment, skin_color
 from edgeskin.network.head import Head
 from edgeskin.photo.decode import load_photo
 from train.data.table import Sample, read_table, select

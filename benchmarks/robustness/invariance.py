@@ -21,8 +21,9 @@ import numpy.typing as npt
 from benchmarks.environment import machine, write
 from benchmarks.robustness.repeatability import same_lesion
 from edgeskin import Classifier
+from edgeskin.arrays import Image
 from edgeskin.errors import SettingError
-from edgeskin.imaging.preprocess import DIHEDRAL, Image, turned
+from edgeskin.imaging.dihedral import DIHEDRAL, transform
 from edgeskin.photo.decode import load_photo
 from train.data.table import Sample, read_table, select
 from train.input.augment import stored_as_jpeg
@@ -99,7 +100,7 @@ def _blurred(sigma: float) -> Callable[[Image], Image]:
 
 
 def _turned(view: int) -> Callable[[Image], Image]:
-    return lambda photo: np.ascontiguousarray(turned(photo, view))
+    return lambda photo: np.ascontiguousarray(transform(photo, view))
 
 
 CHANGES: dict[str, Callable[[Image], Image]] = {

@@ -19,8 +19,9 @@ import numpy as np
 from rich.progress import track
 
 from benchmarks.environment import RESULTS, machine, spread, write
+from edgeskin.arrays import Image
 from edgeskin.bundle.bundle import open_bundle
-from edgeskin.imaging.preprocess import Image, resize
+from edgeskin.imaging.preprocess import resize
 from edgeskin.imaging.quality import LIMITS, Quality, judge
 from edgeskin.photo.decode import Photo, load_photo
 from quantize.fitting.rules import labels_of

@@ -23,9 +23,9 @@ from rich.progress import track
 
 from benchmarks.environment import machine, write
 from edgeskin import Classifier, EdgeskinError
+from edgeskin.arrays import Image
 from edgeskin.examination import Examination
 from edgeskin.imaging.change import Comparison, compare
-from edgeskin.imaging.preprocess import Image
 from edgeskin.imaging.registration import LEAST_CORRELATION
 from edgeskin.imaging.segmentation import segment, skin_color
 from train.data.table import Sample, read_table, select

@@ -17,7 +17,8 @@ from torchvision.transforms.v2 import functional
 
 from edgeskin.bench.measure import read_labels
 from edgeskin.bundle.bundle import Bundle
-from edgeskin.imaging.preprocess import preprocess, views_of
+from edgeskin.imaging.dihedral import views_of
+from edgeskin.imaging.preprocess import preprocess
 from edgeskin.photo.decode import load_photo
 from quantize.export import ONNX, export
 from train.models.from_bundle import unpacked

@@ -12,12 +12,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edgeskin.arrays import Floats
-from edgeskin.errors import EdgeskinError
+from edgeskin.arrays import Float32s, Image, Mask
+from edgeskin.errors import EdgeskinError, RegistrationError
 from edgeskin.examination import Examination
-from edgeskin.imaging.preprocess import Image, resize
-from edgeskin.imaging.registration import SIDE, Registration, RegistrationError, laid_on, register
-from edgeskin.imaging.segmentation import Mask, segment
+from edgeskin.imaging.preprocess import resize
+from edgeskin.imaging.registration import SIDE, Registration, laid_on, register
+from edgeskin.imaging.segmentation import segment
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Comparison:
     after: Examination
     registration: Registration
     changes: tuple[Change, ...]
-    difference: Floats
+    difference: Float32s
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for ``json.dumps``; without the pixels."""
@@ -106,7 +106,7 @@ def compare(before: Examination, after: Examination) -> Comparison:
     return Comparison(before, after, registration, _changes(before, after, difference), difference)
 
 
-def color_difference(first: Image, second: Image, registration: Registration) -> Floats:
+def color_difference(first: Image, second: Image, registration: Registration) -> Float32s:
     """See Comparison.difference."""
     one = resize(first, SIDE).astype(np.float32)
     laid, covered = laid_on(second, registration)
@@ -121,7 +121,7 @@ def color_difference(first: Image, second: Image, registration: Registration) ->
     return np.where(covered, smooth / np.maximum(weight, 1e-6), np.nan).astype(np.float32)
 
 
-def largest_difference(difference: Floats) -> float:
+def largest_difference(difference: Float32s) -> float:
     """The 99.5 % quantile: focal changes count, a hair or a reflection of a few pixels does not."""
     return float(np.nanquantile(difference, 0.995))
 
@@ -144,7 +144,7 @@ def measures(found: Examination) -> dict[str, float]:
     return values
 
 
-def _changes(before: Examination, after: Examination, difference: Floats) -> tuple[Change, ...]:
+def _changes(before: Examination, after: Examination, difference: Float32s) -> tuple[Change, ...]:
     first, second = measures(before), measures(after)
     pairs = {name: (first[name], second[name]) for name in first if name in second}
     pairs["largest_color_difference"] = (0.0, largest_difference(difference))

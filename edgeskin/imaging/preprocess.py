@@ -5,19 +5,16 @@ scaling to floats and the ImageNet mean and deviation are inside the network's g
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from edgeskin.arrays import Image
 from edgeskin.errors import SettingError
+from edgeskin.imaging.dihedral import DIHEDRAL
 
-Image = npt.NDArray[np.uint8]
 ColorConstancy = Literal["shades_of_gray", "gray_world", "none"]
-DIHEDRAL = 8
-"""Ways to lay a square on itself: four quarter turns of it, and of its mirror image."""
-QUARTERS = (None, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
 
 
 @dataclass(frozen=True)
@@ -66,32 +63,6 @@ def preprocess(image: Image, settings: Preprocessing) -> Image:
     if settings.color_constancy == "gray_world":
         return balance_illuminant(resized, 1.0)
     return resized
-
-
-def turned(array: npt.NDArray[Any], view: int, axes: tuple[int, int] = (0, 1)) -> npt.NDArray[Any]:
-    """View 0 to 7 of a square: mirrored along the second axis from view 4 on, then turned view % 4 quarters.
-
-    array: any shape, square over ``axes``. View 0 is the array itself.
-    """
-    return np.rot90(np.flip(array, axes[1]) if view >= DIHEDRAL // 2 else array, view % 4, axes)
-
-
-def views_of(square: Image, count: int) -> list[Image]:
-    """The first so many views of a picture as `turned` has them, uint8 RGB (s, s, 3), each contiguous.
-
-    OpenCV turns pixels ten times as fast as numpy copies what it has turned.
-    """
-    mirrored = cv2.flip(square, 1) if count > DIHEDRAL // 2 else square
-    sides = [square] * (DIHEDRAL // 2) + [mirrored] * (DIHEDRAL // 2)
-    turns = zip(sides[:count], (QUARTERS * 2)[:count], strict=True)
-    views = (side if turn is None else cv2.rotate(side, turn) for side, turn in turns)
-    return [np.asarray(view, dtype=np.uint8) for view in views]
-
-
-def turned_back(array: npt.NDArray[Any], view: int, axes: tuple[int, int] = (0, 1)) -> npt.NDArray[Any]:
-    """The inverse of `turned`."""
-    upright = np.rot90(array, -(view % 4), axes)
-    return np.flip(upright, axes[1]) if view >= DIHEDRAL // 2 else upright
 
 
 def center_square(image: Image) -> Image:

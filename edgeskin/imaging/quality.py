@@ -11,7 +11,8 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from edgeskin.imaging.preprocess import Image, center_square, resize
+from edgeskin.arrays import Image
+from edgeskin.imaging.preprocess import center_square, resize
 from edgeskin.imaging.segmentation import segment
 from edgeskin.photo.decode import Photo
 

@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgeskin.arrays import Floats
-from edgeskin.errors import EdgeskinError
-from edgeskin.imaging.preprocess import Image, resize
-from edgeskin.imaging.segmentation import Mask, segment
+from edgeskin.arrays import Float32s, Image, Mask
+from edgeskin.errors import RegistrationError
+from edgeskin.imaging.preprocess import resize
+from edgeskin.imaging.segmentation import segment
 
 SIDE = 256
 """Pixels a side at which photos are laid on each other."""
@@ -21,11 +21,7 @@ SCALES = (0.4, 2.5)
 """How much larger or smaller the lesion may be in the second photo, and how much wider than high."""
 STRETCH = 1.35
 
-Transform = Floats
-
-
-class RegistrationError(EdgeskinError):
-    """Two photos that cannot be laid on each other."""
+Transform = Float32s
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgeskin.imaging.preprocess import Image, resize
+from edgeskin.arrays import Image
+from edgeskin.imaging.preprocess import resize
 
 Mask = npt.NDArray[np.bool_]
 SIDE = 128

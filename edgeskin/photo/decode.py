@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edgeskin.arrays import Image
 from edgeskin.errors import PhotoError
-from edgeskin.imaging.preprocess import Image
 from edgeskin.photo.headers import CUT_OFF, DAMAGED, FileFormat, Header, read_header
 
 Source = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8]

@@ -10,13 +10,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgeskin.arrays import Floats
+from edgeskin.arrays import Float32s as Floats
+from edgeskin.arrays import Image, Mask
 from edgeskin.examination import SHOWN_SIDE, Examination
 from edgeskin.explain.cam import Explanation
 from edgeskin.imaging.change import Comparison
-from edgeskin.imaging.preprocess import Image, resize
+from edgeskin.imaging.preprocess import resize
 from edgeskin.imaging.registration import laid_on
-from edgeskin.imaging.segmentation import Mask, outline, skin_color
+from edgeskin.imaging.segmentation import outline, skin_color
 
 STRONGEST = 0.6
 """Opacity of the map where there is most evidence; where there is none the photo is as it was."""

@@ -14,9 +14,9 @@ from string import Template
 from typing import Any
 
 from edgeskin import NOTICE, __version__
+from edgeskin.arrays import Image
 from edgeskin.errors import SettingError
 from edgeskin.examination import Examination
-from edgeskin.imaging.preprocess import Image
 from edgeskin.report import figures as draw
 from edgeskin.report.text import block, certified, plausible, turned_away, where
 from edgeskin.taxonomy import full_name

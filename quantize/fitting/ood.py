@@ -18,7 +18,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from edgeskin.decision.ood import SIDE, OodStatistics, thumbnail, unit
 from edgeskin.errors import SettingError
-from edgeskin.imaging.preprocess import DIHEDRAL, turned
+from edgeskin.imaging.dihedral import DIHEDRAL, transform
 from train.evaluate.metrics import Estimate, auroc, bootstrap_weights, estimate
 from train.evaluate.outputs import Floats as Float32s
 from train.evaluate.outputs import Outputs
@@ -220,7 +220,7 @@ SCORES: Mapping[str, Fit] = {
 def _in_all_turns(pictures: Float32s) -> Float32s:
     """So that the subspace, and with it the distance, is the same however a picture is turned. (8 n, P)."""
     square = pictures.reshape(len(pictures), SIDE, SIDE, 3)
-    turns = [turned(square, view, (1, 2)) for view in range(DIHEDRAL)]
+    turns = [transform(square, view, (1, 2)) for view in range(DIHEDRAL)]
     return np.concatenate([one.reshape(pictures.shape) for one in turns])
 
 

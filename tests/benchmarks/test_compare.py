@@ -11,9 +11,10 @@ import pytest
 from benchmarks.environment import RESULTS
 from benchmarks.robustness.repeatability import CHANGES
 from edgeskin import Classifier, EdgeskinError, open_bundle
+from edgeskin.errors import RegistrationError
 from edgeskin.examination import Examination
 from edgeskin.imaging.change import LIMITS, LIMITS_OF, Comparison, LimitsOf, color_difference, compare
-from edgeskin.imaging.registration import SIDE, Registration, RegistrationError
+from edgeskin.imaging.registration import SIDE, Registration
 from edgeskin.photo.decode import load_photo
 from edgeskin.report.figures import compared
 from edgeskin.report.text import comparison

@@ -11,7 +11,8 @@ import pytest
 from benchmarks.speed import runtimes as peers
 from edgeskin.bundle.ir import ir_of
 from edgeskin.errors import EdgeskinError
-from edgeskin.imaging.preprocess import Preprocessing, preprocess, turned
+from edgeskin.imaging.dihedral import transform
+from edgeskin.imaging.preprocess import Preprocessing, preprocess
 from edgeskin.network.engine import Engine
 from edgeskin.photo.decode import load_photo
 from tests.conftest import MICRO_SIZE
@@ -28,7 +29,7 @@ def folder(shared_micro_bundle: Path, tmp_path: Path) -> Path:
 
 def test_a_way_runs_in_its_own_process_and_says_what_the_engine_says(folder: Path, lesion_jpg: Path) -> None:
     prepared = preprocess(load_photo(lesion_jpg, MICRO_SIZE).image, Preprocessing(MICRO_SIZE, "none"))
-    views = np.stack([turned(prepared, view) for view in range(8)])
+    views = np.stack([transform(prepared, view) for view in range(8)])
     np.save(folder / "pictures.npy", views[None])
     engine = Engine(ir_of(*((folder / f"fp32.{part}").read_bytes() for part in ("xml", "bin"))), views=8)
     with peers.running("openvino fp32", folder, 1) as peer:

@@ -15,7 +15,8 @@ from openvino import opset13 as ops
 from edgeskin.bundle.bundle import Precision, open_bundle
 from edgeskin.bundle.ir import IR, ir_of
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
-from edgeskin.imaging.preprocess import preprocess, views_of
+from edgeskin.imaging.dihedral import views_of
+from edgeskin.imaging.preprocess import preprocess
 from edgeskin.network.engine import Engine, available_threads, instruction_set
 from edgeskin.photo.decode import load_photo
 from tests.conftest import MICRO_SIZE, micro_network

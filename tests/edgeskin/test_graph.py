@@ -8,7 +8,8 @@ import pytest
 from openvino import opset13 as ops
 
 from edgeskin.bundle.bundle import SHIPPED, Precision, open_bundle
-from edgeskin.imaging.preprocess import preprocess, views_of
+from edgeskin.imaging.dihedral import views_of
+from edgeskin.imaging.preprocess import preprocess
 from edgeskin.network.engine import Engine, instruction_set
 from edgeskin.network.graph import halves, multiply_out
 from edgeskin.photo.decode import load_photo

@@ -5,19 +5,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from edgeskin.arrays import Image
 from edgeskin.errors import SettingError
 from edgeskin.imaging.preprocess import (
     ColorConstancy,
-    Image,
     Preprocessing,
     balance_illuminant,
     center_square,
     preprocess,
     remove_hair,
     resize,
-    turned,
-    turned_back,
-    views_of,
 )
 
 SKIN = (205, 160, 140)
@@ -163,32 +160,7 @@ def test_settings_out_of_range(setting: dict[str, object], says: str) -> None:
         Preprocessing(**setting)  # type: ignore[arg-type]
 
 
-def test_the_views_are_the_eight_of_a_square() -> None:
-    square = np.array([[1, 2], [3, 4]])
-    views = [
-        [[1, 2], [3, 4]], [[2, 4], [1, 3]], [[4, 3], [2, 1]], [[3, 1], [4, 2]],
-        [[2, 1], [4, 3]], [[1, 3], [2, 4]], [[3, 4], [1, 2]], [[4, 2], [3, 1]],
-    ]  # fmt: skip
-    for view, expected in enumerate(views):
-        assert turned(square, view).tolist() == expected
-        assert turned_back(turned(square, view), view).tolist() == square.tolist()
-        # The same over other axes: what turns a feature map.
-        channels = np.stack([square, 10 * square])
-        assert turned(channels, view, (1, 2))[1].tolist() == (10 * np.array(expected)).tolist()
-        assert turned_back(turned(channels, view, (1, 2)), view, (1, 2)).tolist() == channels.tolist()
-
-
 @pytest.mark.parametrize("views", [0, 2, 9])
 def test_other_numbers_of_views_are_refused(views: int) -> None:
     with pytest.raises(SettingError, match="views"):
         Preprocessing(views=views)
-
-
-@pytest.mark.parametrize("count", [1, 8])
-def test_views_are_those_turns(count: int) -> None:
-    square = np.random.default_rng(0).integers(0, 256, (37, 37, 3), dtype=np.uint8)
-    views = views_of(square, count)
-    assert len(views) == count
-    for view, image in enumerate(views):
-        np.testing.assert_array_equal(image, turned(square, view))
-        assert image.flags.c_contiguous

@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
+from edgeskin.errors import RegistrationError
 from edgeskin.imaging.preprocess import center_square, resize
-from edgeskin.imaging.registration import SIDE, RegistrationError, _plausible, laid_on, register
+from edgeskin.imaging.registration import SIDE, _plausible, laid_on, register
 from edgeskin.photo.decode import load_photo
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from edgeskin import Classifier, SettingError, open_bundle
-from edgeskin.arrays import Floats
+from edgeskin.arrays import Float32s as Floats
 from edgeskin.bundle.manifest import Calibration
 from edgeskin.explain.cam import (
     CANCER,
@@ -24,7 +24,8 @@ from edgeskin.explain.cam import (
     layer_cam,
     occlusion,
 )
-from edgeskin.imaging.preprocess import preprocess, turned
+from edgeskin.imaging.dihedral import transform
+from edgeskin.imaging.preprocess import preprocess
 from edgeskin.imaging.segmentation import skin_color
 from edgeskin.network.engine import Engine, Outputs
 from edgeskin.network.head import Head
@@ -157,7 +158,7 @@ def test_the_default_bundles_map_is_autograds_on_its_own_network(lesion_jpg: Pat
     bundle = open_bundle()
     manifest = bundle.manifest
     prepared = preprocess(load_photo(lesion_jpg, 224).image, manifest.preprocessing)
-    views = torch.from_numpy(np.stack([turned(prepared, view) for view in range(8)]))
+    views = torch.from_numpy(np.stack([transform(prepared, view) for view in range(8)]))
     mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
     normalized = (views.permute(0, 3, 1, 2) / 255 - mean) / std
     net = LesionNet(ModelConfig(), 8)

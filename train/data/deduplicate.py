@@ -23,7 +23,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from edgeskin.bundle.bundle import Bundle
-from edgeskin.imaging.preprocess import DIHEDRAL, center_square, preprocess, resize, turned
+from edgeskin.imaging.dihedral import DIHEDRAL, transform
+from edgeskin.imaging.preprocess import center_square, preprocess, resize
 from edgeskin.network.engine import Engine
 from edgeskin.photo.decode import load_photo
 from train.data.table import COLUMNS, SPLITS, DataError, Sample, picture
@@ -179,7 +180,7 @@ def _near_duplicates(
 
     def feature(position: int, view: int) -> Floats:
         image = preprocess(load_photo(samples[position].image, settings.size).image, settings)
-        values = engine.infer(np.ascontiguousarray(turned(image, view))).features[0]
+        values = engine.infer(np.ascontiguousarray(transform(image, view))).features[0]
         return np.asarray(values / np.linalg.norm(values))
 
     pairs = [
@@ -193,7 +194,7 @@ def _near_duplicates(
 def _hashes(photo: Pixels) -> Floats:
     """-1 and 1, (views, bits): the perceptual hash of the centre square in its eight dihedral views."""
     square = resize(center_square(photo), _READ_SIZE)
-    views = (Image.fromarray(np.ascontiguousarray(turned(square, view))) for view in range(DIHEDRAL))
+    views = (Image.fromarray(np.ascontiguousarray(transform(square, view))) for view in range(DIHEDRAL))
     bits = np.stack([imagehash.phash(view, hash_size=HASH_SIDE).hash.ravel() for view in views])
     return 2 * bits.astype(np.float32) - 1
 

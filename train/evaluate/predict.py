@@ -21,7 +21,8 @@ from edgeskin.bundle.bundle import MANIFEST, OOD, Precision, open_bundle
 from edgeskin.bundle.manifest import Calibration
 from edgeskin.decision.ood import OodStatistics, read_statistics
 from edgeskin.errors import PhotoError, SettingError
-from edgeskin.imaging.preprocess import DIHEDRAL, Preprocessing, preprocess
+from edgeskin.imaging.dihedral import DIHEDRAL
+from edgeskin.imaging.preprocess import Preprocessing, preprocess
 from edgeskin.network.engine import Engine, instruction_set
 from edgeskin.photo.decode import load_photo
 from train.config import TrainConfig

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
-from edgeskin.imaging.preprocess import Image
+from edgeskin.arrays import Image
 from train.config import AugmentConfig
 
 MARGIN = 1.25
