@@ -186,9 +186,13 @@ class Quality:
 
 @dataclass(frozen=True)
 class Limitation:
-    """A known limitation of the network that applies, or may apply, to this case."""
+    """A known limitation of the network that applies, or may apply, to this case.
+
+    code: for programs. subject: what the network is less reliable or untested for. text: a sentence on it.
+    """
 
     code: str
+    subject: str
     text: str
 
 

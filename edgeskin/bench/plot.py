@@ -1,4 +1,4 @@
-"""Figures for the extra ``plots``; nothing else in the package imports matplotlib."""
+"""The figure of a bench result (extra ``plots``); nothing else in the package imports matplotlib."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from edgeskin.bench.measure import Result, Row
 
 
-def draw_bench(result: Result, path: Path) -> None:
-    """Latency, model size and memory of FP32 and INT8, side by side, each round as a dot."""
+def plot_bench(result: Result, path: Path) -> None:
+    """Plot latency, model size and memory of FP32 and INT8 side by side, each round as a dot."""
     panels: dict[str, Callable[[Row], list[float]]] = {
         "network, ms (p50)": lambda row: [r.p50_ms for r in row.rounds],
         "model, MB": lambda row: [row.model_bytes / 1e6],

@@ -15,18 +15,27 @@ SITES = (
 _YOUNG = f"under {YOUNG} years: fewer of the cancers are found than at other ages"
 _BY_SITE = {
     "palms/soles": Limitation(
-        "site_palms_soles", "palms and soles: too few pictures to say how many cancers are found"
+        "site_palms_soles",
+        "palms and soles",
+        "palms and soles: too few pictures to say how many cancers are found",
     ),
-    "nail": Limitation("site_nail", "nails: no pictures to learn from or to test on"),
-    "oral/genital": Limitation("site_mucosa", "mucosa: no cancers to learn from or to test on"),
+    "nail": Limitation("site_nail", "nails", "nails: no pictures to learn from or to test on"),
+    "oral/genital": Limitation(
+        "site_mucosa", "mucosa", "mucosa: no cancers to learn from or to test on"
+    ),
 }
 _SITE_UNKNOWN = Limitation(
-    "site_unknown", "if on palms, soles, nails or mucosa: hardly any pictures to learn from or to test on"
+    "site_unknown",
+    "palms, soles, nails and mucosa",
+    "if on palms, soles, nails or mucosa: hardly any pictures to learn from or to test on",
 )
 ALWAYS = (
-    Limitation("skin_tone", "dark skin: skin tones were not recorded, so nothing is known for it"),
+    Limitation(
+        "skin_tone", "dark skin", "dark skin: skin tones were not recorded, so nothing is known for it"
+    ),
     Limitation(
         "amelanotic_melanoma",
+        "melanoma without pigment",
         "melanoma without pigment: not marked in the data, so nothing is known for it",
     ),
 )
@@ -59,9 +68,9 @@ def known_limitations(context: PatientContext) -> tuple[Limitation, ...]:
     """Those that apply, or may apply since age or site is unknown; then those that always may."""
     limitations = []
     if context.age is None:
-        limitations.append(Limitation("age_unknown", f"if {_YOUNG}"))
+        limitations.append(Limitation("age_unknown", f"ages under {YOUNG}", f"if {_YOUNG}"))
     elif context.age < YOUNG:
-        limitations.append(Limitation("age_under_40", _YOUNG))
+        limitations.append(Limitation("age_under_40", f"ages under {YOUNG}", _YOUNG))
     if context.site is None:
         limitations.append(_SITE_UNKNOWN)
     elif context.site in _BY_SITE:

@@ -1,29 +1,31 @@
-"""Two photos of one lesion: laid on each other, side by side in numbers, and what has changed.
+"""Two photos of one lesion: aligned, compared in numbers, and what has changed.
 
-A difference means something only when it is larger than those between two photos of a lesion that did not
-change; a smaller one does not mean that nothing has changed (`python -m benchmarks.robustness.repeatability` measures
-how much of what was painted in is found). There is no scale in a photo, and laying one on the other takes
-size out: nothing here tells growth.
+A difference means something only if it is larger than those between two photos of an unchanged lesion. A
+smaller one does not mean that nothing has changed; ``python -m benchmarks.robustness.repeatability`` measures
+how many painted-in changes are found. A photo has no scale, and alignment removes size, so growth is not
+measured.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 
 from edgeskin.arrays import Float32s, Image, Mask
-from edgeskin.errors import EdgeskinError, RegistrationError
-from edgeskin.examination import Examination
+from edgeskin.errors import EdgeskinError, RegistrationError, SettingError
 from edgeskin.imaging.preprocess import resize
-from edgeskin.imaging.registration import SIDE, Registration, laid_on, register
+from edgeskin.imaging.registration import SIDE, Registration, register, warp_to_first
 from edgeskin.imaging.segmentation import segment
+from edgeskin.results import Assessment, EqualByValue, to_plain
 
 
 @dataclass(frozen=True)
 class Change:
-    """A measure in both photos. limit: 95 % of pairs of photos of one lesion differ by no more; None where
-    that was not measured, as for P(cancer) by another bundle or precision than that of LIMITS_OF.
+    """A measure in both photos.
+
+    limit: 95% of pairs of photos of one lesion differ by no more; None where that was not measured, as for
+    P(cancer) by another network than that of LIMITS_OF. beyond: whether the difference exceeds it.
     """
 
     name: str
@@ -33,35 +35,35 @@ class Change:
     beyond: bool | None
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """changes: of each measure. difference: of colour, the second laid on the first, in levels of YCrCb after
-    the skin's own difference is taken out, smoothed, (SIDE, SIDE); nan where only one photo is.
+@dataclass(frozen=True, eq=False)
+class Comparison(EqualByValue):
+    """Two photos of one lesion. It says nothing of either photo's risk: act on the higher one.
 
-    A comparison says nothing of either photo's risk: act on the higher one.
+    changes: of each measure. difference: of colour, with the second photo aligned to the first and the skin's
+    own difference removed, in levels of YCrCb, smoothed, float32 (SIDE, SIDE); nan where only one photo is.
     """
 
-    before: Examination
-    after: Examination
+    before: Assessment
+    after: Assessment
     registration: Registration
     changes: tuple[Change, ...]
     difference: Float32s
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, ready for ``json.dumps``; without the pixels."""
-        registration = asdict(self.registration) | {"transform": self.registration.transform.tolist()}
+        """Plain data, ready for ``json.dumps``; without pixels."""
+        registration = to_plain(self.registration) | {"transform": self.registration.transform.tolist()}
         return {
             "before": self.before.to_dict(),
             "after": self.after.to_dict(),
             "registration": registration,
-            "changes": [asdict(change) for change in self.changes],
-            "limits_of": asdict(LIMITS_OF),
+            "changes": to_plain(self.changes),
+            "limits_of": to_plain(LIMITS_OF),
         }
 
 
 @dataclass(frozen=True)
 class LimitsOf:
-    """What limits were measured on: pairs of photos, and the network whose P(cancer) it was."""
+    """What the limits were measured on: pairs of photos, and the network whose P(cancer) was compared."""
 
     pairs: int
     sha256: str
@@ -75,48 +77,49 @@ LIMITS = {
     "colors": 2.0,
     "largest_color_difference": 42.38,
 }
-"""By which 95 % of pairs of photos of one lesion differ at most (`python -m benchmarks.robustness.repeatability`)."""
+"""95% of pairs of photos of one lesion differ by no more (``python -m benchmarks.robustness.repeatability``)."""
 LIMITS_OF = LimitsOf(244, "40eebb15e7d064ab9152ebe75e05f642a0e62ea84ffcae01ec91c9995c491b92", "int8")
 
 
-def compare(before: Examination, after: Examination) -> Comparison:
-    """Lay the second on the first and tell what differs.
+def compare_photos(before: Assessment, after: Assessment) -> Comparison:
+    """Compare two photos of one lesion, both assessed with ``explain=``, which keeps their pixels.
 
-    Raises RegistrationError when they cannot be laid on each other, EdgeskinError when one was not assessed
-    or they were assessed by different networks.
+    Raises:
+        RegistrationError: The photos cannot be aligned.
+        SettingError: One was assessed without ``explain=``.
+        EdgeskinError: One was not assessed (its status says why), or they were assessed by different networks.
     """
-    for found in (before, after):
-        if found.assessment.status != "assessed":
+    for one in (before, after):
+        if one.status != "assessed":
             raise EdgeskinError(
-                f"{found.assessment.image}: not assessed ({found.assessment.status}), so not compared: "
-                f"{found.assessment.action}"
+                f"{one.image}: not assessed ({one.status}), so not compared: {one.action}", "not_assessed"
             )
-    if before.assessment.model != after.assessment.model:
+    if before.model != after.model:
         raise EdgeskinError(
-            f"{before.assessment.image}, {after.assessment.image}: assessed by different networks, so their "
-            "differences would be the networks': assess both with one classifier"
+            f"{before.image}, {after.image}: assessed by different networks, so their differences would be the "
+            "networks': assess both with one classifier"
         )
-    assert before.square is not None
-    assert after.square is not None
+    if before.pixels is None or after.pixels is None:
+        raise SettingError(f"{before.image}, {after.image}: assess both with explain='grad-cam' to compare them")
     try:
-        registration = register(before.square, after.square)
+        registration = register(before.pixels.square, after.pixels.square)
     except RegistrationError as error:
-        raise RegistrationError(f"{before.assessment.image}, {after.assessment.image}: {error}") from None
-    difference = color_difference(before.square, after.square, registration)
+        raise RegistrationError(f"{before.image}, {after.image}: {error}") from None
+    difference = color_difference(before.pixels.square, after.pixels.square, registration)
     return Comparison(before, after, registration, _changes(before, after, difference), difference)
 
 
 def color_difference(first: Image, second: Image, registration: Registration) -> Float32s:
-    """See Comparison.difference."""
+    """The colour difference of two squares, uint8 RGB (s, s, 3); see `Comparison`."""
     one = resize(first, SIDE).astype(np.float32)
-    laid, covered = laid_on(second, registration)
+    warped, covered = warp_to_first(second, registration)
     skin = covered & ~_enlarged(segment(first))
     skin = skin if skin.any() else covered
     # Another lamp or white balance multiplies each channel.
-    gain = np.median(one[skin], axis=0) / np.maximum(np.median(laid[skin], axis=0), 1)
-    other = np.clip(laid * gain, 0, 255).astype(np.float32)
-    away = cv2.cvtColor(other, cv2.COLOR_RGB2YCrCb) - cv2.cvtColor(one, cv2.COLOR_RGB2YCrCb)
-    smooth = cv2.GaussianBlur(np.linalg.norm(away, axis=2) * covered, (0, 0), SIDE / 64)
+    gain = np.median(one[skin], axis=0) / np.maximum(np.median(warped[skin], axis=0), 1)
+    other = np.clip(warped * gain, 0, 255).astype(np.float32)
+    distance = cv2.cvtColor(other, cv2.COLOR_RGB2YCrCb) - cv2.cvtColor(one, cv2.COLOR_RGB2YCrCb)
+    smooth = cv2.GaussianBlur(np.linalg.norm(distance, axis=2) * covered, (0, 0), SIDE / 64)
     weight = cv2.GaussianBlur(covered.astype(np.float32), (0, 0), SIDE / 64)
     return np.where(covered, smooth / np.maximum(weight, 1e-6), np.nan).astype(np.float32)
 
@@ -126,33 +129,30 @@ def largest_difference(difference: Float32s) -> float:
     return float(np.nanquantile(difference, 0.995))
 
 
-def measures(found: Examination) -> dict[str, float]:
-    """What is compared of one photo, on the scales that their limits are of: log odds of cancer; descriptors,
-    where a lesion stands out.
-    """
-    p = found.assessment.cancer_probability
+def measures(assessment: Assessment) -> dict[str, float]:
+    """What is compared of one photo, on the scales of LIMITS: log odds of cancer, and descriptors if any."""
+    p = assessment.cancer_probability
     assert p is not None
     kept = min(max(p, 1e-9), 1 - 1e-9)
     values = {"cancer_log_odds": float(np.log(kept / (1 - kept)))}
-    looks = found.descriptors
-    if looks is not None:
+    descriptors = assessment.descriptors
+    if descriptors is not None:
         values |= {
-            "asymmetry": float(np.mean(looks.asymmetry)),
-            "border_irregularity": looks.border_irregularity,
-            "colors": float(len(looks.colors)),
+            "asymmetry": float(np.mean(descriptors.asymmetry)),
+            "border_irregularity": descriptors.border_irregularity,
+            "colors": float(len(descriptors.colors)),
         }
     return values
 
 
-def _changes(before: Examination, after: Examination, difference: Float32s) -> tuple[Change, ...]:
+def _changes(before: Assessment, after: Assessment, difference: Float32s) -> tuple[Change, ...]:
     first, second = measures(before), measures(after)
     pairs = {name: (first[name], second[name]) for name in first if name in second}
     pairs["largest_color_difference"] = (0.0, largest_difference(difference))
-    model = before.assessment.model
-    measured = (model.sha256, model.precision) == (LIMITS_OF.sha256, LIMITS_OF.precision)
+    is_measured = (before.model.sha256, before.model.precision) == (LIMITS_OF.sha256, LIMITS_OF.precision)
     changes = []
     for name, (one, other) in pairs.items():
-        limit = LIMITS[name] if measured or name != "cancer_log_odds" else None
+        limit = LIMITS[name] if is_measured or name != "cancer_log_odds" else None
         changes.append(Change(name, one, other, limit, None if limit is None else abs(other - one) > limit))
     return tuple(changes)
 

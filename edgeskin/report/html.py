@@ -1,71 +1,73 @@
-"""One photo's report: a self-contained HTML file of one A4 page, a JSON file, or a picture.
+"""The report of one photo: a self-contained HTML file of one A4 page, a JSON file, or a picture.
 
-The HTML asks for nothing outside itself and runs no script; its Content-Security-Policy holds browsers to it.
+The HTML loads nothing from outside itself and runs no script; its Content-Security-Policy enforces that.
 """
 
 import base64
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import Any
 
 from edgeskin import NOTICE, __version__
 from edgeskin.arrays import Image
 from edgeskin.errors import SettingError
-from edgeskin.examination import Examination
-from edgeskin.report import figures as draw
-from edgeskin.report.text import block, certified, plausible, turned_away, where
+from edgeskin.report import figures
+from edgeskin.report.text import certified, likeliest, plausible, render_text, sampled, verdict, warnings
+from edgeskin.results import Assessment
 from edgeskin.taxonomy import full_name
 
 INTENDED_USE = "Intended use: research, on dermoscopy pictures of one skin lesion in the middle."
-INKS = {
+RISK_COLORS = {
     "HIGH": ("#b3261e", "#f2756b"),
     "MEDIUM": ("#8a5200", "#f0a94a"),
     "LOW": ("#2f6b4a", "#7cc7a0"),
     None: ("#44444f", "#b6b6c4"),
 }
-"""Of a risk, on light and on dark paper; the risk is always told in words too."""
-NOT_ASSESSED = {
-    "retake": "Not assessed: take the picture again",
-    "out_of_scope": "Not assessed: not a kind of picture that can be",
-}
+"""On light and on dark paper; the risk is always given in words too."""
 
 
-def render(found: Examination, created: datetime) -> str:
-    """The report as HTML of one examination whose photo could be read."""
-    told = found.assessment.to_dict()
-    ink, ink_dark = INKS[told["risk"]]
+def render_html(assessment: Assessment, created: datetime | None = None) -> str:
+    """The report as a self-contained HTML page.
+
+    Args:
+        assessment: Of any status. Assessed with ``explain=``, its photo, map and descriptors are shown.
+        created: When it was made, with a time zone; None for now.
+    """
+    created = created or datetime.now().astimezone()
+    ink, ink_dark = RISK_COLORS[assessment.risk]
     template = files("edgeskin.report").joinpath("templates", "report.html").read_text(encoding="utf-8")
-    sections = _assessed(told) if told["status"] == "assessed" else []
-    sections += [_picture(told), *_looks(found), _unknown(told), _model(told)]
+    sections = _assessed(assessment) if assessment.status == "assessed" else []
+    sections += [*_picture(assessment), *_appearance(assessment), *_limitations(assessment), _model(assessment)]
     return Template(template).substitute(
-        title=escape(Path(told["image"]).name),  # folders may tell who the patient is
+        title=escape(Path(assessment.image).name),  # folders may name the patient
         version=escape(__version__),
         created=created.isoformat(sep=" ", timespec="minutes"),
         ink=ink,
         ink_dark=ink_dark,
-        headline=escape(NOT_ASSESSED.get(told["status"]) or f"{told['risk']} risk: {told['action']}"),
-        decision=_decision(told),
-        pictures=_pictures(found),
+        headline=escape(verdict(assessment)),
+        decision=_decision(assessment),
+        pictures=_pictures(assessment),
         sections="".join(sections),
         footer=escape(f"{NOTICE} {INTENDED_USE}"),
     )
 
 
-def write(found: Examination, path: Path, created: datetime) -> None:
-    """Write an examination whose photo could be read, as the file's suffix says: HTML, JSON or PNG.
+def write(assessment: Assessment, path: Path, created: datetime) -> None:
+    """Write a report of the kind that the file's suffix names: .html, .json or .png.
 
-    Raises SettingError for another suffix, OSError when it cannot be written.
+    Raises:
+        SettingError: Another suffix.
+        OSError: The file cannot be written.
     """
-    path.write_bytes(_writer(path)(found, created))
+    path.write_bytes(_writer(path)(assessment, created))
 
 
 def require_writable(path: Path) -> None:
-    """Raise SettingError unless the suffix is one that `write` knows and the folder exists."""
+    """Raise SettingError unless `write` knows the suffix and the folder exists."""
     _writer(path)
     if path.is_dir():
         raise SettingError(f"{path}: this is a folder; name a file")
@@ -73,65 +75,73 @@ def require_writable(path: Path) -> None:
         raise SettingError(f"{path}: its folder does not exist; make it first")
 
 
-def _writer(path: Path) -> Callable[[Examination, datetime], bytes]:
+def _writer(path: Path) -> Callable[[Assessment, datetime], bytes]:
     suffix = path.suffix.lower()
     if suffix not in _WRITERS:
-        raise SettingError(f"{path}: name it {', '.join(_WRITERS)}")
+        raise SettingError(f"{path}: choose a name that ends in {', '.join(_WRITERS)}")
     return _WRITERS[suffix]
 
 
-def _as_html(found: Examination, created: datetime) -> bytes:
-    # A name that is no text still names the photo.
-    return render(found, created).encode("utf-8", "backslashreplace")
+def _as_html(assessment: Assessment, created: datetime) -> bytes:
+    # A file name that is not valid text still names the photo.
+    return render_html(assessment, created).encode("utf-8", "backslashreplace")
 
 
-def _as_json(found: Examination, created: datetime) -> bytes:
-    told = {"created": created.isoformat(timespec="seconds"), "edgeskin": __version__, **found.to_dict()}
-    return (json.dumps(told, indent=2, allow_nan=False) + "\n").encode()
+def _as_json(assessment: Assessment, created: datetime) -> bytes:
+    values = {"created": created.isoformat(timespec="seconds"), "edgeskin": __version__, **assessment.to_dict()}
+    return (json.dumps(values, indent=2, allow_nan=False) + "\n").encode()
 
 
-def _as_png(found: Examination, created: datetime) -> bytes:
-    words = f"{block(found.assessment.to_dict())}  created   {created.isoformat(sep=' ', timespec='minutes')}"
-    return draw.encode_png(draw.page(found, f"{words}\n\n{NOTICE}"))
+def _as_png(assessment: Assessment, created: datetime) -> bytes:
+    date = f"  {'Created':<13}{created.isoformat(sep=' ', timespec='minutes')}"
+    return figures.encode_png(figures.page(assessment, f"{render_text(assessment)}{date}\n\n{NOTICE}"))
 
 
 _WRITERS = {".html": _as_html, ".json": _as_json, ".png": _as_png}
 
 
-def _decision(told: dict[str, Any]) -> str:
-    if told["status"] == "assessed":
-        limits = [f"{one['name']} threshold {one['threshold']:.3f}" for one in told["operating_points"]]
-        p_cancer = f"<strong>{told['cancer_probability']:.3f}</strong>{where(told['prevalence'])}"
-        lines = [f"P(cancer) {p_cancer}; {escape(', '.join(limits))}"]
-        promised = certified(told)
-        if promised:
-            lines.append(f"The {escape(told['operating_point']['name'])} threshold: {escape(promised)}.")
+def _decision(assessment: Assessment) -> str:
+    paragraphs = []
+    points = assessment.operating_points
+    if points is not None and assessment.action is not None:
+        # A picture that was refused says so in its headline.
+        paragraphs += [f'<p class="warning">{escape(warning)}</p>' for warning in warnings(assessment)]
+        thresholds = ", ".join(f"{point.name} threshold {point.threshold:.3f}" for point in points)
+        of_validation = (
+            ""
+            if assessment.prevalence is None
+            else f" where {assessment.prevalence:.0%} of pictures are cancers"
+        )
+        p_cancer = f"<strong>{assessment.cancer_probability:.3f}</strong>{of_validation}"
+        paragraphs.append(f"<p>{escape(assessment.action.capitalize())}.</p>")
+        paragraphs.append(f"<p>P(cancer) {p_cancer}; {escape(thresholds)}</p>")
+        if (promise := certified(points[0])) and not warnings(assessment):
+            paragraphs.append(f"<p>Certified: {escape(promise)}.</p>")
+    elif assessment.error is not None:
+        paragraphs.append(f"<p>{escape(assessment.error.message)}</p>")
     else:
-        lines = [escape(told["action"])]
-    lines.append(escape(f"{told['safety_net'].capitalize()}."))
-    # A picture that is turned away says so in its headline.
-    warnings = turned_away(told) if told["status"] == "assessed" else []
-    return "".join(
-        [f'<p class="warning">{escape(warning)}</p>' for warning in warnings]
-        + [f"<p>{line}</p>" for line in lines]
-    )
+        paragraphs.append(f"<p>{escape((assessment.action or '').capitalize())}.</p>")
+    return "".join(paragraphs) + f"<p>{escape(assessment.safety_net.capitalize())}.</p>"
 
 
-def _pictures(found: Examination) -> str:
-    if found.square is None:
+def _pictures(assessment: Assessment) -> str:
+    pixels, explanation = assessment.pixels, assessment.explanation
+    if pixels is None:
         return ""
-    if found.mask is None or found.explanation is None:
-        shown = [(found.square, "The centre square.")]
+    if pixels.mask is None or explanation is None:
+        shown = [(pixels.square, "The centre square.")]
     else:
-        words = draw.caption(found.explanation)
-        line = f"{words[:1].upper()}{words[1:]}."
-        if not found.explanation.faint:
-            most = f"{draw.HOTTEST:.0%} with most"
-            line += f" The brighter, the more, within this picture alone. Line: the {most}."
-        outlined = draw.outlined(found.square, found.mask)
+        text = figures.caption(explanation)
+        line = f"{text[:1].upper()}{text[1:]}."
+        if not explanation.low_evidence:
+            line += (
+                " Brighter means more evidence, within this picture alone. "
+                f"Line: the {figures.HOTTEST:.0%} with most."
+            )
+        outlined = figures.outlined(pixels.square, pixels.mask)
         shown = [
             (outlined, "The centre square. Line: the lesion, found by its colour."),
-            (draw.overlay(found.square, found.explanation), line),
+            (figures.overlay(pixels.square, explanation), line),
         ]
     return "".join(
         f'<figure><img src="{_data_uri(image)}" width="{image.shape[1]}" height="{image.shape[0]}" '
@@ -141,38 +151,32 @@ def _pictures(found: Examination) -> str:
 
 
 def _data_uri(image: Image) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(draw.encode_jpeg(image)).decode()}"
+    return f"data:image/jpeg;base64,{base64.b64encode(figures.encode_jpeg(image)).decode()}"
 
 
-def _assessed(told: dict[str, Any]) -> list[str]:
-    sections = [_section("Probabilities", _bars(told["probabilities"], told["cancer_classes"]) + _hint(told))]
-    sure = []
-    if told["label_set"] is not None:
-        sure.append(("plausible", plausible(told)))
-    certainty = told["certainty"]
-    if certainty is not None:
-        sure.append(("certainty", f"{certainty['level']} ({certainty['score']:.2f})"))
-        sure += [(name, f"{value:.2f}") for name, value in certainty["parts"].items()]
-    sampled = told["uncertainty"]
-    if sampled is not None:
-        low, high = sampled["cancer_interval"]
-        sure += [
-            ("sampled", f"95 % of {sampled['samples']} networks: P(cancer) {low:.3f} to {high:.3f}"),
-            ("entropy", f"{sampled['entropy']:.2f} nats, {sampled['epistemic']:.3f} of it disagreement"),
-        ]
-    return [*sections, _section("How sure", _table(sure))] if sure else sections
+def _assessed(assessment: Assessment) -> list[str]:
+    assert assessment.probabilities is not None
+    hint = f'<p class="note">Likeliest: {escape(likeliest(assessment))}. Red counts as cancer.</p>'
+    bars = _bars(assessment.probabilities, assessment.cancer_classes or ())
+    sections = [_section("Probabilities", bars + hint)]
+    rows = []
+    if assessment.prediction_set is not None:
+        rows.append(("plausible", plausible(assessment)))
+    confidence = assessment.confidence
+    if confidence is not None:
+        rows.append(("confidence", f"{confidence.level} ({confidence.score:.2f} of 1)"))
+        rows += [(name, f"{value:.2f}") for name, value in vars(confidence.parts).items()]
+    uncertainty = assessment.uncertainty
+    if uncertainty is not None:
+        entropy = f"{uncertainty.entropy:.2f} nats, {uncertainty.epistemic:.3f} of it disagreement"
+        rows += [("dropout", sampled(uncertainty)), ("entropy", entropy)]
+    return [*sections, _section("Confidence", _table(rows))] if rows else sections
 
 
-def _hint(told: dict[str, Any]) -> str:
-    even = " (the most probable if all were as frequent)" if told["class_priors"] else ""
-    name = full_name(told["predicted_class"])
-    return f'<p class="note">Class, a hint: {escape(name)}{even}. Red counts as cancer.</p>'
-
-
-def _bars(probabilities: dict[str, float], cancer: Iterable[str]) -> str:
+def _bars(probabilities: Mapping[str, float], cancer: Iterable[str]) -> str:
     rows = []
     for name, share in sorted(probabilities.items(), key=lambda item: -item[1]):
-        kind = "cancer" if name in cancer else "other"
+        kind = "cancer" if name in cancer else "benign"
         rows.append(
             f'<tr><td>{escape(full_name(name))}</td><td class="bar">'
             f'<svg viewBox="0 0 100 9" preserveAspectRatio="none"><rect class="{kind}" '
@@ -181,46 +185,51 @@ def _bars(probabilities: dict[str, float], cancer: Iterable[str]) -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
-def _picture(told: dict[str, Any]) -> str:
-    quality, ood = told["quality"], told["ood"]
-    said = [*quality["retake"], *quality["advice"]]
-    kind = ""
-    if ood is not None:
-        kind = (
-            f'<p class="note">Distance from the pictures that the network knows: {ood["score"]:.1f}; '
-            f"out of scope above {ood['threshold']:.1f}. Phone photos are hardly told apart.</p>"
-        )
-    return _section("Picture", _list(said or ["good enough to be judged"]) + kind)
-
-
-def _looks(found: Examination) -> list[str]:
-    looks = found.descriptors
-    if found.mask is None:
+def _picture(assessment: Assessment) -> list[str]:
+    quality, ood = assessment.quality, assessment.ood
+    if quality is None:
         return []
-    if looks is None:
-        return [_section("Looks", "<p>No lesion stands out from the skin.</p>")]
-    long, short = looks.asymmetry
-    colors = ", ".join(f"{name} {share:.0%}" for name, share in looks.colors.items())
+    instructions = [*quality.retake, *quality.advice]
+    note = ""
+    if ood is not None:
+        note = (
+            f'<p class="note">Distance from the training pictures: {ood.score:.1f}; out of scope above '
+            f"{ood.threshold:.1f}. Phone photos are hardly recognised.</p>"
+        )
+    return [_section("Picture", _list(instructions or ["good enough to be assessed"]) + note)]
+
+
+def _appearance(assessment: Assessment) -> list[str]:
+    descriptors = assessment.descriptors
+    if assessment.pixels is None or assessment.pixels.mask is None:
+        return []
+    if descriptors is None:
+        return [_section("Appearance", "<p>No lesion stands out from the skin.</p>")]
+    long, short = descriptors.asymmetry
+    colors = ", ".join(f"{name} {share:.0%}" for name, share in descriptors.colors.items())
     rows = [
         ("asymmetry", f"{long:.0%} and {short:.0%}, folded along the long and the short axis"),
-        ("border", f"{looks.border_irregularity:.2f} times as irregular as a circle"),
-        ("colours", f"{len(looks.colors)}: {colors}"),
-        ("size", f"{looks.area_fraction:.0%} of the square; no scale, so no millimetres"),
+        ("border", f"{descriptors.border_irregularity:.2f} times as irregular as a circle"),
+        ("colours", f"{len(descriptors.colors)}: {colors}"),
+        ("size", f"{descriptors.area_fraction:.0%} of the square; no scale, so no millimetres"),
     ]
-    cut = '<p class="note">Cut off by the edge: of its visible part.</p>' if looks.cut_off else ""
-    return [_section("Looks, as descriptors, not a score", _table(rows) + cut)]
+    note = (
+        '<p class="note">The lesion reaches the edge: its visible part.</p>' if descriptors.cut_off else ""
+    )
+    return [_section("Appearance (descriptors, not a score)", _table(rows) + note)]
 
 
-def _unknown(told: dict[str, Any]) -> str:
-    return _section("Not known", _list(told["blind_spots"]))
+def _limitations(assessment: Assessment) -> list[str]:
+    texts = [limitation.text for limitation in assessment.limitations]
+    return [_section("Known limitations", _list(texts))] if texts else []
 
 
-def _model(told: dict[str, Any]) -> str:
-    model = told["model"]
+def _model(assessment: Assessment) -> str:
+    model = assessment.model
     rows = [
-        ("model", f"{model['name']} {model['version']}, {model['precision']} on {model['isa']}"),
-        ("bundle", f"SHA-256 {model['sha256']}"),
-        ("time", f"{told['timing_ms']['total']:.0f} ms"),
+        ("model", f"{model.name} {model.version}, {model.precision} on {model.isa}"),
+        ("bundle", f"SHA-256 {model.sha256}"),
+        ("time", f"{assessment.timing_ms['total']:.0f} ms"),
     ]
     return _section("Model", _table(rows))
 

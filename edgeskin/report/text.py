@@ -1,108 +1,148 @@
-"""Assessments, comparisons and bundles in words, for a terminal."""
+"""Assessments, comparisons and bundles as text for a terminal."""
 
+import textwrap
+from collections.abc import Iterable
 from math import floor
-from typing import Any
 
 from edgeskin.bundle.bundle import Bundle
+from edgeskin.imaging.change import LIMITS_OF, Comparison
+from edgeskin.results import RISKS, AppliedPoint, Assessment, Confidence, Quality, Risk, Uncertainty
 from edgeskin.taxonomy import full_name
 
-
-def block(result: dict[str, Any]) -> str:
-    """The lines of one picture, from ``Assessment.to_dict()``; of status ``assessed``, or turned away."""
-    if result["status"] != "assessed":
-        return _not_assessed(result)
-    ranked = sorted(result["probabilities"].items(), key=lambda item: -item[1])
-    # The decided class may be a rare one of little probability: its own is told all the same.
-    shown = [item for place, item in enumerate(ranked) if place < 4 or item[0] == result["predicted_class"]]
-    point, model = result["operating_point"], result["model"]
-    p_cancer, total = result["cancer_probability"], result["timing_ms"]["total"]
-    warnings, promised = turned_away(result), certified(result)
-    lines = [
-        result["image"],
-        f"  risk      {result['risk']}",
-        f"  P(cancer) {p_cancer:.3f}{where(result['prevalence'])} ({point['name']} threshold "
-        f"{point['threshold']:.3f})",
-        *([f"            {promised}"] if promised else []),
-        f"  action    {result['action']}",
-        *(f"  WARNING   {warning}" for warning in warnings),
-        *(f"  picture   {advice}" for advice in result["quality"]["advice"]),
-        *_certain(result["certainty"]),
-        *_sampled(result["uncertainty"]),
-        f"  class     {full_name(result['predicted_class'])}"
-        + (" (the most probable if all were as frequent: a hint)" if result["class_priors"] else ""),
-        *([f"  plausible {plausible(result)}"] if result["label_set"] is not None else []),
-        "  output    "
-        + "\n            ".join(f"{full_name(name):<26}{name:<6}{share:.3f}" for name, share in shown),
-        "  not known " + "\n            ".join(result["blind_spots"]),
-        f"  always    {result['safety_net']}",
-        f"  model     {model['name']} {model['version']} ({model['precision']}, {model['sha256'][:12]}), "
-        f"{total:.0f} ms",
-        "",
-    ]
-    return "\n".join(lines)
+WIDTH = 100
+LABEL_WIDTH = 13
+"""Columns before a line's text."""
+SHOWN_CLASSES = 4
+_COLORS: dict[Risk, str] = {"HIGH": "\x1b[1;31m", "MEDIUM": "\x1b[1;33m", "LOW": "\x1b[1;32m"}
+_RESET = "\x1b[0m"
+_REFUSALS = {
+    "retake": "NOT ASSESSED: the picture is not good enough",
+    "out_of_scope": "NOT ASSESSED: not a kind of picture that can be assessed",
+    "error": "NOT ASSESSED: the picture cannot be read",
+}
 
 
-def _not_assessed(result: dict[str, Any]) -> str:
-    status, ood = result["status"].replace("_", " "), result["ood"]
-    limit = f": {ood['score']:.1f}, where {ood['threshold']:.1f} is the most" if ood is not None else ""
+def render_text(assessment: Assessment, *, color: bool = False) -> str:
+    """An assessment in at most 16 lines of 100 columns, the verdict first.
+
+    Args:
+        assessment: Of any status.
+        color: Whether to colour the verdict by ANSI codes.
+    """
+    rows = _refused(assessment) if assessment.risk is None else _assessed(assessment)
+    return "\n".join([f"{assessment.image}: {verdict(assessment, color=color)}", *_rows(rows)]) + "\n"
+
+
+def verdict(assessment: Assessment, *, color: bool = False) -> str:
+    """The verdict in a few words."""
+    if assessment.risk is None:
+        return _REFUSALS[assessment.status]
+    text = f"{assessment.risk} RISK of cancer"
+    return f"{_COLORS[assessment.risk]}{text}{_RESET}" if color else text
+
+
+def warnings(assessment: Assessment) -> list[str]:
+    """What the gates would have refused the picture for, had they not been switched off."""
+    found = list(assessment.quality.retake) if assessment.quality else []
+    ood = assessment.ood
+    if ood is not None and ood.score > ood.threshold:
+        found.append(f"not dermoscopy as the network knows it (distance {ood.score:.1f}, limit {ood.threshold:.1f})")
+    return found
+
+
+def certified(point: AppliedPoint) -> str:
+    """What the bound of a threshold means; empty without one."""
+    if point.bound is None:
+        return ""
     return (
-        f"{result['image']}\n  not assessed ({status}{limit})\n  action    {result['action']}\n"
-        f"  always    {result['safety_net']}\n"
+        f"at least {floor(100 * point.bound.sensitivity)}% of cancers score above {point.threshold:.3f} "
+        f"({point.bound.confidence:.0%} confidence, {point.bound.lesions} validation lesions)"
     )
 
 
-def where(prevalence: float | None) -> str:
-    """For a share of cancers like which P(cancer) holds."""
-    return "" if prevalence is None else f" where {prevalence:.0%} of pictures are cancers"
-
-
-def turned_away(result: dict[str, Any]) -> list[str]:
-    """What the gates would have said, had they not been told to let the picture through."""
-    warnings, ood = [*result["quality"]["retake"]], result["ood"]
-    if ood is not None and ood["score"] > ood["threshold"]:
-        warnings.append(f"out of scope: {ood['score']:.1f}, where {ood['threshold']:.1f} is the most")
-    return warnings
-
-
-def certified(result: dict[str, Any]) -> str:
-    """What the screening threshold promises; nothing beside a warning, which no promise was made for."""
-    promise = result["operating_point"]["certificate"]
-    if promise is None or turned_away(result):
+def plausible(assessment: Assessment) -> str:
+    """The prediction set, and the most serious of several; empty without one."""
+    if assessment.prediction_set is None or assessment.most_serious_label is None:
         return ""
-    return (
-        f"above it are at least {floor(100 * promise['sensitivity'])} % of cancers like the "
-        f"{promise['lesions']} it was chosen on, with a confidence of about {promise['confidence']:.0%}"
-    )
+    names = ", ".join(map(full_name, assessment.prediction_set))
+    is_alone = len(assessment.prediction_set) == 1
+    return names if is_alone else f"{names}; most serious: {full_name(assessment.most_serious_label)}"
 
 
-def _certain(told: dict[str, Any] | None) -> list[str]:
-    if told is None:
-        return []
-    parts = ", ".join(f"{name} {value:.2f}" for name, value in told["parts"].items())
-    return [f"  certainty {told['level']} ({told['score']:.2f}: {parts})"]
+def likeliest(assessment: Assessment) -> str:
+    """The predicted class, and what it is conditioned on."""
+    assert assessment.predicted_class is not None
+    condition = ", if all classes were equally common (a hint)" if assessment.class_priors else ""
+    return full_name(assessment.predicted_class) + condition
 
 
-def plausible(result: dict[str, Any]) -> str:
-    """The label set, and the most serious of several; nothing without one."""
-    if result["label_set"] is None:
-        return ""
-    names = ", ".join(map(full_name, result["label_set"]))
-    several = len(result["label_set"]) > 1
-    return names + f"; the most serious: {full_name(result['leading_label'])}" * several
+def sampled(uncertainty: Uncertainty) -> str:
+    """P(cancer) over the MC-dropout samples."""
+    low, high = uncertainty.cancer_interval
+    return f"P(cancer) {low:.3f} to {high:.3f} in 95% of {uncertainty.samples} networks sampled by dropout"
 
 
-def _sampled(told: dict[str, Any] | None) -> list[str]:
-    if told is None:
-        return []
-    low, high = told["cancer_interval"]
-    return [
-        f"  sampled   P(cancer) {told['cancer_probability']:.3f}, of {told['samples']} networks 95 % between "
-        f"{low:.3f} and {high:.3f}",
-        f"            entropy {told['entropy']:.3f} nats, {told['epistemic']:.3f} of it their disagreement",
+def _assessed(assessment: Assessment) -> list[tuple[str, str]]:
+    points = assessment.operating_points
+    assert points is not None
+    assert assessment.cancer_probability is not None
+    assert assessment.action is not None
+    model, total = assessment.model, assessment.timing_ms["total"]
+    refusable = warnings(assessment)
+    thresholds = [f"refer from {points[0].threshold:.3f}"]
+    thresholds += [f"urgently from {point.threshold:.3f}" for point in points[-1:] if len(points) > 1]
+    rows = [
+        ("Action", assessment.action),
+        ("WARNING", "; ".join(refusable)),
+        ("P(cancer)", f"{assessment.cancer_probability:.3f} ({', '.join(thresholds)})"),
+        # A picture that the gates would refuse is not like those that the threshold was certified on.
+        ("Certified", "" if refusable else certified(points[0])),
+        ("Confidence", _confidence(assessment.confidence)),
+        ("Dropout", sampled(assessment.uncertainty) if assessment.uncertainty else ""),
+        ("Plausible", plausible(assessment)),
+        ("Likeliest", likeliest(assessment)),
+        ("Classes", _classes(assessment)),
+        ("Picture", _advice(assessment.quality)),
+        ("Weak for", ", ".join(limitation.subject for limitation in assessment.limitations)),
+        ("Always", assessment.safety_net),
+        ("Model", f"{model.name} {model.version}, {model.precision.upper()}, {total:.0f} ms"),
     ]
+    return [row for row in rows if row[1]]
 
 
-RISKS = ("LOW", "MEDIUM", "HIGH")
+def _refused(assessment: Assessment) -> list[tuple[str, str]]:
+    reason = assessment.error.message if assessment.error else assessment.action or ""
+    label = "Reason" if assessment.error else "Action"
+    return [(label, reason), ("Always", assessment.safety_net)]
+
+
+def _confidence(confidence: Confidence | None) -> str:
+    return "" if confidence is None else f"{confidence.level} ({confidence.score:.2f} of 1)"
+
+
+def _classes(assessment: Assessment) -> str:
+    assert assessment.probabilities is not None
+    ranked = sorted(assessment.probabilities.items(), key=lambda item: -item[1])
+    # The predicted class may be a rare one of low probability, and is shown all the same.
+    shown = [
+        item
+        for place, item in enumerate(ranked)
+        if place < SHOWN_CLASSES or item[0] == assessment.predicted_class
+    ]
+    return ", ".join(f"{full_name(name)} {share:.3f}" for name, share in shown)
+
+
+def _advice(quality: Quality | None) -> str:
+    return "; ".join(quality.advice) if quality else ""
+
+
+def _row(label: str, text: str) -> list[str]:
+    indent = " " * (LABEL_WIDTH + 2)
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=f"  {label:<{LABEL_WIDTH}}", subsequent_indent=indent
+    ) or [f"  {label}"]
+
+
 MEASURES = {
     "cancer_log_odds": "P(cancer), log odds",
     "asymmetry": "asymmetry",
@@ -112,63 +152,76 @@ MEASURES = {
 }
 
 
-def comparison(told: dict[str, Any]) -> str:
-    """The lines of two pictures of one lesion, from ``Comparison.to_dict()``."""
-    before, after, fit = told["before"], told["after"], told["registration"]
-    worse = max(before, after, key=lambda one: RISKS.index(one["risk"]))
-    changed = "" if before["risk"] == after["risk"] else "  the risk has changed"
-    lines = [
-        f"before  {before['image']}",
-        f"after   {after['image']}",
-        f"  action    {worse['action']} (by the higher risk of the two, {worse['risk']})",
-    ]
+def comparison_text(comparison: Comparison, *, color: bool = False) -> str:
+    """Two photos of one lesion, side by side. color: whether to colour the verdicts by ANSI codes."""
+    before, after, fit = comparison.before, comparison.after, comparison.registration
+    assert before.risk is not None
+    assert after.risk is not None
+    assert before.cancer_probability is not None
+    assert after.cancer_probability is not None
+    worse = max(before, after, key=lambda one: RISKS.index(one.risk or "LOW"))
+    assert worse.action is not None
+    changed = "" if before.risk == after.risk else "  the risk has changed"
+    rows = [("Action", f"{worse.action} (by the higher risk of the two, {worse.risk})")]
     for name, one in (("before", before), ("after", after)):
-        lines += [f"  WARNING   {name}: {warning}" for warning in turned_away(one)]
-    lines += [
-        f"  laid on each other: correlation {fit['correlation']:.2f}, overlap {fit['overlap']:.0%}",
+        rows += [("WARNING", f"{name}: {warning}") for warning in warnings(one)]
+    lines = [
+        f"before {before.image}: {verdict(before, color=color)}",
+        f"after  {after.image}: {verdict(after, color=color)}",
+        *_rows(rows),
         f"  {'':<22}{'before':>9}{'after':>9}{'limit':>9}",
-        f"  {'risk':<22}{before['risk']:>9}{after['risk']:>9}{'':>9}{changed}",
-        f"  {'P(cancer)':<22}{before['cancer_probability']:>9.3f}{after['cancer_probability']:>9.3f}",
+        f"  {'risk':<22}{before.risk:>9}{after.risk:>9}{'':>9}{changed}",
+        f"  {'P(cancer)':<22}{before.cancer_probability:>9.3f}{after.cancer_probability:>9.3f}",
     ]
-    for change in told["changes"]:
-        limit = "" if change["limit"] is None else f"{change['limit']:.2f}"
-        words = "  more than photos of one lesion differ" if change["beyond"] else ""
-        values = f"{change['before']:>9.2f}{change['after']:>9.2f}{limit:>9}"
-        lines.append(f"  {MEASURES[change['name']]:<22}{values}{words}")
-    lines += [
-        f"  limit: 95 % of {told['limits_of']['pairs']} pairs of photos of one lesion differ by no more",
-        "  within the limits does not mean unchanged: small and slow changes are not found, growth is not",
-        "  measured, and a photo has no scale",
-        f"  always    {after['safety_net']}",
-        "",
+    for change in comparison.changes:
+        limit = "" if change.limit is None else f"{change.limit:.2f}"
+        note = "  beyond the limit" if change.beyond else ""
+        lines.append(
+            f"  {MEASURES[change.name]:<22}{change.before:>9.2f}{change.after:>9.2f}{limit:>9}{note}"
+        )
+    rows = [
+        ("Limit", f"95% of {LIMITS_OF.pairs} pairs of photos of one lesion differ by no more"),
+        ("Aligned", f"correlation {fit.correlation:.2f}, overlap {fit.overlap:.0%}"),
+        (
+            "Note",
+            "within the limits does not mean unchanged: small and slow changes are not found, and growth is not "
+            "measured, since a photo has no scale",
+        ),
+        ("Always", after.safety_net),
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_rows(rows)]) + "\n"
 
 
-def bundle_lines(opened: Bundle) -> str:
-    """What a bundle holds, every file of which has been verified."""
+def bundle_text(opened: Bundle) -> str:
+    """What a bundle holds. Its files must have been verified."""
     manifest, preprocessing = opened.manifest, opened.manifest.preprocessing
     lines = [
         f"{manifest.name} {manifest.version}",
-        f"  bundle     {opened.folder}",
+        f"  folder     {opened.folder}",
         f"  SHA-256    {opened.sha256} (every file verified)",
         f"  classes    {', '.join(manifest.classes)} (cancer: {', '.join(manifest.cancer_classes)})",
         f"  input      {preprocessing.size} px, colour constancy {preprocessing.color_constancy}, "
         f"{preprocessing.views} views",
     ]
-    for precision, variant in manifest.variants.items():
-        lines.append(f"  {precision:<10} calibrated by {variant.calibration.method}")
+    for precision, rules in manifest.decision_rules.items():
+        lines.append(f"  {precision:<10} calibration: {rules.calibration.method}")
         lines += [
-            f"  {'':<10} {point.name}: P(cancer) >= {point.threshold:.4f}, on validation recall "
-            f"{point.recall:.3f} at specificity {point.specificity:.3f}"
-            + (f", certified {point.certificate.sensitivity:.3f}" if point.certificate else "")
-            for point in variant.operating_points
+            f"  {'':<10} {point.name}: P(cancer) >= {point.threshold:.4f}, validation sensitivity "
+            f"{point.recall:.3f}, specificity {point.specificity:.3f}"
+            + (f", certified sensitivity {point.bound.sensitivity:.3f}" if point.bound else "")
+            for point in rules.operating_points
         ]
-        if variant.label_sets is not None:
-            held = dict(zip(manifest.classes, variant.label_sets.thresholds, strict=True))
-            told = ", ".join(f"{name} {threshold:.4f}" for name, threshold in held.items())
-            lines.append(f"  {'':<10} label set, {variant.label_sets.coverage:.0%} of each class: {told}")
-        if variant.ood_threshold is not None:
-            lines.append(f"  {'':<10} out of scope above {variant.ood_threshold:.3f}")
-    lines += [f"  {name:<10} {size / 1e6:8.2f} MB" for name, (_, size) in manifest.files.items()]
+        if rules.prediction_sets is not None:
+            pairs = zip(manifest.classes, rules.prediction_sets.thresholds, strict=True)
+            thresholds = ", ".join(f"{name} {threshold:.4f}" for name, threshold in pairs)
+            lines.append(
+                f"  {'':<10} prediction set, {rules.prediction_sets.coverage:.0%} of each class: {thresholds}"
+            )
+        if rules.ood_threshold is not None:
+            lines.append(f"  {'':<10} out of scope above {rules.ood_threshold:.3f}")
+    lines += [f"  {name:<10} {record.size / 1e6:8.2f} MB" for name, record in manifest.files.items()]
     return "\n".join(lines)
+
+
+def _rows(rows: Iterable[tuple[str, str]]) -> list[str]:
+    return [line for row in rows for line in _row(*row)]

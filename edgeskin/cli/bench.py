@@ -1,0 +1,50 @@
+"""edgeskin bench: FP32 against INT8 on this machine."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeskin.cli import options
+from edgeskin.errors import SettingError
+
+
+def bench(
+    bundle: options.BundleOption = None,
+    threads: options.ThreadsOption = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labelled images: a folder of class folders, or a CSV with columns path and label, or a folder "
+            "that holds it as index.csv."
+        ),
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Use only the CSV's rows of this split.")] = None,
+    repeats: Annotated[int, typer.Option(min=10, help="Timed runs of the network a round.")] = 100,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Rounds, alternating FP32 and INT8, each in a new process.")
+    ] = 3,
+    as_json: options.JsonOption = False,
+    out: Annotated[Path | None, typer.Option(help="Also write the JSON to this file.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Write the figure to this file (extra: plots).")] = None,
+) -> None:
+    """Compare FP32 with INT8 on this machine: size, latency, memory and, with --data, recall."""
+    from edgeskin.bench import measure, table
+
+    if png is not None:
+        measure.require_plots()  # before the rounds, which take minutes
+    for path in (out, png):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise SettingError(f"{path}: its folder does not exist; make it first")
+    result = measure.run(bundle, threads, repeats, rounds, data, split)
+    content = json.dumps(result.to_dict(), indent=None if as_json else 2, allow_nan=False)
+    print(content if as_json else table.bench_text(result))
+    if out is not None:
+        out.write_text(content + "\n", encoding="utf-8")
+    if png is not None:
+        from edgeskin.bench.plot import plot_bench
+
+        plot_bench(result, png)
+    if result.agreement is not None and result.agreement.failed:
+        raise typer.Exit(1)

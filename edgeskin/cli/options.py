@@ -1,0 +1,124 @@
+"""Options that several commands share, and what they mean."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgeskin.decision.limitations import SITES
+from edgeskin.errors import SettingError
+from edgeskin.network.cache import is_private, user_cache_dir
+from edgeskin.results import Precision
+
+METHODS = "grad-cam, grad-cam++, layer-cam, eigen-cam or occlusion (slow)"
+
+
+def _named(kind: str) -> Callable[[str], Path]:
+    """A parser that refuses an empty name, as of an unset variable, which would be the working folder."""
+
+    def parse(name: str) -> Path:
+        if not name:
+            raise typer.BadParameter(f"name a {kind}")
+        return Path(name)
+
+    return parse
+
+
+BundleOption = Annotated[
+    str | None,
+    typer.Option("--bundle", help="Bundle folder, or 'lite': faster, smaller and less accurate."),
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, max=1024, help="CPU threads (default: all allowed).")
+]
+WorkersOption = Annotated[
+    int,
+    typer.Option(min=1, help="Pictures assessed at once, up to the number of threads; each takes memory."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+PrecisionOption = Annotated[
+    Precision | None,
+    typer.Option(help="Quantized or reference network (default: int8; fp32 with --mc-dropout)."),
+]
+McDropoutOption = Annotated[
+    int,
+    typer.Option(
+        max=1000,
+        metavar="N",
+        help="Also sample N networks by dropout (2 to 1000) for the uncertainty; the FP32 network then decides, "
+        "unless --precision int8 is given.",
+    ),
+]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the sampling.")]
+TargetOption = Annotated[
+    str | None,
+    typer.Option(help="Show the evidence for this: cancer, or a class such as MEL (default: cancer)."),
+]
+MethodOption = Annotated[str | None, typer.Option(help=f"Method of the map: {METHODS} (default: grad-cam).")]
+QualityGateOption = Annotated[
+    bool,
+    typer.Option("--quality-gate/--no-quality-gate", help="Refuse pictures that are not good enough."),
+]
+ScopeGateOption = Annotated[
+    bool, typer.Option("--scope-gate/--no-scope-gate", help="Refuse pictures that are not dermoscopy.")
+]
+SensitivityOption = Annotated[
+    float | None,
+    typer.Option(help="Cancer sensitivity to certify, 0.8 to 0.99 (default: the bundle's, 0.95)."),
+]
+AgeOption = Annotated[float | None, typer.Option(help="Age in years; selects the limitations shown.")]
+SiteOption = Annotated[
+    str | None, typer.Option(help=f"Body site; selects the limitations shown: {', '.join(SITES)}.")
+]
+CacheDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        parser=_named("folder"),
+        metavar="FOLDER",
+        envvar="EDGESKIN_CACHE",
+        help="Folder for compiled networks, for faster starts (default: what `edgeskin prepare` made, if any).",
+    ),
+]
+
+
+def chosen_precision(precision: Precision | None, mc_dropout: int) -> Precision:
+    """The network that decides: INT8, or FP32 in the MC-dropout mode; a line on stderr says so."""
+    chosen = precision or ("fp32" if mc_dropout else "int8")
+    if mc_dropout and chosen == "fp32":
+        print("MC-dropout: the FP32 network decides, by its own thresholds", file=sys.stderr)
+    elif mc_dropout:
+        print(
+            "MC-dropout: the INT8 network decides; the FP32 head is sampled on its features", file=sys.stderr
+        )
+    return chosen
+
+
+def cache_settings(named: Path | None) -> dict[str, Any]:
+    """The Classifier's cache settings.
+
+    Nothing is written that nobody asked for: without a folder named, the user's own cache is read if it is
+    private, and only `edgeskin prepare` adds to it. One that is not private is skipped, with a line on stderr.
+    """
+    if named is not None:
+        return {"cache_dir": named}
+    try:
+        folder = user_cache_dir()
+        if is_private(folder):
+            return {"cache_dir": folder, "cache_read_only": True}
+        if folder.exists():
+            print(
+                f"cache {folder}: skipped, as others may write to it or a link is in it; remove it, or name "
+                "another with --cache-dir",
+                file=sys.stderr,
+            )
+    except (SettingError, OSError):  # no home folder, or one that may not be read
+        pass
+    return {}
+
+
+def use_color() -> bool:
+    """Whether stdout is a terminal and NO_COLOR (no-color.org) is unset."""
+    return bool(sys.stdout and sys.stdout.isatty() and not os.environ.get("NO_COLOR"))

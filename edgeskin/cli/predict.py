@@ -1,0 +1,92 @@
+"""edgeskin predict: assess pictures."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from edgeskin import NOTICE
+from edgeskin.cli import options
+from edgeskin.cli.outputs import delete_stale_outputs, output_paths
+from edgeskin.decision.limitations import PatientContext
+from edgeskin.errors import SettingError
+from edgeskin.photo.sources import photos_in
+from edgeskin.results import Assessment, Method
+
+
+def predict(
+    paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
+    as_json: options.JsonOption = False,
+    precision: options.PrecisionOption = None,
+    mc_dropout: options.McDropoutOption = 0,
+    seed: options.SeedOption = 0,
+    explain: Annotated[
+        Path | None,
+        typer.Option(help="Write the evidence map: a PNG file, or an existing folder for several pictures."),
+    ] = None,
+    target: options.TargetOption = None,
+    method: options.MethodOption = None,
+    bundle: options.BundleOption = None,
+    threads: options.ThreadsOption = None,
+    workers: options.WorkersOption = 1,
+    quality_gate: options.QualityGateOption = True,
+    scope_gate: options.ScopeGateOption = True,
+    sensitivity: options.SensitivityOption = None,
+    age: options.AgeOption = None,
+    site: options.SiteOption = None,
+    cache_dir: options.CacheDirOption = None,
+) -> None:
+    """Assess dermoscopy pictures of skin lesions."""
+    from edgeskin.classifier import Classifier
+    from edgeskin.report.text import render_text
+
+    if explain is None and (target or method):
+        raise SettingError("--target and --method choose a map: add --explain FILE to write it")
+    photos = list(photos_in(paths))
+    figures = output_paths(explain, photos)
+    context = PatientContext(age, site)
+    classifier = Classifier(
+        bundle,
+        options.chosen_precision(precision, mc_dropout),
+        threads,
+        workers,
+        quality_gate=quality_gate,
+        scope_gate=scope_gate,
+        sensitivity=sensitivity,
+        **options.cache_settings(cache_dir),
+    )
+    delete_stale_outputs(figures)
+    results = classifier.assess_many(
+        photos,
+        explain=cast(Method, method or "grad-cam") if figures else None,
+        target=target or "cancer",
+        mc_samples=mc_dropout,
+        seed=seed,
+        context=context,
+    )
+    color = options.use_color()
+    has_failed = False
+    for place, result in enumerate(results):
+        has_failed |= result.status != "assessed"
+        if as_json:
+            print(json.dumps(result.to_dict(), allow_nan=False), flush=True)
+        elif result.error is not None:
+            print(f"error: {result.error.message}", file=sys.stderr)
+        else:
+            print(render_text(result, color=color), flush=True)
+        if figures:
+            _write_figure(result, figures[place])
+    print(NOTICE, file=sys.stderr)
+    if has_failed:
+        raise typer.Exit(1)
+
+
+def _write_figure(result: Assessment, path: Path) -> None:
+    from edgeskin.report import figures
+
+    if result.explanation is None:
+        print(f"{result.image}: not assessed, so there is no map", file=sys.stderr)
+    else:
+        path.write_bytes(figures.encode_png(figures.side_by_side(result)))

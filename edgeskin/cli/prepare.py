@@ -1,0 +1,35 @@
+"""edgeskin prepare: compile a bundle's networks once, for faster starts."""
+
+from typing import get_args
+
+from edgeskin.cli import options
+from edgeskin.errors import EdgeskinError, SettingError
+from edgeskin.network.cache import is_private, require_writable, user_cache_dir
+from edgeskin.results import Precision
+
+
+def prepare(
+    bundle: options.BundleOption = None,
+    threads: options.ThreadsOption = None,
+    workers: options.WorkersOption = 1,
+    cache_dir: options.CacheDirOption = None,
+) -> None:
+    """Compile a bundle's networks into the user's cache folder; later starts on this machine are faster."""
+    from edgeskin.classifier import Classifier
+
+    folder = cache_dir or user_cache_dir()
+    if cache_dir is None:
+        require_writable(folder)
+        if not is_private(folder):
+            raise SettingError(
+                f"cache {folder}: others may write to it, and so replace the network that runs, or a link is in "
+                "it; remove it, or name another with --cache-dir"
+            )
+    for precision in get_args(Precision):
+        with Classifier(bundle, precision, threads, workers, folder) as classifier:
+            missing = [file for file in classifier.engine.cached_files if not file.is_file()]
+        if missing:
+            raise EdgeskinError(
+                f"{missing[0]}: could not be written; make room on the disk, or remove what is in its place"
+            )
+    print(folder)

@@ -1,0 +1,70 @@
+"""edgeskin report: write a report of one picture."""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from edgeskin import NOTICE
+from edgeskin.cli import options
+from edgeskin.cli.outputs import delete_stale_outputs, refuse_overwriting_inputs
+from edgeskin.decision.limitations import PatientContext
+from edgeskin.results import Method
+
+
+def report(
+    photo: Annotated[Path, typer.Argument(help="The picture.")],
+    out: Annotated[
+        list[Path],
+        typer.Option("--out", "-o", help="File to write: .html, .json or .png. May be given several times."),
+    ],
+    precision: options.PrecisionOption = None,
+    mc_dropout: options.McDropoutOption = 0,
+    seed: options.SeedOption = 0,
+    target: options.TargetOption = None,
+    method: options.MethodOption = None,
+    bundle: options.BundleOption = None,
+    threads: options.ThreadsOption = None,
+    quality_gate: options.QualityGateOption = True,
+    scope_gate: options.ScopeGateOption = True,
+    sensitivity: options.SensitivityOption = None,
+    age: options.AgeOption = None,
+    site: options.SiteOption = None,
+    cache_dir: options.CacheDirOption = None,
+) -> None:
+    """Write a report of one picture, with its evidence map, to a file."""
+    from edgeskin.classifier import Classifier
+    from edgeskin.report import html
+
+    for path in out:
+        html.require_writable(path)
+    refuse_overwriting_inputs(out, [photo])
+    context = PatientContext(age, site)
+    classifier = Classifier(
+        bundle,
+        options.chosen_precision(precision, mc_dropout),
+        threads,
+        quality_gate=quality_gate,
+        scope_gate=scope_gate,
+        sensitivity=sensitivity,
+        **options.cache_settings(cache_dir),
+    )
+    delete_stale_outputs(out)
+    result = classifier.assess(
+        photo,
+        explain=cast(Method, method or "grad-cam"),
+        target=target or "cancer",
+        mc_samples=mc_dropout,
+        seed=seed,
+        context=context,
+    )
+    now = datetime.now().astimezone()
+    for path in out:
+        html.write(result, path, now)
+        print(path)
+    print(NOTICE, file=sys.stderr)
+    if result.status != "assessed":
+        print(f"not assessed ({result.status}): {result.action}", file=sys.stderr)
+        raise typer.Exit(1)
