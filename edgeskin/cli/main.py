@@ -21,10 +21,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from edgeskin import NOTICE, __version__
 from edgeskin.bundle.bundle import Precision
+from edgeskin.cli.outputs import delete_stale_outputs, output_paths, refuse_overwriting_inputs
 from edgeskin.decision.limitations import SITES
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
 from edgeskin.network.cache import cache_settings, make_user_cache
-from edgeskin.photo.sources import drawings_of, photos_in, remove, spare
+from edgeskin.photo.sources import photos_in
 
 USAGE_ERROR, BUNDLE_ERROR = 2, 3
 
@@ -127,7 +128,7 @@ def predict(
     if explain is None and (target or method):
         raise SettingError("--target and --method choose a map: say with --explain where to draw it")
     photos = list(photos_in(paths))
-    drawings = drawings_of(explain, photos)
+    drawings = output_paths(explain, photos)
     context = Context(age, site)
     classifier = Classifier(
         bundle,
@@ -139,7 +140,7 @@ def predict(
         streams=streams,
         **cache_settings(cache),
     )
-    remove(drawings)
+    delete_stale_outputs(drawings)
     settings: dict[str, Any] = {"mc_samples": mc_dropout, "seed": seed, "context": context}
     results: Iterator[Examination] = (
         classifier.examine_many(photos, target=target or "cancer", method=method or "grad-cam", **settings)
@@ -199,7 +200,7 @@ def report(
 
     for path in out:
         reporting.require_writable(path)
-    spare(out, [photo])
+    refuse_overwriting_inputs(out, [photo])
     context = Context(age, site)
     classifier = Classifier(
         bundle,
@@ -210,7 +211,7 @@ def report(
         sensitivity=sensitivity,
         **cache_settings(cache),
     )
-    remove(out)
+    delete_stale_outputs(out)
     found = classifier.examine(
         photo, target=target, method=method, mc_samples=mc_dropout, seed=seed, context=context
     )
@@ -247,11 +248,11 @@ def compare(
 
     if out is not None and (out.is_dir() or out.suffix.lower() != ".png"):
         raise SettingError(f"{out}: name a PNG file to draw into")
-    drawings = drawings_of(out, [after], before)
+    drawings = output_paths(out, [after], before)
     classifier = Classifier(
         bundle, precision, threads, quality_gate=quality_gate, scope_gate=scope_gate, **cache_settings(cache)
     )
-    remove(drawings)
+    delete_stale_outputs(drawings)
     one, other = classifier.examine(before), classifier.examine(after)
     try:
         found = compare_examinations(one, other)
