@@ -34,7 +34,7 @@ from edgeskin.errors import BundleError, EdgeskinError, SettingError
 from edgeskin.examination import SHOWN_SIDE, Examination
 from edgeskin.explain.cam import CANCER, Explanation, explain, find_method, find_target
 from edgeskin.imaging.preprocess import center_square, preprocess, resize
-from edgeskin.imaging.quality import judge
+from edgeskin.imaging.quality import assess_quality
 from edgeskin.imaging.segmentation import describe, segment
 from edgeskin.network.engine import Engine, Outputs, instruction_set
 from edgeskin.network.head import Head, read_head
@@ -185,7 +185,7 @@ class Classifier:
         started = time.perf_counter()
         photo = load_photo(image, self.manifest.preprocessing.size)
         decoded = time.perf_counter()
-        quality = judge(photo)
+        quality = assess_quality(photo)
         judged = time.perf_counter()
         told = partial(
             Assessment,
