@@ -20,7 +20,7 @@ import numpy.typing as npt
 from benchmarks.environment import RESULTS
 from edgeskin.bundle.bundle import DEFAULT_BUNDLE, open_bundle
 from edgeskin.errors import SettingError
-from edgeskin.imaging.quality import judge
+from edgeskin.imaging.quality import assess_quality
 from edgeskin.photo.decode import load_photo
 from train.data.table import SPLITS, Sample, read_table
 from train.evaluate.predict import open_network, predict
@@ -55,7 +55,7 @@ def main() -> None:
     size = open_bundle().manifest.preprocessing.size
     values: dict[str, Any] = {
         **{name: [getattr(s, name) for s in samples] for name in ("image_id", "label", "split", "group")},
-        "retake": [bool(judge(load_photo(sample.image, size)).retake) for sample in samples],
+        "retake": [bool(assess_quality(load_photo(sample.image, size)).retake) for sample in samples],
     }
     for precision in ("int8", "fp32"):
         network = open_network(DEFAULT_BUNDLE, precision)

@@ -22,7 +22,7 @@ from benchmarks.environment import RESULTS, machine, spread, write
 from edgeskin.arrays import Image
 from edgeskin.bundle.bundle import open_bundle
 from edgeskin.imaging.preprocess import resize
-from edgeskin.imaging.quality import LIMITS, Quality, judge
+from edgeskin.imaging.quality import LIMITS, Quality, assess_quality
 from edgeskin.photo.decode import Photo, load_photo
 from quantize.fitting.rules import labels_of
 from quantize.ptq import stratified
@@ -57,12 +57,12 @@ def main() -> None:
         if sample.split not in SPLITS:
             groups.setdefault(f"{sample.split}: {sample.source}", []).append(sample)
     judged = {
-        name: [judge(load_photo(sample.image, size)) for sample in track(samples, name)]
+        name: [assess_quality(load_photo(sample.image, size)) for sample in track(samples, name)]
         for name, samples in groups.items()
     }
     pictures = [load_photo(s.image, size).image for s in stratified(val, seed=0)[: wanted.spoilt]]
     spoilt = {
-        name: float(np.mean([bool(judge(_photo(spoil(picture))).retake) for picture in pictures]))
+        name: float(np.mean([bool(assess_quality(_photo(spoil(picture))).retake) for picture in pictures]))
         for name, spoil in SPOILT.items()
     }
     result = {
@@ -108,7 +108,7 @@ def _shares(told: Sequence[Quality]) -> dict[str, Any]:
 
 def _milliseconds(photo: Photo) -> float:
     started = time.perf_counter()
-    judge(photo)
+    assess_quality(photo)
     return 1e3 * (time.perf_counter() - started)
 
 

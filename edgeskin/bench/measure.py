@@ -189,7 +189,7 @@ def _median(rounds: list[Round]) -> Round:
 
 
 def _model_bytes(bundle: Bundle, precision: str) -> int:
-    return sum(bundle.manifest.files[f"{precision}.{part}"][1] for part in ("xml", "bin"))
+    return sum(bundle.manifest.files[f"{precision}.{part}"].size for part in ("xml", "bin"))
 
 
 def _photo() -> bytes:
@@ -210,4 +210,4 @@ def _peak_mb() -> float | None:
 if __name__ == "__main__":
     _folder, _precision, _threads, _repeats = sys.argv[1:]
     _round = measure(Path(_folder), _precision, int(_threads) or None, int(_repeats))  # type: ignore[arg-type]
-    print(json.dumps(asdict(_round)))
+    print(json.dumps(to_plain(_round)))

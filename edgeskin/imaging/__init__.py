@@ -1,0 +1,1 @@
+"""Image analysis without the network: preprocessing, quality, segmentation, descriptors, registration."""

@@ -1,7 +1,7 @@
-"""Is the picture good enough to be judged? Measured before the network, on the centre square that it sees.
+"""Quality of a photo, measured before the network runs, on the centre square that the network sees.
 
-The limits are far out: of pictures that were good enough for a dataset hardly one is turned away, so that
-what is turned away is clearly no picture to judge. ``python -m benchmarks.robustness.quality`` measures it.
+The limits are far out: they refuse hardly any photo that was good enough for a dataset
+(``python -m benchmarks.robustness.quality`` measures how many).
 """
 
 from collections.abc import Mapping
@@ -17,96 +17,156 @@ from edgeskin.imaging.segmentation import segment
 from edgeskin.photo.decode import Photo
 
 SIDE = 256
-"""Everything but the resolution is measured at this size, so that it does not depend on the camera's."""
+"""Side at which everything but the resolution is measured, pixels, so that cameras are comparable."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What a measure has to stay within, and what to do where it does not.
+    """The range of a measure, and what to do about a photo outside it.
 
-    kind: ``retake`` turns the picture away, ``advice`` is told beside the assessment.
+    Attributes:
+        code: Stable name of this limit, for programs.
+        measure: Key of `measure`'s result.
+        kind: ``retake`` refuses the photo; ``advice`` is given beside its assessment.
+        instruction: What the user should do, for people.
+        low: Lowest value inside the range.
+        high: Highest value inside the range.
     """
 
+    code: str
     measure: str
     kind: Literal["retake", "advice"]
     instruction: str
     low: float = -np.inf
     high: float = np.inf
 
+    def allows(self, value: float) -> bool:
+        """Return whether a value is inside the range; NaN is not."""
+        return self.low <= value <= self.high
+
 
 LIMITS = (
-    Limit("resolution", "retake", "move closer, or use the camera's full resolution", low=112),
-    Limit("sharpness", "retake", "hold still and focus: the picture is blurred", low=1.5),
-    Limit("brightness", "retake", "use more light: the picture is too dark", low=50),
-    Limit("brightness", "retake", "use less light: the picture is too bright", high=240),
-    Limit("contrast", "retake", "wipe the lens and focus: there is hardly any contrast", low=12),
-    Limit("overexposed", "retake", "use less light: much of the picture is white", high=0.15),
-    Limit("overexposed", "advice", "wipe the gel, or tilt the camera: there is glare", high=0.02),
-    Limit("black", "retake", "move closer, or crop the black margin", high=0.4),
     Limit(
-        "unnatural_colour", "retake", "show skin alone: much of the picture has no colour of skin", high=0.35
+        "resolution_low", "resolution", "retake", "move closer, or use the camera's full resolution", low=112
     ),
-    Limit("unnatural_colour", "advice", "take ink, stickers and rulers out of the picture", high=0.06),
-    Limit("hair", "retake", "move the hair aside: it covers the lesion", high=0.5),
-    Limit("hair", "advice", "move the hair aside", high=0.26),
-    Limit("lesion_area", "advice", "move closer: hardly anything stands out from the skin", low=0.015),
-    Limit("lesion_area", "advice", "move back: the skin around the lesion has to be seen", high=0.7),
-    Limit("lesion_offset", "advice", "put the lesion in the middle", high=0.65),
+    Limit("sharpness_low", "sharpness", "retake", "hold still and focus: the picture is blurred", low=1.5),
+    Limit("brightness_low", "brightness", "retake", "use more light: the picture is too dark", low=50),
+    Limit("brightness_high", "brightness", "retake", "use less light: the picture is too bright", high=240),
+    Limit(
+        "contrast_low", "contrast", "retake", "wipe the lens and focus: there is hardly any contrast", low=12
+    ),
+    Limit(
+        "overexposed_high", "overexposed", "retake", "use less light: much of the picture is white", high=0.15
+    ),
+    Limit("glare", "overexposed", "advice", "wipe the gel, or tilt the camera: there is glare", high=0.02),
+    Limit("black_margin", "black", "retake", "move closer, or crop the black margin", high=0.4),
+    Limit(
+        "unnatural_colour_high",
+        "unnatural_colour",
+        "retake",
+        "show skin alone: much of the picture has no colour of skin",
+        high=0.35,
+    ),
+    Limit(
+        "ink_or_ruler",
+        "unnatural_colour",
+        "advice",
+        "take ink, stickers and rulers out of the picture",
+        high=0.06,
+    ),
+    Limit("hair_high", "hair", "retake", "move the hair aside: it covers the lesion", high=0.5),
+    Limit("some_hair", "hair", "advice", "move the hair aside", high=0.26),
+    Limit(
+        "lesion_small",
+        "lesion_area",
+        "advice",
+        "move closer: hardly anything stands out from the skin",
+        low=0.015,
+    ),
+    Limit(
+        "lesion_large",
+        "lesion_area",
+        "advice",
+        "move back: the skin around the lesion has to be seen",
+        high=0.7,
+    ),
+    Limit("lesion_off_centre", "lesion_offset", "advice", "put the lesion in the middle", high=0.65),
 )
+"""All limits, in the order in which instructions are given."""
 
 
 @dataclass(frozen=True)
 class Quality:
-    """measures: see `measure`. retake: what to do better next time; where there is any, the picture is not
-    assessed. advice: what would make it a better picture.
+    """The quality of a photo.
+
+    Attributes:
+        measures: The result of `measure`.
+        retake: Instructions for a new photo. If there are any, the photo is not assessed.
+        advice: Instructions that would make a better photo.
+        failed: Codes of the retake limits that are not met, one for each instruction in ``retake``.
+        advised: Codes of the advice limits that are not met, one for each instruction in ``advice``.
     """
 
     measures: Mapping[str, float]
     retake: tuple[str, ...]
     advice: tuple[str, ...]
+    failed: tuple[str, ...]
+    advised: tuple[str, ...]
 
 
-def judge(photo: Photo) -> Quality:
-    """Measure a picture and hold it against LIMITS."""
+def assess_quality(photo: Photo) -> Quality:
+    """Measure a photo and compare it with LIMITS."""
     measures = measure(photo)
-    failed = [limit for limit in LIMITS if not limit.low <= measures[limit.measure] <= limit.high]
-    retake, advice = (
-        tuple(limit.instruction for limit in failed if limit.kind == kind) for kind in ("retake", "advice")
+    unmet = [limit for limit in LIMITS if not limit.allows(measures[limit.measure])]
+    retake = [limit for limit in unmet if limit.kind == "retake"]
+    advice = [limit for limit in unmet if limit.kind == "advice"]
+    return Quality(
+        measures,
+        retake=tuple(limit.instruction for limit in retake),
+        advice=tuple(limit.instruction for limit in advice),
+        failed=tuple(limit.code for limit in retake),
+        advised=tuple(limit.code for limit in advice),
     )
-    return Quality(measures, retake, advice)
 
 
 def measure(photo: Photo) -> dict[str, float]:
-    """What can be wrong with a picture, in numbers.
+    """Measure what can be wrong with a photo.
 
-    resolution: short side as stored, pixels. Of the centre square at 256 pixels: sharpness: standard
-    deviation of the Laplacian of the smoothed grey levels, but for a margin of an eighth (Pech-Pacheco et
-    al., ICPR 2000). brightness: median grey level, 0 to 255. contrast: between its 5 and 95 % quantiles.
-    overexposed, black: share of pixels at 250 and above, at 25 and below, in every channel.
-    unnatural_colour: share that is saturated and neither red, orange, yellow nor brown: ink, gloves, rulers,
-    and other things than skin. hair: share of thin dark structures (black-hat, as in DullRazor). lesion_area:
-    share that stands out from the skin (`edgeskin.imaging.segmentation`). lesion_offset: distance of its centre from the
-    middle, 1 being the edge.
+    Returns:
+        The measures by name. All but ``resolution`` are of the centre square at SIDE pixels:
+
+        - ``resolution``: short side as stored, pixels.
+        - ``sharpness``: standard deviation of the Laplacian of the smoothed grey levels, without a margin of
+          an eighth (Pech-Pacheco et al., ICPR 2000).
+        - ``brightness``: median grey level, 0 to 255.
+        - ``contrast``: difference between the 95% and 5% quantiles of the grey levels.
+        - ``overexposed``: share of pixels of at least 250 in every channel.
+        - ``black``: share of pixels of at most 25 in every channel.
+        - ``unnatural_colour``: share of pixels that are saturated and neither red, orange, yellow nor brown,
+          such as ink, gloves, rulers and things other than skin.
+        - ``hair``: share of thin dark structures (black-hat transform, as in DullRazor).
+        - ``lesion_area``: share of the lesion's mask (`edgeskin.imaging.segmentation`).
+        - ``lesion_offset``: distance of the mask's centre from the middle, in half sides.
     """
     square = resize(center_square(photo.image), SIDE)
     grey = cv2.cvtColor(square, cv2.COLOR_RGB2GRAY)
     hue, saturation, value = cv2.split(cv2.cvtColor(square, cv2.COLOR_RGB2HSV))
-    # OpenCV's hue is half the angle: from yellow-green over blue to magenta.
+    # OpenCV's hue is half the angle; 35 to 155 is yellow-green over blue to magenta.
     unnatural = (hue > 35) & (hue < 155) & (saturation > 60) & (value > 50)
     margin = SIDE // 8
     inner = cv2.GaussianBlur(grey, (3, 3), 0.8)[margin:-margin, margin:-margin]
-    up_to = np.bincount(grey.ravel(), minlength=256).cumsum()
+    pixels_up_to = np.bincount(grey.ravel(), minlength=256).cumsum()
     ranks = [round(share * (grey.size - 1)) for share in (0.05, 0.5, 0.95)]
-    dark, median, bright = np.searchsorted(up_to, ranks, side="right").astype(float).tolist()
-    least = cv2.min(cv2.min(square[..., 0], square[..., 1]), square[..., 2])
+    dark, median, bright = np.searchsorted(pixels_up_to, ranks, side="right").astype(float).tolist()
+    darkest_channel = cv2.min(cv2.min(square[..., 0], square[..., 1]), square[..., 2])
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (9, 9))
-    area, offset = _lesion(square)
+    area, offset = _area_and_offset(square)
     return {
         "resolution": float(min(photo.width, photo.height)),
         "sharpness": float(cv2.Laplacian(inner, cv2.CV_32F).std()),
         "brightness": median,
         "contrast": bright - dark,
-        "overexposed": float((least >= 250).mean()),
+        "overexposed": float((darkest_channel >= 250).mean()),
         "black": float((value <= 25).mean()),
         "unnatural_colour": float(unnatural.mean()),
         "hair": float((cv2.morphologyEx(grey, cv2.MORPH_BLACKHAT, cross) > 12).mean()),
@@ -115,8 +175,8 @@ def measure(photo: Photo) -> dict[str, float]:
     }
 
 
-def _lesion(square: Image) -> tuple[float, float]:
-    """Share of the square that the lesion takes, and how far off the middle its centre is."""
+def _area_and_offset(square: Image) -> tuple[float, float]:
+    """Return the measures ``lesion_area`` and ``lesion_offset``; both are 0 without a lesion."""
     mask = segment(square)
     if not mask.any():
         return 0.0, 0.0

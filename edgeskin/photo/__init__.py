@@ -1,0 +1,1 @@
+"""Reading of photos: headers, decoding, and the photos that paths name."""

@@ -1,4 +1,7 @@
-"""From a file, bytes or an array to an upright RGB picture, refusing what would hurt before decoding it."""
+"""Decoding of a file, bytes or an array to an upright RGB picture.
+
+Files that would exhaust memory or time are refused before they are decoded.
+"""
 
 import os
 import stat
@@ -8,19 +11,20 @@ from typing import Literal
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from edgeskin.arrays import Image
 from edgeskin.errors import PhotoError
-from edgeskin.photo.headers import CUT_OFF, DAMAGED, FileFormat, Header, read_header
+from edgeskin.photo.headers import FileFormat, Header, cut_off, damaged, read_header
 
-Source = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8]
+Source = str | os.PathLike[str] | bytes | Image
 """A path, the bytes of a JPEG, PNG, WebP or BMP file, or uint8 RGB of shape (h, w, 3)."""
 
 MAX_BYTES = 64 * 2**20
+"""Size of a file, bytes."""
 MAX_PIXELS = 50_000_000
-"""Of a JPEG that is decoded row by row; half of it for other files, a quarter for 16-bit PNG."""
+"""Pixels of a JPEG that is decoded row by row. Other files may have half, 16-bit PNG a quarter."""
 MIN_SIDE, MAX_SIDE = 32, 16_384
+"""Shortest and longest side of a picture, pixels."""
 
 REDUCED = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
@@ -28,15 +32,18 @@ REDUCED = {
     2: cv2.IMREAD_REDUCED_COLOR_2,
     1: cv2.IMREAD_COLOR,
 }
+"""OpenCV's flags of the reduced scales of JPEG, by the divisor of the sides, smallest picture first."""
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A decoded picture.
+    """A decoded picture, upright.
 
-    image: uint8 RGB (h, w, 3), contiguous, turned upright, possibly decoded at 1/2, 1/4 or 1/8.
-    width, height: pixels of the file or array as stored, turned upright, before any reduction.
-    format: the file's format, whatever its name says; ``array`` for an array.
+    Attributes:
+        image: uint8 RGB (h, w, 3), contiguous. JPEG may be decoded at 1/2, 1/4 or 1/8 of its size.
+        width: Pixels a row of the upright picture at full size.
+        height: Rows of the upright picture at full size.
+        format: The format found in the bytes, whatever the file's name says; ``array`` for an array.
     """
 
     image: Image
@@ -46,45 +53,55 @@ class Photo:
 
 
 def load_photo(source: Source, input_size: int) -> Photo:
-    """Decode a picture for a network whose square input has `input_size` pixels a side.
+    """Decode a picture.
 
-    JPEG is decoded at a reduced scale while its short side stays at least twice `input_size`.
-    Transparency is laid on white; 16 bits become 8. Raises PhotoError, naming the file, when it is
-    missing, no picture, damaged, cut off, too large (MAX_BYTES, MAX_PIXELS, MAX_SIDE) or too small
-    (MIN_SIDE).
+    JPEG is decoded at a reduced scale as long as its short side keeps at least twice ``input_size``.
+    Transparent pixels are blended with white. 16-bit channels become 8-bit.
+
+    Args:
+        source: A path, the bytes of a file, or uint8 RGB (h, w, 3).
+        input_size: Side of the network's square input, pixels.
+
+    Raises:
+        PhotoError: The picture is missing, in an unsupported format, damaged, cut off, too large (MAX_BYTES,
+            MAX_PIXELS, MAX_SIDE) or too small (MIN_SIDE). The message names the file; the code says which.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if not isinstance(source, str | os.PathLike | bytes):
-        raise PhotoError(f"{type(source).__name__}: give a path, bytes or a uint8 RGB array (h, w, 3)")
+        raise PhotoError(
+            f"{type(source).__name__}: not a picture; pass a path, bytes or a uint8 RGB array (h, w, 3)",
+            "wrong_type",
+        )
     name = "<bytes>" if isinstance(source, bytes) else os.fspath(source)
     try:
         header = read_header(_read_bytes(source))
         _check_size(header.width, header.height, header.cost)
-        image = _turn_upright(_decode(header, input_size), header.orientation)
+        image = _make_upright(_decode(header, input_size), header.orientation)
     except PhotoError as error:
-        raise PhotoError(f"{name}: {error}") from error.__cause__
+        raise PhotoError(f"{name}: {error}", error.code) from error.__cause__
     width, height = header.width, header.height
     if header.orientation >= 5:
         width, height = height, width
     return Photo(image, width, height, header.format)
 
 
-def _from_array(array: npt.NDArray[np.uint8]) -> Photo:
+def _from_array(array: Image) -> Photo:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         raise PhotoError(
-            f"<ndarray>: dtype {array.dtype}, shape {array.shape}; give uint8 RGB of shape (height, width, 3)"
+            f"<ndarray>: dtype {array.dtype}, shape {array.shape}; pass uint8 RGB of shape (h, w, 3)",
+            "wrong_array",
         )
     height, width = array.shape[:2]
     try:
         _check_size(width, height, cost=1)
     except PhotoError as error:
-        raise PhotoError(f"<ndarray>: {error}") from None
+        raise PhotoError(f"<ndarray>: {error}", error.code) from None
     return Photo(np.ascontiguousarray(array), width, height, "array")
 
 
 def _read_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
-    """The bytes themselves, or those of a regular file, at most MAX_BYTES of them."""
+    """Return the bytes themselves, or those of a regular file, of which at most MAX_BYTES are accepted."""
     if isinstance(source, bytes):
         data = source
     else:
@@ -93,39 +110,50 @@ def _read_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
             status = path.stat()
             if stat.S_ISDIR(status.st_mode):
                 raise PhotoError(
-                    "this is a folder: name the pictures in it, or a folder that holds some itself"
+                    "this is a folder; name the pictures in it, or a folder with pictures directly inside",
+                    "is_folder",
                 )
-            # Opening a FIFO waits for ever, and a device has no end.
+            # Opening a FIFO can block for ever, and a device never ends.
             if not stat.S_ISREG(status.st_mode):
-                raise PhotoError("this is not a regular file: copy the picture to a file first")
+                raise PhotoError("this is not a regular file; copy the picture to a file", "not_a_file")
             with path.open("rb") as file:
                 data = file.read(MAX_BYTES + 1)
         except FileNotFoundError as error:
-            raise PhotoError("there is no such file: check the path") from error
+            raise PhotoError("there is no such file; check the path", "not_found") from error
         except (OSError, ValueError) as error:
             raise PhotoError(
-                f"the file cannot be read ({error}): check the path and its permissions"
+                f"the file cannot be read ({error}); check the path and its permissions", "unreadable"
             ) from error
     if not data:
-        raise PhotoError("the file is empty: copy or send it again")
+        raise PhotoError("the file is empty; copy or send it again", "empty_file")
     if len(data) > MAX_BYTES:
-        raise PhotoError(f"the file is larger than {MAX_BYTES >> 20} MiB: export it as a smaller JPEG")
+        raise PhotoError(
+            f"the file is larger than {MAX_BYTES >> 20} MiB; export it as a smaller JPEG", "file_too_large"
+        )
     return data
 
 
 def _check_size(width: int, height: int, cost: int) -> None:
+    """Raise PhotoError if a picture is too small or too large to decode. See `Header` for the arguments."""
     size = f"the picture has {width} x {height} pixels"
     if min(width, height) < MIN_SIDE:
-        raise PhotoError(f"{size}, the short side must have at least {MIN_SIDE}: take a larger picture")
+        raise PhotoError(
+            f"{size}, but the short side must have at least {MIN_SIDE}; take a larger picture", "too_small"
+        )
     if max(width, height) > MAX_SIDE:
-        raise PhotoError(f"{size}, the long side may have {MAX_SIDE}: crop it to the lesion")
+        raise PhotoError(
+            f"{size}, but the long side may have at most {MAX_SIDE}; crop it to the lesion", "side_too_long"
+        )
     limit = MAX_PIXELS // cost
     if width * height > limit:
-        raise PhotoError(f"{size}, of its kind at most {limit / 1e6:g} megapixels are read: make it smaller")
+        raise PhotoError(
+            f"{size}, but the limit for this kind of file is {limit / 1e6:g} megapixels; make it smaller",
+            "too_many_pixels",
+        )
 
 
 def _decode(header: Header, input_size: int) -> Image:
-    """Decode to uint8 RGB (h, w, 3), not turned yet."""
+    """Decode to uint8 RGB (h, w, 3), in the orientation in which the pixels are stored."""
     scale = 1
     if header.format == "jpeg":
         short_side = min(header.width, header.height)
@@ -134,31 +162,31 @@ def _decode(header: Header, input_size: int) -> Image:
     if header.format in ("png", "webp"):
         flags = cv2.IMREAD_UNCHANGED  # with the alpha channel
     try:
-        # Which formats OpenCV turns depends on its version, so that is left to _turn_upright.
+        # OpenCV's versions differ in which formats they orient, so _make_upright does it for all.
         image = cv2.imdecode(np.frombuffer(header.encoded, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
-        raise PhotoError(DAMAGED) from error
+        raise damaged() from error
     if image is None or image.shape[:2] != (-(-header.height // scale), -(-header.width // scale)):
-        raise PhotoError(DAMAGED)
-    # libjpeg goes on without data that are missing and paints the rest in the middle of the range.
+        raise damaged()
+    # Where data are missing, libjpeg does not fail but fills the rest of the picture with mid-grey (128).
     if header.format == "jpeg" and (image[-1] == 128).all():
-        raise PhotoError(CUT_OFF)
+        raise cut_off()
     try:
         return _to_rgb(image)
     except cv2.error as error:
-        raise PhotoError(DAMAGED) from error
+        raise damaged() from error
 
 
 def _to_rgb(image: cv2.typing.MatLike) -> Image:
-    """Gray (h, w), BGR or BGRA (h, w, c) of 8 or 16 bits to uint8 RGB (h, w, 3)."""
+    """Convert gray (h, w), BGR or BGRA (h, w, c) of 8 or 16 bits to uint8 RGB (h, w, 3)."""
     if image.dtype == np.uint16:
         image = cv2.convertScaleAbs(image, alpha=1 / 257)
     if image.ndim == 2:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
     rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
     if image.shape[2] == 4:
-        # Dropping alpha would show whatever colour is hidden where nothing is to be seen; white is
-        # what viewers and printers put there. By bands of rows, to keep the memory small.
+        # Without alpha, the hidden colour of transparent pixels would show. Viewers and printers show white.
+        # Bands of rows bound the memory of the 16-bit copies.
         for top in range(0, len(image), 256):
             band = slice(top, top + 256)
             alpha = image[band, :, 3:].astype(np.uint16)
@@ -166,8 +194,8 @@ def _to_rgb(image: cv2.typing.MatLike) -> Image:
     return rgb
 
 
-def _turn_upright(image: Image, orientation: int) -> Image:
-    """Undo an EXIF orientation (1 to 8; EXIF 2.3, 4.6.4): mirror the axes, then swap them."""
+def _make_upright(image: Image, orientation: int) -> Image:
+    """Undo an EXIF orientation (1 to 8; EXIF 2.3, 4.6.4): flip the axes, then swap them."""
     if orientation in (2, 3, 7, 8):
         image = image[:, ::-1]
     if orientation in (3, 4, 6, 7):

@@ -1,8 +1,8 @@
-"""What a picture file says about itself, read before any decoder sees it.
+"""Headers of picture files, read before any decoder sees the file.
 
-A header is all it takes to make a decoder allocate gigabytes, so size, orientation and the file's
-being whole are read here, in plain Python, from bytes that are not trusted: every length is checked
-against the file. Messages lack the file's name, which the caller adds.
+A header of a few bytes can make a decoder allocate gigabytes. So this module reads format, size and
+orientation, and checks that the file is complete, in plain Python and without trusting the bytes: every
+length is checked against the file. Error messages do not name the file; the caller adds its name.
 """
 
 import re
@@ -15,19 +15,16 @@ from edgeskin.errors import PhotoError
 
 FileFormat = Literal["jpeg", "png", "webp", "bmp"]
 
-CUT_OFF = "the picture is cut off before its end: copy or send it again"
-DAMAGED = "the picture is damaged: copy it again or export it anew as JPEG"
-WAY_OUT = "edgeskin reads JPEG, PNG, WebP and BMP: export it as JPEG"
-
-# Ordinary files stay far below both; without them a small file could keep a reader busy for minutes.
 MAX_SEGMENTS = 100_000
+"""Segments or chunks read of one file. Ordinary files have under a thousand."""
 MAX_SCANS = 64
+"""Scans of one JPEG. Each costs a decoder a pass over the whole picture; ordinary files have under 20."""
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
-# Inside compressed data FF is followed by 00 or a restart marker; FF FF is padding.
+# Inside compressed data, FF is followed by 00 or a restart marker. FF FF is padding.
 JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
-SOF_ORDINARY, SOF_OTHER = (0xC0, 0xC1, 0xC2), (0xC3, *range(0xC5, 0xCC), *range(0xCD, 0xD0))
+SOF_SUPPORTED, SOF_UNSUPPORTED = (0xC0, 0xC1, 0xC2), (0xC3, *range(0xC5, 0xCC), *range(0xCD, 0xD0))
 DHT, EOI, SOS, DQT, DRI, APP1, COM = 0xC4, 0xD9, 0xDA, 0xDB, 0xDD, 0xE1, 0xFE
 BETWEEN_SCANS = (DHT, SOS, DQT, DRI, COM, *range(0xE0, 0xF0))
 
@@ -40,16 +37,20 @@ OTHER_FILES = {
     rb"%PDF": "a PDF document",
     rb".{128}DICM": "a DICOM file",
 }
+"""Starts of files in other formats, as regular expressions, and what to call each in an error."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """A picture file that is whole and of a known format; nothing is decoded yet.
+    """The header of a complete picture file of a known format. No pixel is decoded yet.
 
-    encoded: what to decode (a PNG without its ancillary chunks, else the file's bytes).
-    width, height: pixels as stored, before turning.
-    orientation: EXIF orientation, 1 to 8; 1 is upright.
-    cost: memory a pixel takes while decoding, relative to a JPEG that is decoded row by row.
+    Attributes:
+        format: The format found in the bytes, whatever the file's name says.
+        encoded: The bytes to decode: a PNG without its ancillary chunks, else the whole file.
+        width: Pixels a row as stored, before the orientation is applied.
+        height: Rows as stored, before the orientation is applied.
+        orientation: EXIF orientation, 1 to 8; 1 is upright.
+        cost: Memory that decoding takes for a pixel, relative to a JPEG that is decoded row by row.
     """
 
     format: FileFormat
@@ -60,8 +61,26 @@ class Header:
     cost: int = 2
 
 
+def damaged() -> PhotoError:
+    """Return the error of a file whose content contradicts itself or cannot be decoded."""
+    return PhotoError("the picture is damaged; copy it again, or export it again as JPEG", "damaged")
+
+
+def cut_off() -> PhotoError:
+    """Return the error of a file that ends too early."""
+    return PhotoError("the picture is cut off before its end; copy or send it again", "cut_off")
+
+
 def read_header(data: bytes) -> Header:
-    """Read the header of a whole file's bytes. Raises PhotoError when unknown, damaged or cut off."""
+    """Read the header of a picture file.
+
+    Args:
+        data: All bytes of the file.
+
+    Raises:
+        PhotoError: The file is of an unsupported format, damaged or cut off (codes ``unsupported_format``,
+            ``damaged`` and ``cut_off``).
+    """
     try:
         if data.startswith(b"\xff\xd8\xff"):
             return _read_jpeg(data)
@@ -72,18 +91,24 @@ def read_header(data: bytes) -> Header:
         if data.startswith(b"BM"):
             return _read_bmp(data)
     except struct.error as error:
-        raise PhotoError(CUT_OFF) from error
+        raise cut_off() from error
     for start, kind in OTHER_FILES.items():
         if re.match(start, data, re.DOTALL):
-            raise PhotoError(f"this is {kind}; {WAY_OUT}")
-    raise PhotoError(f"this is not a picture; {WAY_OUT}")
+            raise _unsupported(f"this is {kind}")
+    raise _unsupported("this is not a picture")
+
+
+def _unsupported(finding: str) -> PhotoError:
+    return PhotoError(
+        f"{finding}; edgeskin reads JPEG, PNG, WebP and BMP, so export it as JPEG", "unsupported_format"
+    )
 
 
 def _read_jpeg(data: bytes) -> Header:
     """Walk the segments up to the end-of-image marker (ITU-T T.81, annex B).
 
-    Whatever follows that marker (a motion photo's video, further pictures) is ignored; a marker
-    inside a segment, such as a thumbnail's, does not count.
+    Bytes after that marker are ignored: a motion photo's video, or further pictures. Markers inside a
+    segment do not count, such as those of a thumbnail.
     """
     frame: tuple[int, int, int, int] | None = None  # marker, height, width, components
     first_scan_components = scans = 0
@@ -92,21 +117,19 @@ def _read_jpeg(data: bytes) -> Header:
     for _ in range(MAX_SEGMENTS):
         match = JPEG_MARKER.search(data, position)
         if match is None:
-            raise PhotoError(CUT_OFF)
+            raise cut_off()
         marker, start = data[match.end() - 1], match.end()
         if marker == EOI:
             break
         (length,) = struct.unpack_from(">H", data, start)
         if length < 2 or (scans and marker not in BETWEEN_SCANS):
-            raise PhotoError(DAMAGED)
+            raise damaged()
         position = start + length
         if position > len(data):
-            raise PhotoError(CUT_OFF)
-        if marker in SOF_OTHER:
-            raise PhotoError(
-                f"this JPEG is coded in a rare way (SOF{marker - 0xC0}); export it as ordinary JPEG"
-            )
-        if marker in SOF_ORDINARY:
+            raise cut_off()
+        if marker in SOF_UNSUPPORTED:
+            raise _unsupported(f"this JPEG has an unsupported coding (SOF{marker - 0xC0})")
+        if marker in SOF_SUPPORTED:
             _, height, width, components = struct.unpack_from(">BHHB", data, start + 2)
             frame = (marker, height, width, components)
         elif marker == SOS:
@@ -116,22 +139,23 @@ def _read_jpeg(data: bytes) -> Header:
         elif marker == APP1 and not exif and data.startswith(b"Exif\0\0", start + 2):
             exif = data[start + 8 : position]
     else:
-        raise PhotoError(DAMAGED)
+        raise damaged()
     if frame is None or not 1 <= scans <= MAX_SCANS:
-        raise PhotoError(DAMAGED)
+        raise damaged()
     marker, height, width, components = frame
-    # Progressive and multi-scan files make libjpeg hold the coefficients of the whole picture.
+    # For progressive and multi-scan files, libjpeg holds the coefficients of the whole picture in memory.
     by_rows = marker != 0xC2 and first_scan_components == components
     return Header("jpeg", data, width, height, _exif_orientation(exif), 1 if by_rows else 2)
 
 
 def _read_png(data: bytes) -> Header:
-    """Walk the chunks (PNG specification, 5.3) and keep those that hold pixels.
+    """Walk the chunks (PNG specification, 5.3) and keep those that decide the pixels.
 
-    Text, profiles and animation are left out: a chunk of a few bytes there can unpack to gigabytes.
+    Text, colour profiles and animation are dropped, because such a chunk of a few bytes can unpack to
+    gigabytes.
     """
     view = memoryview(data)
-    kept: list[memoryview] = [view[:8]]
+    pixel_chunks = [view[:8]]
     kinds: list[bytes] = []
     exif = b""
     position = 8
@@ -139,12 +163,12 @@ def _read_png(data: bytes) -> Header:
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
         if end > len(data):
-            raise PhotoError(CUT_OFF)
+            raise cut_off()
         if kind in PNG_PIXEL_CHUNKS:
             (crc,) = struct.unpack_from(">I", data, end - 4)
             if crc != zlib.crc32(view[position + 4 : end - 4]):
-                raise PhotoError(DAMAGED)
-            kept.append(view[position:end])
+                raise damaged()
+            pixel_chunks.append(view[position:end])
             kinds.append(kind)
         elif kind == b"eXIf":
             exif = data[position + 8 : end - 4]
@@ -152,8 +176,8 @@ def _read_png(data: bytes) -> Header:
         if kind == b"IEND":
             break
     if kinds[:1] != [b"IHDR"] or kinds.count(b"IHDR") > 1 or b"IDAT" not in kinds or kinds[-1] != b"IEND":
-        raise PhotoError(DAMAGED)
-    encoded = b"".join(kept)
+        raise damaged()
+    encoded = b"".join(pixel_chunks)
     width, height, depth = struct.unpack_from(">IIB", encoded, 16)
     return Header("png", encoded, width, height, _exif_orientation(exif), 4 if depth == 16 else 2)
 
@@ -163,7 +187,7 @@ def _read_webp(data: bytes) -> Header:
     (riff_size,) = struct.unpack_from("<I", data, 4)
     end = 8 + riff_size
     if end > len(data):
-        raise PhotoError(CUT_OFF)
+        raise cut_off()
     kind = data[12:16]
     if kind == b"VP8 ":
         width, height = struct.unpack_from("<HH", data, 26)
@@ -172,10 +196,10 @@ def _read_webp(data: bytes) -> Header:
         (bits,) = struct.unpack_from("<I", data, 21)
         return Header("webp", data, (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
     if kind != b"VP8X":
-        raise PhotoError(DAMAGED)
+        raise damaged()
     flags, width_low, width_high, height_low, height_high = struct.unpack_from("<BxxxHBHB", data, 20)
     if flags & 0x02:
-        raise PhotoError(f"this is an animated WebP; {WAY_OUT}")
+        raise _unsupported("this is an animated WebP")
     exif = b""
     position = 12
     for _ in range(MAX_SEGMENTS):
@@ -198,15 +222,15 @@ def _read_bmp(data: bytes) -> Header:
     else:
         width, height, _, bits, compression = struct.unpack_from("<iiHHI", data, 18)
     if compression not in (0, 3):
-        raise PhotoError(f"this is a compressed BMP; {WAY_OUT}")
+        raise _unsupported("this is a compressed BMP")
     row_bytes = (width * bits + 31) // 32 * 4
     if offset + row_bytes * abs(height) > len(data):
-        raise PhotoError(CUT_OFF)
+        raise cut_off()
     return Header("bmp", data, width, abs(height))
 
 
 def _exif_orientation(exif: bytes) -> int:
-    """Tag 0x0112 of the first directory (EXIF 2.3, 4.6.4); 1 when absent or unreadable."""
+    """Return tag 0x0112 of the first directory (EXIF 2.3, 4.6.4), or 1 if it is absent or unreadable."""
     tiff = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None:

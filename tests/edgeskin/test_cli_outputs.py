@@ -38,10 +38,10 @@ def test_explain_draws_several_into_a_folder(
 @pytest.mark.parametrize(
     ("photos", "out", "says"),
     [
-        (2, "map.png", "a folder that exists for several"),
+        (2, "map.png", "an existing folder for several"),
         (1, "map.jpg", "name a PNG file"),
         (1, "missing/map.png", "its folder does not exist"),
-        (2, ".", "would be drawn into lesion.jpg.png"),
+        (2, ".", "lesion.jpg.png"),
     ],
 )
 def test_a_drawing_that_has_no_place_is_refused_before_any_work(
@@ -127,7 +127,7 @@ def test_no_output_takes_the_place_of_a_photo_or_stays_from_another(
     ):
         done = run_cli(*command, "--bundle", shared_micro_bundle)
         assert done.returncode == 2
-        assert "this is the picture itself" in done.stderr
+        assert f"{photo}: this is an input picture" in done.stderr
     assert photo.read_bytes() == content
     out.write_bytes(b"the map of another picture")
     done = run_cli("predict", dark, "--explain", out, "--bundle", tmp_path / "missing")

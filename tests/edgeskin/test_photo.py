@@ -56,9 +56,11 @@ def assert_same(data: bytes, fmt: str, tolerance: int = 1) -> None:
     assert np.abs(photo.image.astype(int) - expected).max() <= tolerance
 
 
-def assert_refused(data: bytes, says: str) -> None:
-    with pytest.raises(PhotoError, match=rf"^<bytes>: .*{says}"):
+def assert_refused(data: bytes, code: str, names: str = "") -> None:
+    """Refused with this code, and a message that names the source and this value."""
+    with pytest.raises(PhotoError, match=rf"^<bytes>: .*{names}") as caught:
         load_photo(data, 224)
+    assert caught.value.code == code
 
 
 def png(*chunks: tuple[bytes, bytes]) -> bytes:
@@ -222,29 +224,31 @@ def test_array_is_taken_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("array", "says"),
+    ("array", "code", "names"),
     [
-        (RGB / 255, "float64"),
-        (RGB.astype(np.uint16), "uint16"),
-        (GRAY, r"\(120, 160\)"),
-        (RGBA, r"\(120, 160, 4\)"),
-        (RGB.transpose(2, 0, 1), r"\(3, 120, 160\)"),
-        (RGB[None], r"\(1, 120, 160, 3\)"),
-        (RGB[:31], "160 x 31"),
-        (np.zeros((0, 0, 3), np.uint8), "0 x 0"),
-        (np.broadcast_to(np.uint8(0), (32, 16385, 3)), "16385 x 32"),
-        (np.broadcast_to(np.uint8(0), (8000, 8000, 3)), "megapixels"),
+        (RGB / 255, "wrong_array", "float64"),
+        (RGB.astype(np.uint16), "wrong_array", "uint16"),
+        (GRAY, "wrong_array", r"\(120, 160\)"),
+        (RGBA, "wrong_array", r"\(120, 160, 4\)"),
+        (RGB.transpose(2, 0, 1), "wrong_array", r"\(3, 120, 160\)"),
+        (RGB[None], "wrong_array", r"\(1, 120, 160, 3\)"),
+        (RGB[:31], "too_small", "160 x 31"),
+        (np.zeros((0, 0, 3), np.uint8), "too_small", "0 x 0"),
+        (np.broadcast_to(np.uint8(0), (32, 16385, 3)), "side_too_long", "16385 x 32"),
+        (np.broadcast_to(np.uint8(0), (8000, 8000, 3)), "too_many_pixels", "8000 x 8000"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_array_refused(array: npt.NDArray[np.uint8], says: str) -> None:
-    with pytest.raises(PhotoError, match=rf"^<ndarray>: .*{says}"):
+def test_array_refused(array: npt.NDArray[np.uint8], code: str, names: str) -> None:
+    with pytest.raises(PhotoError, match=rf"^<ndarray>: .*{names}") as caught:
         load_photo(array, 224)
+    assert caught.value.code == code
 
 
 def test_other_sources_refused() -> None:
-    with pytest.raises(PhotoError, match="NoneType"):
+    with pytest.raises(PhotoError, match="NoneType") as caught:
         load_photo(None, 224)  # type: ignore[arg-type]
+    assert caught.value.code == "wrong_type"
 
 
 def test_path_refused(tmp_path: Path) -> None:
@@ -254,73 +258,79 @@ def test_path_refused(tmp_path: Path) -> None:
     with large.open("wb") as file:
         file.truncate(MAX_BYTES + 1)
     cases = {
-        tmp_path / "missing.jpg": "no such file",
-        tmp_path: "folder",
-        empty: "empty",
-        large: "64 MiB",
-        empty / "below.jpg": "cannot be read",
-        Path("a\0b.jpg"): "cannot be read",
-        Path("x" * 5000): "cannot be read",
+        tmp_path / "missing.jpg": "not_found",
+        tmp_path: "is_folder",
+        empty: "empty_file",
+        large: "file_too_large",
+        empty / "below.jpg": "unreadable",
+        Path("a\0b.jpg"): "unreadable",
+        Path("x" * 5000): "unreadable",
     }
     if hasattr(os, "mkfifo"):
         fifo = tmp_path / "fifo.jpg"
         os.mkfifo(fifo)
-        cases |= {fifo: "not a regular file", Path(os.devnull): "not a regular file"}
-    for path, says in cases.items():
-        with pytest.raises(PhotoError, match=says) as caught:
+        cases |= {fifo: "not_a_file", Path(os.devnull): "not_a_file"}
+    for path, code in cases.items():
+        with pytest.raises(PhotoError) as caught:
             load_photo(path, 224)
         assert str(caught.value).startswith(f"{path}: ")
+        assert caught.value.code == code
 
 
 def test_error_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "lesion.jpg"
     path.write_bytes(JPEG[:5000])
-    with pytest.raises(PhotoError, match=r"lesion\.jpg: the picture is cut off"):
+    with pytest.raises(PhotoError, match=r"lesion\.jpg: ") as caught:
         load_photo(path, 224)
+    assert caught.value.code == "cut_off"
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "code", "names"),
     [
-        (b"", "empty"),
-        (b"just some text, renamed to .jpg", "not a picture"),
-        (bytes(200), "not a picture"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100), "HEIC.*export it as JPEG"),
-        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(100), "HEIC"),
-        (b"\0\0\0\x18ftypavif\0\0\0\0mif1avif" + bytes(100), "AVIF.*export it as JPEG"),
-        (b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + bytes(100), "video"),
-        (encode(RGB, "TIFF"), "TIFF"),
-        (encode(RGB, "GIF"), "GIF"),
-        (b"\n" * 128 + b"DICM" + bytes(100), "DICOM"),
-        (b"%PDF-1.7\n", "PDF"),
-        (encode(RGB, "WEBP", save_all=True, append_images=[Image.fromarray(GRAY)]), "animated"),
-        (b"BM", "cut off"),
+        (b"", "empty_file", ""),
+        (b"just some text, renamed to .jpg", "unsupported_format", ""),
+        (bytes(200), "unsupported_format", ""),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100), "unsupported_format", "HEIC.*JPEG"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(100), "unsupported_format", "HEIC"),
+        (b"\0\0\0\x18ftypavif\0\0\0\0mif1avif" + bytes(100), "unsupported_format", "AVIF.*JPEG"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + bytes(100), "unsupported_format", "video"),
+        (encode(RGB, "TIFF"), "unsupported_format", "TIFF"),
+        (encode(RGB, "GIF"), "unsupported_format", "GIF"),
+        (b"\n" * 128 + b"DICM" + bytes(100), "unsupported_format", "DICOM"),
+        (b"%PDF-1.7\n", "unsupported_format", "PDF"),
+        (
+            encode(RGB, "WEBP", save_all=True, append_images=[Image.fromarray(GRAY)]),
+            "unsupported_format",
+            "animated",
+        ),
+        (b"BM", "cut_off", ""),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_other_files_refused(data: bytes, says: str) -> None:
-    assert_refused(data, says)
+def test_other_files_refused(data: bytes, code: str, names: str) -> None:
+    assert_refused(data, code, names)
 
 
 @pytest.mark.parametrize("data", [JPEG, PNG, WEBP, BMP], ids=["jpeg", "png", "webp", "bmp"])
 def test_cut_off_anywhere_is_refused(data: bytes) -> None:
     for length in {*range(12, 200, 7), *range(200, len(data) - 1, len(data) // 20), len(data) - 1}:
-        assert_refused(data[:length], "cut off")
+        assert_refused(data[:length], "cut_off")
 
 
 @pytest.mark.parametrize("fmt", ["JPEG", "PNG", "WEBP", "BMP"])
 def test_bounds(fmt: str) -> None:
-    assert_refused(encode(RGB[:1, :1], fmt), "1 x 1 pixels.*at least 32")
-    assert_refused(encode(RGB[:31], fmt), "160 x 31 pixels.*at least 32")
+    assert_refused(encode(RGB[:1, :1], fmt), "too_small", "1 x 1 .*32")
+    assert_refused(encode(RGB[:31], fmt), "too_small", "160 x 31 .*32")
     assert load_photo(encode(RGB[:32, :32], fmt), 224).width == 32
     if fmt != "WEBP":  # which ends at 16383 by itself
-        assert_refused(encode(np.zeros((32, 16385, 3), np.uint8), fmt), "16385 x 32 pixels.*16384")
+        assert_refused(encode(np.zeros((32, 16385, 3), np.uint8), fmt), "side_too_long", "16385 x 32 .*16384")
 
 
 def test_damaged_pixels_are_refused() -> None:
     """Files that are formally whole and hold fewer pixels than they promise."""
     half = len(JPEG) // 2
-    assert_refused(JPEG[:half] + b"\xff\xd9", "cut off")
+    assert_refused(JPEG[:half] + b"\xff\xd9", "cut_off")
     assert_refused(JPEG[:half] + b"\xff\x5a" + JPEG[half:], "damaged")
     assert_refused(png(ihdr(160, 120), (b"IDAT", png_rows(RGB[:60])), IEND), "damaged")
     assert_refused(png(ihdr(160, 120), (b"IDAT", IDAT[1][:1000]), IEND), "damaged")
@@ -351,21 +361,21 @@ def test_jpeg_end_of_a_thumbnail_does_not_count() -> None:
     exif = b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0" + thumbnail
     whole = JPEG[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(exif)) + exif + JPEG[2:]
     assert load_photo(whole, 224).width == 800
-    assert_refused(whole[: len(exif) + 6], "cut off")
-    assert_refused(whole[: len(whole) // 2], "cut off")
+    assert_refused(whole[: len(exif) + 6], "cut_off")
+    assert_refused(whole[: len(whole) // 2], "cut_off")
 
 
 def test_jpeg_headers_refused() -> None:
-    assert_refused(sof(65535, 65535), "65535 x 65535")
-    assert_refused(sof(10_000, 10_000), "at most 50 megapixels")
-    assert_refused(sof(800, 0), "800 x 0")
-    assert_refused(sof(6000, 5000, encode(RGB, "JPEG", progressive=True)), "at most 25 megapixels")
-    assert_refused(JPEG.replace(b"\xff\xc0\0\x11\x08", b"\xff\xc3\0\x11\x08"), "SOF3")
+    assert_refused(sof(65535, 65535), "side_too_long", "65535 x 65535")
+    assert_refused(sof(10_000, 10_000), "too_many_pixels", "50 megapixels")
+    assert_refused(sof(800, 0), "too_small", "800 x 0")
+    assert_refused(sof(6000, 5000, encode(RGB, "JPEG", progressive=True)), "too_many_pixels", "25 megapixels")
+    assert_refused(JPEG.replace(b"\xff\xc0\0\x11\x08", b"\xff\xc3\0\x11\x08"), "unsupported_format", "SOF3")
     assert_refused(b"\xff\xd8\xff\xd9", "damaged")
-    assert_refused(b"\xff\xd8\xff\xda\0\x02", "cut off")
+    assert_refused(b"\xff\xd8\xff\xda\0\x02", "cut_off")
     assert_refused(b"\xff\xd8\xff\xfe\0\0" + JPEG[2:], "damaged")
     assert_refused(b"\xff\xd8" + b"\xff\xfe\0\x02" * 100_001 + JPEG[2:], "damaged")
-    assert_refused(b"\xff\xd8\xff" + b"\xff" * 10_000_000, "cut off")
+    assert_refused(b"\xff\xd8\xff" + b"\xff" * 10_000_000, "cut_off")
 
 
 def test_jpeg_of_endless_scans_is_refused() -> None:
@@ -392,19 +402,21 @@ def test_png_extras_are_left_out() -> None:
 
 def test_png_chunks_refused() -> None:
     size = ihdr(160, 120)
-    assert_refused(TEXT_BOMB, "cut off")
-    assert_refused(pixel_bomb(), "20000 x 20000")
-    assert_refused(png(ihdr(2**31 - 1, 2**31 - 1), IDAT, IEND), "2147483647")
-    assert_refused(png(ihdr(6000, 5000), IDAT, IEND), "at most 25 megapixels")
-    assert_refused(png(ihdr(4000, 4000, 16), IDAT, IEND), "at most 12.5 megapixels")
+    assert_refused(TEXT_BOMB, "cut_off")
+    assert_refused(pixel_bomb(), "side_too_long", "20000 x 20000")
+    assert_refused(png(ihdr(2**31 - 1, 2**31 - 1), IDAT, IEND), "side_too_long", "2147483647")
+    assert_refused(png(ihdr(6000, 5000), IDAT, IEND), "too_many_pixels", "25 megapixels")
+    assert_refused(png(ihdr(4000, 4000, 16), IDAT, IEND), "too_many_pixels", "12.5 megapixels")
     assert_refused(png(size, IEND), "damaged")
     assert_refused(png(IDAT, size, IEND), "damaged")
     assert_refused(png(size, ihdr(20_000, 20_000), IDAT, IEND), "damaged")
-    assert_refused(png(size, IDAT), "cut off")
+    assert_refused(png(size, IDAT), "cut_off")
     assert_refused(PNG[:100] + bytes([PNG[100] ^ 1]) + PNG[101:], "damaged")
     assert_refused(png(size, *[(b"tEXt", b"")] * 100_000, IDAT, IEND), "damaged")
     # A chunk before IHDR must not be taken for it.
-    assert_refused(png((b"tEXt", ihdr(160, 120)[1]), ihdr(20_000, 20_000), IDAT, IEND), "20000 x 20000")
+    assert_refused(
+        png((b"tEXt", ihdr(160, 120)[1]), ihdr(20_000, 20_000), IDAT, IEND), "side_too_long", "20000 x 20000"
+    )
 
 
 # WebP and BMP
@@ -414,7 +426,7 @@ def test_webp_canvas_is_bounded() -> None:
     data = bytearray(encode(RGBA, "WEBP"))
     assert data[12:16] == b"VP8X"
     data[24:27] = (16384).to_bytes(3, "little")
-    assert_refused(bytes(data), "16385 x 120")
+    assert_refused(bytes(data), "side_too_long", "16385 x 120")
     data[24:27] = (160).to_bytes(3, "little")
     assert_refused(bytes(data), "damaged")
 
@@ -425,10 +437,14 @@ def test_bmp_variants() -> None:
     np.testing.assert_array_equal(load_photo(bytes(top_down), 224).image, RGB[::-1])
     core = b"BM" + struct.pack("<IIIIHHHH", 0, 0, 26, 12, 160, 120, 1, 24) + BMP[54:]
     np.testing.assert_array_equal(load_photo(core, 224).image, RGB)
-    for offset, value, says in ((18, -160, "-160"), (22, -(2**31), "cut off"), (30, 1, "compressed")):
+    for offset, value, code in (
+        (18, -160, "too_small"),
+        (22, -(2**31), "cut_off"),
+        (30, 1, "unsupported_format"),
+    ):
         data = bytearray(BMP)
         data[offset : offset + 4] = struct.pack("<i", value)
-        assert_refused(bytes(data), says)
+        assert_refused(bytes(data), code)
 
 
 # All formats

@@ -1,7 +1,8 @@
-"""What is measured of a picture, against scipy and by hand; what is turned away, and what is advised on."""
+"""Measures of a photo against scipy and by hand; which photos are refused, and which get advice."""
 
 import json
 import runpy
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -10,16 +11,17 @@ import pytest
 from scipy import ndimage
 
 from edgeskin import Classifier
-from edgeskin.imaging.quality import LIMITS, SIDE, judge, measure
+from edgeskin.imaging.quality import LIMITS, SIDE, Limit, assess_quality, measure
 from edgeskin.photo.decode import Photo, load_photo
 from tests.conftest import ROOT, run_cli
 
 Image = np.ndarray
+INSTRUCTIONS = {limit.code: limit.instruction for limit in LIMITS}
 
 
 @pytest.fixture(scope="module")
 def good(lesion_jpg: Path) -> Image:
-    """The example, whole, with nothing to complain of."""
+    """The example, whole, which meets every limit."""
     return load_photo(lesion_jpg, 224).image
 
 
@@ -51,46 +53,61 @@ def lined(image: Image, spacing: int) -> Image:
 
 
 def test_the_example_is_good_enough(good: Image) -> None:
-    quality = judge(photo(good))
-    assert quality.retake == quality.advice == ()
+    quality = assess_quality(photo(good))
+    assert quality.retake == quality.advice == quality.failed == quality.advised == ()
 
 
 def test_drawn_lesions_of_every_class_are_good_enough() -> None:
     draw_lesion = runpy.run_path(str(ROOT / "examples" / "draw_lesion.py"))["draw_lesion"]
     rng = np.random.default_rng(3)
     for label in ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC"):
-        assert judge(photo(draw_lesion(label, rng, 300))).retake == ()
+        assert assess_quality(photo(draw_lesion(label, rng, 300))).retake == ()
 
 
 @pytest.mark.parametrize(
-    ("spoil", "word"),
+    ("spoil", "code"),
     [
-        (lambda image: cv2.resize(image, (100, 100)), "resolution"),
-        (blurred, "blurred"),
-        (lambda image: scaled(image, 0.2), "too dark"),
-        (lambda image: scaled(image, 0.2, 210), "too bright"),
-        (lambda image: scaled(image, 0.05, 150), "contrast"),
-        (lambda image: painted(image, 0.3, (255, 255, 255)), "white"),
-        (lambda image: painted(image, 0.5, (5, 5, 5)), "black margin"),
-        (lambda image: painted(image, 0.5, (40, 90, 200)), "no colour of skin"),
-        (lambda image: lined(image, 3), "hair"),
+        (lambda image: cv2.resize(image, (100, 100)), "resolution_low"),
+        (blurred, "sharpness_low"),
+        (lambda image: scaled(image, 0.2), "brightness_low"),
+        (lambda image: scaled(image, 0.2, 210), "brightness_high"),
+        (lambda image: scaled(image, 0.05, 150), "contrast_low"),
+        (lambda image: painted(image, 0.3, (255, 255, 255)), "overexposed_high"),
+        (lambda image: painted(image, 0.5, (5, 5, 5)), "black_margin"),
+        (lambda image: painted(image, 0.5, (40, 90, 200)), "unnatural_colour_high"),
+        (lambda image: lined(image, 3), "hair_high"),
     ],
 )
-def test_what_cannot_be_judged_is_turned_away_with_what_to_do(spoil: object, word: str, good: Image) -> None:
-    assert word in " ".join(judge(photo(spoil(good))).retake)
+def test_photos_that_are_refused(spoil: Callable[[Image], Image], code: str, good: Image) -> None:
+    quality = assess_quality(photo(spoil(good)))
+    assert code in quality.failed
+    assert INSTRUCTIONS[code] in quality.retake
+    assert quality.retake == tuple(INSTRUCTIONS[failed] for failed in quality.failed)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "word"),
+    ("spoil", "code"),
     [
         (lambda image: painted(image, 0.05, (255, 255, 255)), "glare"),
-        (lambda image: painted(image, 0.15, (40, 90, 200)), "ink"),
-        (lambda image: lined(image, 8), "hair"),
-        (lambda image: np.full_like(image, (200, 160, 140)), "stands out"),
+        (lambda image: painted(image, 0.15, (40, 90, 200)), "ink_or_ruler"),
+        (lambda image: lined(image, 8), "some_hair"),
+        (lambda image: np.full_like(image, (200, 160, 140)), "lesion_small"),
     ],
 )
-def test_what_could_be_better_is_advised_on(spoil: object, word: str, good: Image) -> None:
-    assert word in " ".join(judge(photo(spoil(good))).advice)
+def test_photos_that_get_advice(spoil: Callable[[Image], Image], code: str, good: Image) -> None:
+    quality = assess_quality(photo(spoil(good)))
+    assert code in quality.advised
+    assert INSTRUCTIONS[code] in quality.advice
+    assert quality.advice == tuple(INSTRUCTIONS[advised] for advised in quality.advised)
+
+
+@pytest.mark.parametrize(
+    ("offset", "radius", "code"), [(70, 30, "lesion_off_centre"), (0, 124, "lesion_large"), (0, 60, None)]
+)
+def test_advice_on_where_the_lesion_is(offset: int, radius: int, code: str | None) -> None:
+    disc = np.full((SIDE, SIDE, 3), (210, 165, 145), np.uint8)
+    cv2.circle(disc, (SIDE // 2 + offset, SIDE // 2 + offset), radius, (90, 60, 50), cv2.FILLED)
+    assert assess_quality(photo(disc)).advised == (() if code is None else (code,))
 
 
 def test_measures_are_those_of_scipy_and_of_a_drawing() -> None:
@@ -98,18 +115,18 @@ def test_measures_are_those_of_scipy_and_of_a_drawing() -> None:
     noise = np.random.default_rng(0).integers(60, 200, (SIDE, SIDE), dtype=np.uint8)
     smooth = ndimage.gaussian_filter(noise.astype(float), 0.8, truncate=1.25, mode="mirror").round()
     laplacian = ndimage.laplace(smooth, mode="mirror")[33:-33, 33:-33]
-    told = measure(photo(np.repeat(noise[..., None], 3, axis=2)))
-    assert told["sharpness"] == pytest.approx(laplacian.std(), rel=0.05)
-    assert told["brightness"] == np.median(noise)
-    assert told["contrast"] == np.percentile(noise, 95) - np.percentile(noise, 5)
+    measures = measure(photo(np.repeat(noise[..., None], 3, axis=2)))
+    assert measures["sharpness"] == pytest.approx(laplacian.std(), rel=0.05)
+    assert measures["brightness"] == np.median(noise)
+    assert measures["contrast"] == np.percentile(noise, 95) - np.percentile(noise, 5)
 
     disc = np.full((2 * SIDE, 2 * SIDE, 3), (210, 165, 145), np.uint8)
     cv2.circle(disc, (SIDE + 128, SIDE), 100, (90, 60, 50), -1)
-    told = measure(photo(disc))
-    assert told["resolution"] == 2 * SIDE
-    assert told["lesion_area"] == pytest.approx(np.pi * 100**2 / (2 * SIDE) ** 2, rel=0.1)
-    assert told["lesion_offset"] == pytest.approx(0.5, abs=0.02)
-    assert (told["overexposed"], told["black"], told["unnatural_colour"]) == (0, 0, 0)
+    measures = measure(photo(disc))
+    assert measures["resolution"] == 2 * SIDE
+    assert measures["lesion_area"] == pytest.approx(np.pi * 100**2 / (2 * SIDE) ** 2, rel=0.1)
+    assert measures["lesion_offset"] == pytest.approx(0.5, abs=0.02)
+    assert (measures["overexposed"], measures["black"], measures["unnatural_colour"]) == (0, 0, 0)
 
 
 def test_measures_hardly_depend_on_the_cameras_pixels(good: Image) -> None:
@@ -120,20 +137,26 @@ def test_measures_hardly_depend_on_the_cameras_pixels(good: Image) -> None:
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (128, 128, 128)])
-def test_an_empty_picture_is_turned_away(colour: tuple[int, int, int]) -> None:
-    assert judge(photo(np.full((300, 300, 3), colour, np.uint8))).retake
+def test_an_empty_picture_is_refused(colour: tuple[int, int, int]) -> None:
+    assert assess_quality(photo(np.full((300, 300, 3), colour, np.uint8))).failed
 
 
-def test_every_limit_is_of_a_measure(good: Image) -> None:
+def test_every_limit_is_of_a_measure_and_has_its_own_code(good: Image) -> None:
     assert {limit.measure for limit in LIMITS} == set(measure(photo(good)))
+    assert len({limit.code for limit in LIMITS}) == len(LIMITS)
 
 
-def test_a_picture_turned_away_has_no_risk(shared_micro_bundle: Path, good: Image) -> None:
+def test_limits_are_inclusive_and_refuse_what_is_not_a_number() -> None:
+    limit = Limit("code", "measure", "retake", "do this", low=1, high=2)
+    assert [limit.allows(value) for value in (0.9, 1, 2, 2.1, np.nan)] == [False, True, True, False, False]
+
+
+def test_a_refused_picture_has_no_risk(shared_micro_bundle: Path, good: Image) -> None:
     dark = scaled(good, 0.2)
     result = Classifier(shared_micro_bundle).assess(dark)
     assert result.status == "retake"
     assert (result.risk, result.cancer_probability, result.probabilities) == (None, None, None)
-    assert "more light" in result.action
+    assert INSTRUCTIONS["brightness_low"] in result.action
     assert "clinical grounds" in result.action
     all_the_same = Classifier(shared_micro_bundle, quality_gate=False).assess(dark)
     assert all_the_same.status == "assessed"
@@ -143,7 +166,7 @@ def test_a_picture_turned_away_has_no_risk(shared_micro_bundle: Path, good: Imag
     assert sum(steps.values()) <= all_the_same.timing_ms["total"]
 
 
-def test_the_command_line_turns_away_and_goes_on(
+def test_the_command_line_refuses_a_picture_and_goes_on(
     shared_micro_bundle: Path, good: Image, lesion_jpg: Path, tmp_path: Path
 ) -> None:
     dark = tmp_path / "dark.png"
@@ -156,6 +179,7 @@ def test_the_command_line_turns_away_and_goes_on(
         "predict", dark, lesion_jpg, "--bundle", shared_micro_bundle, "--no-quality-gate", "--json"
     )
     assert both.returncode == 0
-    told = [json.loads(line) for line in both.stdout.splitlines()]
-    assert [one["status"] for one in told] == ["assessed", "assessed"]
-    assert told[0]["quality"]["retake"] == ["use more light: the picture is too dark"]
+    results = [json.loads(line) for line in both.stdout.splitlines()]
+    assert [result["status"] for result in results] == ["assessed", "assessed"]
+    assert results[0]["quality"]["failed"] == ["brightness_low"]
+    assert results[0]["quality"]["retake"] == [INSTRUCTIONS["brightness_low"]]
