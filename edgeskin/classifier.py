@@ -54,8 +54,8 @@ SHOWN_SIDE = 448
 class Classifier:
     """Assesses photos of skin lesions.
 
-    Threads may share one. It does not survive a fork; a pickled copy opens its own network. Use it as a context
-    manager, or call `close`, to give its memory back early.
+    Threads may share one. It does not survive a fork; a pickled copy opens its own network. Use it as a
+    context manager, or call `close`, to give its memory back early.
 
     Attributes:
         bundle: The open bundle.
@@ -81,8 +81,8 @@ class Classifier:
         """Open a bundle and compile its network.
 
         Args:
-            bundle: Folder of a bundle, an open one, or the name of one that ships with the package: ``default``
-                (also None), or ``lite``, which is faster, smaller and less accurate.
+            bundle: Folder of a bundle, an open one, or the name of one that ships with the package:
+                ``default`` (also None), or ``lite``, which is faster, smaller and less accurate.
             precision: The quantized network (``int8``) or the reference (``fp32``).
             threads: CPU threads; None for all that the quota and affinity allow.
             workers: Photos that `assess_many` works on at once, up to the number of threads. Each takes a
@@ -113,9 +113,7 @@ class Classifier:
         rules = self.manifest.decision_rules[precision]
         self.rules = rules if sensitivity is None else rules_for_sensitivity(rules, sensitivity)
         views = self.manifest.preprocessing.views
-        self.engine = Engine(
-            self.bundle.ir(precision), threads, views, cache_dir, workers, cache_read_only
-        )
+        self.engine = Engine(self.bundle.ir(precision), threads, views, cache_dir, workers, cache_read_only)
         self._require_form(precision)
         self._ood_statistics = read_statistics(self.bundle.read(OOD)) if self.manifest.ood else None
         if self._ood_statistics and len(self._ood_statistics.feature_mean) != self.engine.n_features:
@@ -125,7 +123,7 @@ class Classifier:
 
     @cached_property
     def head(self) -> Head:
-        """The network's head in float32, for sampling and explanations. Raises BundleError if it does not fit."""
+        """The float32 head, for sampling and explanations. Raises BundleError if it does not fit."""
         head = read_head(self.bundle.read(HEAD))
         found = (head.weight1.shape[1], len(head.bias2))
         expected = (self.engine.n_features, self.engine.n_classes)
@@ -154,8 +152,8 @@ class Classifier:
             explain: Method of an evidence map, such as ``grad-cam``; None for no explanation, descriptors and
                 pixels. ``occlusion`` takes 65 more passes of the network, the others take none.
             target: What the map shows the evidence for: ``cancer`` or a class.
-            mc_samples: Samples of the head under dropout, 2 to 1000, on this precision's features; 0 for none.
-                The decision stays that of the whole network.
+            mc_samples: Samples of the head under dropout, 2 to 1000, on this precision's features; 0 for
+                none. The decision stays that of the whole network.
             seed: Of the sampling, 0 or more.
             context: What is known besides the picture.
             name: What to call the picture in the result; None for its path, or its type.
@@ -223,7 +221,7 @@ class Classifier:
         """
         if isinstance(images, str | bytes | os.PathLike | np.ndarray):
             raise SettingError(
-                f"assess_many takes several images, not one {type(images).__name__}; give a list, or use assess"
+                f"assess_many takes several images, not one {type(images).__name__}: give a list, or use `assess`"
             )
         self._require_usable()
         return self._in_order(images, partial(self._assess_or_fail, **options))
@@ -250,7 +248,7 @@ class Classifier:
             raise SettingError("this classifier is closed; make another one")
         if os.getpid() != self._process:
             raise SettingError(
-                "this classifier was made before the process was forked, and its threads stayed in the parent; "
+                "this classifier was made before the process was forked, and its threads stayed behind; "
                 "make one in each process, or start processes by spawn"
             )
 
@@ -260,8 +258,8 @@ class Classifier:
         expected = ((size, size, 3), len(self.manifest.classes))
         if found != expected:
             raise BundleError(
-                f"{self.bundle.folder / (precision + '.xml')}: image and classes are {found}, the manifest has "
-                f"{expected}; pack the bundle anew"
+                f"{self.bundle.folder / (precision + '.xml')}: image and classes are {found}, the "
+                f"manifest has {expected}; pack the bundle anew"
             )
 
     def _ood(self, outputs: NetworkOutputs, prepared: Image) -> Ood | None:

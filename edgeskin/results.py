@@ -33,13 +33,13 @@ EXPLANATION_SCHEMA_VERSION = 1
 _NOT_IN_JSON = ""
 
 
-def _json(key: str, **options: Any) -> Any:
-    """A dataclass field whose JSON key in schema 1 differs from its name."""
-    return field(metadata={"json": key}, **options)
+def _json(key: str) -> dict[str, str]:
+    """Metadata of a dataclass field whose JSON key in schema 1 differs from its name."""
+    return {"json": key}
 
 
 def to_plain(value: Any) -> Any:
-    """Dataclasses, mappings and tuples as dicts and lists, ready for ``json.dumps``, under their JSON keys."""
+    """Dataclasses, mappings and tuples as dicts and lists under their JSON keys, ready for ``json.dumps``."""
     if is_dataclass(value) and not isinstance(value, type):
         keys = {one.name: one.metadata.get("json", one.name) for one in fields(value)}
         return {key: to_plain(getattr(value, name)) for name, key in keys.items() if key != _NOT_IN_JSON}
@@ -72,8 +72,8 @@ class EqualByValue:
 class SensitivityBound:
     """The lower confidence bound on the sensitivity of a threshold.
 
-    At least ``sensitivity`` of new cancer lesions score above the threshold, with this ``confidence``, if they
-    are drawn as the ``lesions`` were on which it was chosen. ``missed`` of those lie below it.
+    At least ``sensitivity`` of new cancer lesions score above the threshold, with this ``confidence``, if
+    they are drawn as the ``lesions`` were on which it was chosen. ``missed`` of those lie below it.
 
     Raises:
         ValueError: A share is outside 0 to 1, or more lesions are missed than there are.
@@ -96,7 +96,7 @@ class AppliedPoint:
 
     name: str
     threshold: float
-    bound: SensitivityBound | None = _json("certificate", default=None)
+    bound: SensitivityBound | None = field(default=None, metadata=_json("certificate"))
 
 
 @dataclass(frozen=True)
@@ -123,10 +123,10 @@ class Failure:
 class ConfidenceParts:
     """What confidence is made of, each 0 to 1; formulas in `edgeskin.decision.confidence`."""
 
-    decisiveness: float = _json("confidence")
-    calibration: float = field()
-    margin: float = _json("clarity")
-    stability: float = field()
+    decisiveness: float = field(metadata=_json("confidence"))
+    calibration: float
+    margin: float = field(metadata=_json("clarity"))
+    stability: float
 
 
 @dataclass(frozen=True)
@@ -142,10 +142,11 @@ class Confidence:
 class Uncertainty:
     """MC-dropout statistics of one picture.
 
-    probabilities: mean by class, summing to 1. cancer_probability, cancer_std, cancer_interval: mean, standard
-    deviation and 2.5% to 97.5% quantiles of P(cancer) over the samples. entropy: of the mean probabilities, in
-    nats, 0 to log C. It is the sum of aleatoric (mean entropy of the samples) and epistemic (their mutual
-    information with the weights; Houlsby et al., 2011), which is how far the sampled networks disagree.
+    probabilities: mean by class, summing to 1. cancer_probability, cancer_std, cancer_interval: mean,
+    standard deviation and 2.5% to 97.5% quantiles of P(cancer) over the samples. entropy: of the mean
+    probabilities, in nats, 0 to log C. It is the sum of aleatoric (mean entropy of the samples) and epistemic
+    (their mutual information with the weights; Houlsby et al., 2011), which is how far the sampled networks
+    disagree.
     """
 
     samples: int
@@ -294,9 +295,8 @@ class Assessment:
         operating_point: The screening point; below its threshold the risk is LOW.
         operating_points: All points by rising threshold; from the last one on the risk is HIGH.
         action, action_code: What should happen next, for people and for programs.
-        prediction_set: Plausible classes, by falling probability. most_serious_label: The most serious of them.
-        limitations: Known limitations that apply or may apply.
-        timing_ms: Milliseconds by step.
+        prediction_set: Plausible classes, by falling probability. most_serious_label: The most serious of
+        them. limitations: Known limitations that apply or may apply. timing_ms: Milliseconds by step.
         descriptors, explanation, pixels: With ``explain=`` only.
     """
 
@@ -313,9 +313,9 @@ class Assessment:
     risk: Risk | None = None
     action: str | None = None
     action_code: ActionCode | None = None
-    prediction_set: tuple[str, ...] | None = _json("label_set", default=None)
-    most_serious_label: str | None = _json("leading_label", default=None)
-    confidence: Confidence | None = _json("certainty", default=None)
+    prediction_set: tuple[str, ...] | None = field(default=None, metadata=_json("label_set"))
+    most_serious_label: str | None = field(default=None, metadata=_json("leading_label"))
+    confidence: Confidence | None = field(default=None, metadata=_json("certainty"))
     uncertainty: Uncertainty | None = None
     ood: Ood | None = None
     quality: Quality | None = None
@@ -328,11 +328,12 @@ class Assessment:
     cancer_classes: tuple[str, ...] | None = None
     descriptors: Descriptors | None = None
     explanation: Explanation | None = None
-    pixels: Pixels | None = _json(_NOT_IN_JSON, default=None)
+    pixels: Pixels | None = field(default=None, metadata=_json(_NOT_IN_JSON))
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of schema 1 as plain data, ready for ``json.dumps``."""
-        return to_plain(self) | {
+        values: dict[str, Any] = to_plain(self)
+        return values | {
             "blind_spots": [limitation.text for limitation in self.limitations],
             "explanation": self.explanation.to_dict() if self.explanation else None,
         }

@@ -37,9 +37,9 @@ WARM_UP = 10
 class Round:
     """The measurements of one process, in milliseconds and MB (10^6 bytes).
 
-    compile_ms: reading, verifying and compiling the bundle. first_ms, p50_ms, p95_ms: the network alone on one
-    picture in all its views, its first run and steady ones. photos_per_second: whole assessments, one after
-    another. peak_mb: highest resident memory; None where the system does not report it (Linux does).
+    compile_ms: reading, verifying and compiling the bundle. first_ms, p50_ms, p95_ms: the network alone on
+    one picture in all its views, its first run and steady ones. photos_per_second: whole assessments, one
+    after another. peak_mb: highest resident memory; None where the system does not report it (Linux does).
     """
 
     compile_ms: float

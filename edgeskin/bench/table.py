@@ -36,7 +36,10 @@ def bench_text(result: Result) -> str:
             f"|dP(cancer)| {differences}",
             " ".join([f"cancers found by FP32 and lost by INT8: {len(agreement.lost)}", *agreement.lost]),
             *(f"could not be read: {failure}" for failure in agreement.failed),
-            *(f"left out, not a class of the network: {label} ({count})" for label, count in agreement.left_out.items()),
+            *(
+                f"left out, not a class of the network: {label} ({count})"
+                for label, count in agreement.left_out.items()
+            ),
         ]
     return "\n".join(lines)
 

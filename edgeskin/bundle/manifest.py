@@ -30,8 +30,8 @@ OPTIONAL_FILES = (OOD,)
 class OperatingPoint:
     """A threshold on P(cancer), chosen on validation for a sensitivity of ``target_recall``.
 
-    recall, specificity: what it gave there, by image, 0 to 1. bound: its certified sensitivity on new lesions;
-    None where the threshold was chosen by its recall alone.
+    recall, specificity: what it gave there, by image, 0 to 1. bound: its certified sensitivity on new
+    lesions; None where the threshold was chosen by its recall alone.
     """
 
     name: str
@@ -108,9 +108,9 @@ class PredictionSets:
 class ConfidenceRule:
     """How the parts of confidence make a score and a level.
 
-    weights: of the parts, 0 or more, summing to 1. bounds: upper bounds on P(cancer) of each bin but the last,
-    rising. gaps: |mean P(cancer) - share of cancers| of each bin, one more than bounds. The level is LOW below
-    ``low`` and HIGH from ``high`` on.
+    weights: of the parts, 0 or more, summing to 1. bounds: upper bounds on P(cancer) of each bin but the
+    last, rising. gaps: |mean P(cancer) - share of cancers| of each bin, one more than bounds. The level is
+    LOW below ``low`` and HIGH from ``high`` on.
     """
 
     weights: tuple[float, ...]
@@ -165,7 +165,11 @@ class DecisionRules:
         if len(self.calibration.bias) != n_classes:
             raise ValueError(f"the calibration has {len(self.calibration.bias)} classes, not {n_classes}")
         thresholds = [point.threshold for point in self.operating_points]
-        if not thresholds or sorted(thresholds) != thresholds or not 0 <= thresholds[0] <= thresholds[-1] <= 1:
+        if (
+            not thresholds
+            or sorted(thresholds) != thresholds
+            or not 0 <= thresholds[0] <= thresholds[-1] <= 1
+        ):
             raise ValueError(f"thresholds {thresholds} of the operating points must rise within 0 to 1")
         if self.operating_points[0].name != SCREENING_POINT:
             raise ValueError(f"the first operating point must be {SCREENING_POINT!r}")

@@ -16,8 +16,8 @@ def bench(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Labelled images: a folder of class folders, or a CSV with columns path and label, or a folder "
-            "that holds it as index.csv."
+            help="Labelled images: a folder of class folders, a CSV with columns path and label, or a folder "
+            "with that CSV as index.csv."
         ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Use only the CSV's rows of this split.")] = None,

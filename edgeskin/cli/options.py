@@ -48,8 +48,8 @@ McDropoutOption = Annotated[
     typer.Option(
         max=1000,
         metavar="N",
-        help="Also sample N networks by dropout (2 to 1000) for the uncertainty; the FP32 network then decides, "
-        "unless --precision int8 is given.",
+        help="Also sample N networks by dropout (2 to 1000) for the uncertainty. The FP32 network then "
+        "decides, unless --precision int8 is given.",
     ),
 ]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the sampling.")]
@@ -79,7 +79,7 @@ CacheDirOption = Annotated[
         parser=_named("folder"),
         metavar="FOLDER",
         envvar="EDGESKIN_CACHE",
-        help="Folder for compiled networks, for faster starts (default: what `edgeskin prepare` made, if any).",
+        help="Folder for compiled networks, for faster starts (default: that of `edgeskin prepare`, if any).",
     ),
 ]
 
@@ -100,7 +100,8 @@ def cache_settings(named: Path | None) -> dict[str, Any]:
     """The Classifier's cache settings.
 
     Nothing is written that nobody asked for: without a folder named, the user's own cache is read if it is
-    private, and only `edgeskin prepare` adds to it. One that is not private is skipped, with a line on stderr.
+    private, and only `edgeskin prepare` adds to it. One that is not private is skipped, with a line on
+    stderr.
     """
     if named is not None:
         return {"cache_dir": named}

@@ -22,8 +22,8 @@ def prepare(
         require_writable(folder)
         if not is_private(folder):
             raise SettingError(
-                f"cache {folder}: others may write to it, and so replace the network that runs, or a link is in "
-                "it; remove it, or name another with --cache-dir"
+                f"cache {folder}: others may write to it, and so replace the network that runs, or a link is "
+                "in it; remove it, or name another with --cache-dir"
             )
     for precision in get_args(Precision):
         with Classifier(bundle, precision, threads, workers, folder) as classifier:

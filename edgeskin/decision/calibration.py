@@ -28,8 +28,8 @@ def cancer_probability(class_probabilities: Float64s, is_cancer: Bools) -> Float
 def correct_priors(class_probabilities: Float64s, priors: Sequence[float]) -> Float64s:
     """Prior correction: the probabilities if all classes were equally frequent, p / prior, summing to 1.
 
-    Without it a rare class hardly ever is the most probable one (post-hoc logit adjustment; Menon et al., ICLR
-    2021).
+    Without it a rare class hardly ever is the most probable one (post-hoc logit adjustment; Menon et al.,
+    ICLR 2021).
 
     Args:
         class_probabilities: (..., C).

@@ -1,7 +1,7 @@
 """Confidence in an answer: a weighted sum of parts, each 0 to 1, whose weights are fitted to errors.
 
-An error is a cancer below the screening threshold, or a benign lesion above it. Misses are rarer and worse, so
-in the fit (`quantize.fitting.confidence`) all misses together weigh more than all needless referrals. The
+An error is a cancer below the screening threshold, or a benign lesion above it. Misses are rarer and worse,
+so in the fit (`quantize.fitting.confidence`) all misses together weigh more than all needless referrals. The
 score says where errors are likelier; it is not the probability of being right.
 """
 

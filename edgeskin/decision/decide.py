@@ -34,10 +34,10 @@ OUT_OF_SCOPE = (
 class Decisions:
     """Decisions on n pictures.
 
-    probabilities: calibrated, (n, C). cancer_probability: (n,). balanced_probabilities: after prior correction,
-    (n, C). predicted: the class decided for, a position, (n,). risk: positions in `edgeskin.results.RISKS`,
-    (n,). prediction_sets: (n, C), and most_serious: the most serious class of each, a position, (n,); both None
-    without a rule, as confidence.
+    probabilities: calibrated, (n, C). cancer_probability: (n,). balanced_probabilities: after prior
+    correction, (n, C). predicted: the class decided for, a position, (n,). risk: positions in
+    `edgeskin.results.RISKS`, (n,). prediction_sets: (n, C), and most_serious: the most serious class of each,
+    a position, (n,); both None without a rule, as confidence.
     """
 
     probabilities: Float64s

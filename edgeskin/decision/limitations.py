@@ -20,9 +20,7 @@ _BY_SITE = {
         "palms and soles: too few pictures to say how many cancers are found",
     ),
     "nail": Limitation("site_nail", "nails", "nails: no pictures to learn from or to test on"),
-    "oral/genital": Limitation(
-        "site_mucosa", "mucosa", "mucosa: no cancers to learn from or to test on"
-    ),
+    "oral/genital": Limitation("site_mucosa", "mucosa", "mucosa: no cancers to learn from or to test on"),
 }
 _SITE_UNKNOWN = Limitation(
     "site_unknown",

@@ -1,9 +1,9 @@
-"""Out-of-distribution detection: how far a picture is from the training pictures, as the sum of two distances.
+"""Out-of-distribution detection: the distance of a picture from the training pictures, in two parts.
 
-The first is ViM of the pooled features (Wang et al., CVPR 2022), which here are averaged over the views and of
-length 1: alpha times their distance from the principal subspace of the training features, minus the energy,
-log sum exp of the logits (centred, since a softmax ignores an offset). The second is the distance of the
-picture itself, at 16 by 16 pixels, from the subspace of training pictures in all eight dihedral views, so
+The first is ViM of the pooled features (Wang et al., CVPR 2022), which here are averaged over the views and
+of length 1: alpha times their distance from the principal subspace of the training features, minus the
+energy, log sum exp of the logits (centred, since a softmax ignores an offset). The second is the distance of
+the picture itself, at 16 by 16 pixels, from the subspace of training pictures in all eight dihedral views, so
 turning it changes nothing (as eigenfaces: Turk & Pentland, 1991). Each is measured from its median over
 training pictures, in units of the distance between that median and the 90% quantile. `quantize.fitting.ood`
 fits both and compares them with other scores.
@@ -43,12 +43,14 @@ class OodStatistics:
     spread: Float32s
 
     def distances(self, features: Float32s, logits: Float32s, pictures: Float32s) -> Float64s:
-        """Both distances, (n, 2). features: averaged over the views, (n, F). logits: (n, C). pictures: (n, P)."""
+        """Both distances, (n, 2), of features (n, F) and logits (n, C), view averages, and pictures (n, P)."""
         residual, energy, picture = self.parts(features, logits, pictures)
         both = np.stack([self.alpha * residual - energy, picture], axis=1)
         return np.asarray((both - self.center) / self.spread)
 
-    def parts(self, features: Float32s, logits: Float32s, pictures: Float32s) -> tuple[Float32s, Float32s, Float32s]:
+    def parts(
+        self, features: Float32s, logits: Float32s, pictures: Float32s
+    ) -> tuple[Float32s, Float32s, Float32s]:
         """Their parts, each (n,): the residual of the features, the energy, the residual of the picture."""
         centred = logits - logits.mean(axis=1, keepdims=True)
         most = centred.max(axis=1)
@@ -73,7 +75,7 @@ def unit(features: Float32s) -> Float32s:
 
 
 def thumbnail(image: Image) -> Float32s:
-    """A picture as `OodStatistics` takes it: (P,), 0 to 1. image: as the network saw it, uint8 RGB (s, s, 3)."""
+    """The network's input, uint8 RGB (s, s, 3), as `OodStatistics` takes it: (P,), 0 to 1."""
     small = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return np.asarray(small, dtype=np.float32).reshape(-1) / np.float32(255)
 

@@ -1,11 +1,11 @@
 """Thresholds on P(cancer): the risk that they part, and the sensitivity that they certify.
 
-A threshold below which k of n cancer lesions lie is certified for a sensitivity s with 95% confidence if so few
-misses would be that rare at s: P(Binomial(n, 1 - s) <= k) <= 0.05 (Clopper & Pearson, Biometrika 26, 1934).
-The allowed k follows from n and s before any score is seen, so the threshold is an order statistic and its
-choice costs no correction (Wilks, Ann. Math. Stat. 12, 1941; Learn then Test, Angelopoulos et al., 2025, for
-one monotone risk). It holds for lesions drawn as those were, with one score each by a rule that had not seen
-them; not for another camera, clinic or population.
+A threshold below which k of n cancer lesions lie is certified for a sensitivity s with 95% confidence if so
+few misses would be that rare at s: P(Binomial(n, 1 - s) <= k) <= 0.05 (Clopper & Pearson, Biometrika 26,
+1934). The allowed k follows from n and s before any score is seen, so the threshold is an order statistic and
+its choice costs no correction (Wilks, Ann. Math. Stat. 12, 1941; Learn then Test, Angelopoulos et al., 2025,
+for one monotone risk). It holds for lesions drawn as those were, with one score each by a rule that had not
+seen them; not for another camera, clinic or population.
 
 The bounds are computed when a bundle is made (`quantize.fitting.operating_points`) and looked up here.
 """
@@ -50,7 +50,7 @@ def certified_threshold(scores: LesionScores, sensitivity: float) -> tuple[float
         n = len(scores.cancer)
         most = math.floor(1e3 * scores.bounds[0]) / 1e3 if scores.bounds else f"less than {LEAST_SENSITIVITY}"
         raise SettingError(
-            f"sensitivity {sensitivity}: {n} cancer lesions certify {most} at most, with none of them missed; "
+            f"sensitivity {sensitivity}: {n} cancer lesions certify {most} at most, with none missed; "
             "choose that or less, or calibrate on more lesions"
         )
     missed = allowed - 1

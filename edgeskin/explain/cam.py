@@ -1,11 +1,11 @@
 """Class activation maps from the last feature map and the head's weights, without autograd.
 
-The head follows a global average, so the gradient of a target is the same all over a channel: G_k = g_k / (h w),
-with g its gradient with respect to the pooled features. That turns class activation maps into sums over
+The head follows a global average, so the gradient of a target is the same all over a channel: G_k = g_k / (h
+w), with g its gradient with respect to the pooled features. That turns class activation maps into sums over
 channels. Each dihedral view gets its own map; turned upright, they are averaged.
 
-A map shows where, not why, and is no evidence of a disease: `benchmarks.explanations.faithfulness` measures how
-far it can be trusted.
+A map shows where, not why, and is no evidence of a disease: `benchmarks.explanations.faithfulness` measures
+how far it can be trusted.
 """
 
 from collections.abc import Callable

@@ -40,7 +40,10 @@ class Target:
 
 
 def find_target(name: str, rules: DecisionRules) -> Target:
-    """The target of a name: ``cancer`` or a class. Raises SettingError for any other, and where all is cancer."""
+    """The target of a name: ``cancer`` or a class. Raises SettingError for any other.
+
+    ``cancer`` is refused too where every class is one, as its odds are infinite.
+    """
     if name not in (CANCER, *rules.classes):
         raise SettingError(f"target {name!r}: choose {CANCER} or one of {', '.join(rules.classes)}")
     if name == CANCER and rules.is_cancer.all():

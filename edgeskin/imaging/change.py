@@ -77,7 +77,7 @@ LIMITS = {
     "colors": 2.0,
     "largest_color_difference": 42.38,
 }
-"""95% of pairs of photos of one lesion differ by no more (``python -m benchmarks.robustness.repeatability``)."""
+"""95% of pairs of photos of one lesion differ by no more (`benchmarks.robustness.repeatability`)."""
 LIMITS_OF = LimitsOf(244, "40eebb15e7d064ab9152ebe75e05f642a0e62ea84ffcae01ec91c9995c491b92", "int8")
 
 
@@ -87,7 +87,8 @@ def compare_photos(before: Assessment, after: Assessment) -> Comparison:
     Raises:
         RegistrationError: The photos cannot be aligned.
         SettingError: One was assessed without ``explain=``.
-        EdgeskinError: One was not assessed (its status says why), or they were assessed by different networks.
+        EdgeskinError: One was not assessed (its status says why), or they were assessed by different
+        networks.
     """
     for one in (before, after):
         if one.status != "assessed":
@@ -96,11 +97,13 @@ def compare_photos(before: Assessment, after: Assessment) -> Comparison:
             )
     if before.model != after.model:
         raise EdgeskinError(
-            f"{before.image}, {after.image}: assessed by different networks, so their differences would be the "
-            "networks': assess both with one classifier"
+            f"{before.image}, {after.image}: assessed by different networks, so their differences would be "
+            "the networks': assess both with one classifier"
         )
     if before.pixels is None or after.pixels is None:
-        raise SettingError(f"{before.image}, {after.image}: assess both with explain='grad-cam' to compare them")
+        raise SettingError(
+            f"{before.image}, {after.image}: assess both with explain='grad-cam' to compare them"
+        )
     try:
         registration = register(before.pixels.square, after.pixels.square)
     except RegistrationError as error:

@@ -190,11 +190,11 @@ class Engine:
 
     def _require_form(self, dtype: np.dtype[np.uint8], shape: tuple[int, ...]) -> None:
         # numpy would broadcast some other shapes over the network's input, and cut numbers to a byte.
-        if (dtype, shape) != (np.uint8, self.image_shape):
+        if dtype != np.uint8 or shape != self.image_shape:
             raise EdgeskinError(f"an image of {dtype} {shape}; this network takes uint8 {self.image_shape}")
 
     def _run(self, images: Sequence[Image] | UInt8s, fmaps: bool) -> list[Float32s]:
-        """Outputs of images as they lie: logits (m, C), features (m, F) and, if wanted, fmaps (m, F, h, w)."""
+        """Outputs of m images as they lie: logits (m, C), features (m, F), and fmaps (m, F, h, w) if wanted."""
         shapes = self._output_shapes if fmaps else self._output_shapes[:2]
         outputs = [np.empty((len(images), *shape), np.float32) for shape in shapes]
         try:

@@ -30,7 +30,7 @@ BLACK, WHITE, GRAY = (0, 0, 0), (255, 255, 255), (110, 110, 110)
 
 
 def colored(levels: UInt8s) -> Image:
-    """Levels (h, w) as RGB by cividis, readable with colour-vision deficiency (Nunez et al., PLoS ONE 2018)."""
+    """Levels (h, w) as RGB by cividis, for all kinds of colour vision (Nunez et al., PLoS ONE 2018)."""
     colors = cv2.applyColorMap(levels, cv2.COLORMAP_CIVIDIS)
     return np.asarray(cv2.cvtColor(colors, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 

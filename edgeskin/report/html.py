@@ -41,7 +41,12 @@ def render_html(assessment: Assessment, created: datetime | None = None) -> str:
     ink, ink_dark = RISK_COLORS[assessment.risk]
     template = files("edgeskin.report").joinpath("templates", "report.html").read_text(encoding="utf-8")
     sections = _assessed(assessment) if assessment.status == "assessed" else []
-    sections += [*_picture(assessment), *_appearance(assessment), *_limitations(assessment), _model(assessment)]
+    sections += [
+        *_picture(assessment),
+        *_appearance(assessment),
+        *_limitations(assessment),
+        _model(assessment),
+    ]
     return Template(template).substitute(
         title=escape(Path(assessment.image).name),  # folders may name the patient
         version=escape(__version__),
@@ -88,7 +93,11 @@ def _as_html(assessment: Assessment, created: datetime) -> bytes:
 
 
 def _as_json(assessment: Assessment, created: datetime) -> bytes:
-    values = {"created": created.isoformat(timespec="seconds"), "edgeskin": __version__, **assessment.to_dict()}
+    values = {
+        "created": created.isoformat(timespec="seconds"),
+        "edgeskin": __version__,
+        **assessment.to_dict(),
+    }
     return (json.dumps(values, indent=2, allow_nan=False) + "\n").encode()
 
 
@@ -213,9 +222,7 @@ def _appearance(assessment: Assessment) -> list[str]:
         ("colours", f"{len(descriptors.colors)}: {colors}"),
         ("size", f"{descriptors.area_fraction:.0%} of the square; no scale, so no millimetres"),
     ]
-    note = (
-        '<p class="note">The lesion reaches the edge: its visible part.</p>' if descriptors.cut_off else ""
-    )
+    note = '<p class="note">The lesion reaches the edge: its visible part.</p>' if descriptors.cut_off else ""
     return [_section("Appearance (descriptors, not a score)", _table(rows) + note)]
 
 

@@ -46,7 +46,9 @@ def warnings(assessment: Assessment) -> list[str]:
     found = list(assessment.quality.retake) if assessment.quality else []
     ood = assessment.ood
     if ood is not None and ood.score > ood.threshold:
-        found.append(f"not dermoscopy as the network knows it (distance {ood.score:.1f}, limit {ood.threshold:.1f})")
+        found.append(
+            f"not dermoscopy as the network knows it (distance {ood.score:.1f}, limit {ood.threshold:.1f})"
+        )
     return found
 
 
@@ -91,10 +93,11 @@ def _assessed(assessment: Assessment) -> list[tuple[str, str]]:
     refusable = warnings(assessment)
     thresholds = [f"refer from {points[0].threshold:.3f}"]
     thresholds += [f"urgently from {point.threshold:.3f}" for point in points[-1:] if len(points) > 1]
+    prevalence = "" if assessment.prevalence is None else f"; if {assessment.prevalence:.0%} are cancers"
     rows = [
         ("Action", assessment.action),
         ("WARNING", "; ".join(refusable)),
-        ("P(cancer)", f"{assessment.cancer_probability:.3f} ({', '.join(thresholds)})"),
+        ("P(cancer)", f"{assessment.cancer_probability:.3f} ({', '.join(thresholds)}{prevalence})"),
         # A picture that the gates would refuse is not like those that the threshold was certified on.
         ("Certified", "" if refusable else certified(points[0])),
         ("Confidence", _confidence(assessment.confidence)),
@@ -184,8 +187,8 @@ def comparison_text(comparison: Comparison, *, color: bool = False) -> str:
         ("Aligned", f"correlation {fit.correlation:.2f}, overlap {fit.overlap:.0%}"),
         (
             "Note",
-            "within the limits does not mean unchanged: small and slow changes are not found, and growth is not "
-            "measured, since a photo has no scale",
+            "within the limits does not mean unchanged: small and slow changes are not found, and growth is "
+            "not measured, since a photo has no scale",
         ),
         ("Always", after.safety_net),
     ]
