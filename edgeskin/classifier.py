@@ -221,7 +221,7 @@ class Classifier:
         """
         if isinstance(images, str | bytes | os.PathLike | np.ndarray):
             raise SettingError(
-                f"assess_many takes several images, not one {type(images).__name__}: give a list, or use `assess`"
+                f"assess_many takes several images, not one {type(images).__name__}: give a list, or assess"
             )
         self._require_usable()
         return self._in_order(images, partial(self._assess_or_fail, **options))

@@ -1,6 +1,5 @@
 """What several test modules share: the project's own pictures, and a micro-bundle of a few kilobytes."""
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -15,17 +14,22 @@ import numpy as np
 import pytest
 
 import edgeskin.network.engine  # noqa: F401  (keeps OpenVINO's telemetry out of the tests)
-from edgeskin.bundle.bundle import FILES, OOD, Manifest
-from edgeskin.bundle.manifest import LabelSets, LesionScores, OperatingPoint, Variant, temperature_scaling
-from edgeskin.decision.confidence import CertaintyRule
-from edgeskin.decision.operating_points import Certificate
+from edgeskin.bundle.manifest import (
+    FILES,
+    OOD,
+    ConfidenceRule,
+    DecisionRules,
+    FileRecord,
+    LesionScores,
+    Manifest,
+    OperatingPoint,
+    PredictionSets,
+    TrainingRecord,
+)
+from edgeskin.decision.calibration import temperature_scaling
 from edgeskin.imaging.preprocess import Preprocessing
+from edgeskin.results import SensitivityBound, to_plain
 from edgeskin.taxonomy import CANCER, ISIC_2019
-
-if TYPE_CHECKING:
-    from edgeskin.network.head import Head
-    from train.config import TrainConfig
-    from train.models.lesion_net import LesionNet
 
 # Networks of a few kilobytes gain nothing from torch's threads, which would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -131,28 +135,31 @@ def write_micro_bundle(folder: Path) -> Path:
 
 def write_manifest(folder: Path, **changes: object) -> None:
     """A manifest that fits the folder's files, but for the changes; with ``ood=None`` of one without it."""
-    variant = Variant(
+    rules = DecisionRules(
+        ISIC_2019,
+        CANCER,
         temperature_scaling(1.5, len(ISIC_2019)),
         (
-            OperatingPoint("screen", 0.3, 0.95, 0.96, 0.6, Certificate(0.951, 0.95, 100, 1)),
+            OperatingPoint("screen", 0.3, 0.95, 0.96, 0.6, SensitivityBound(0.951, 0.95, 100, 1)),
             OperatingPoint("balanced", 0.6, 0.87, 0.88, 0.8),
         ),
         MICRO_PRIORS,
-        LesionScores(tuple(np.arange(1, 101) / 101), (0.1, 0.2, 0.9)),
-        LabelSets(0.9, (0.1,) * len(ISIC_2019), (20,) * len(ISIC_2019)),
-        CertaintyRule((0.25,) * 4, (0.5,), (0.01, 0.02), 0.3, 0.7),
+        LesionScores(tuple(np.arange(1, 101) / 101), (0.1, 0.2, 0.9), (0.970, 0.953, 0.938, 0.924, 0.910)),
+        PredictionSets(0.9, (0.1,) * len(ISIC_2019), (20,) * len(ISIC_2019)),
+        ConfidenceRule((0.25,) * 4, (0.5,), (0.01, 0.02), 0.3, 0.7),
         ood_threshold=1e3 if changes.get("ood", True) else None,
     )
     files = {
-        name: (hashlib.sha256((folder / name).read_bytes()).hexdigest(), (folder / name).stat().st_size)
+        name: FileRecord(hashlib.sha256((folder / name).read_bytes()).hexdigest(), (folder / name).stat().st_size)
         for name in (*FILES, *([OOD] if changes.get("ood", True) else []))
     }
     manifest = Manifest(
         name="micro", version="0", classes=ISIC_2019, cancer_classes=CANCER,
-        preprocessing=Preprocessing(size=MICRO_SIZE), variants={"fp32": variant, "int8": variant},
-        ood={"score": "by hand"}, validation={}, training={}, gate={}, versions={}, files=files,
+        preprocessing=Preprocessing(size=MICRO_SIZE), decision_rules={"fp32": rules, "int8": rules},
+        ood={"score": "by hand"} if changes.get("ood", True) else None, validation={},
+        training=TrainingRecord(), gate={}, versions={}, files=files,
     )  # fmt: skip
-    values = dataclasses.asdict(manifest) | changes
+    values = to_plain(manifest) | changes
     (folder / "manifest.json").write_text(json.dumps(values), encoding="utf-8")
 
 

@@ -43,7 +43,7 @@ class OodStatistics:
     spread: Float32s
 
     def distances(self, features: Float32s, logits: Float32s, pictures: Float32s) -> Float64s:
-        """Both distances, (n, 2), of features (n, F) and logits (n, C), view averages, and pictures (n, P)."""
+        """Both distances, (n, 2), of features (n, F) and logits (n, C), view means, and pictures (n, P)."""
         residual, energy, picture = self.parts(features, logits, pictures)
         both = np.stack([self.alpha * residual - energy, picture], axis=1)
         return np.asarray((both - self.center) / self.spread)

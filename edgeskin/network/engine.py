@@ -194,7 +194,7 @@ class Engine:
             raise EdgeskinError(f"an image of {dtype} {shape}; this network takes uint8 {self.image_shape}")
 
     def _run(self, images: Sequence[Image] | UInt8s, fmaps: bool) -> list[Float32s]:
-        """Outputs of m images as they lie: logits (m, C), features (m, F), and fmaps (m, F, h, w) if wanted."""
+        """Outputs of m images as they lie: logits (m, C), features (m, F), maybe fmaps (m, F, h, w)."""
         shapes = self._output_shapes if fmaps else self._output_shapes[:2]
         outputs = [np.empty((len(images), *shape), np.float32) for shape in shapes]
         try:
