@@ -16,7 +16,7 @@ from edgeskin.arrays import Float32s, Image, Mask
 from edgeskin.errors import EdgeskinError, RegistrationError
 from edgeskin.examination import Examination
 from edgeskin.imaging.preprocess import resize
-from edgeskin.imaging.registration import SIDE, Registration, laid_on, register
+from edgeskin.imaging.registration import SIDE, Registration, register, warp_to_first
 from edgeskin.imaging.segmentation import segment
 
 
@@ -109,7 +109,7 @@ def compare(before: Examination, after: Examination) -> Comparison:
 def color_difference(first: Image, second: Image, registration: Registration) -> Float32s:
     """See Comparison.difference."""
     one = resize(first, SIDE).astype(np.float32)
-    laid, covered = laid_on(second, registration)
+    laid, covered = warp_to_first(second, registration)
     skin = covered & ~_enlarged(segment(first))
     skin = skin if skin.any() else covered
     # Another lamp or white balance multiplies each channel.

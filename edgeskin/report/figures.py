@@ -16,7 +16,7 @@ from edgeskin.examination import SHOWN_SIDE, Examination
 from edgeskin.explain.cam import Explanation
 from edgeskin.imaging.change import Comparison
 from edgeskin.imaging.preprocess import resize
-from edgeskin.imaging.registration import laid_on
+from edgeskin.imaging.registration import warp_to_first
 from edgeskin.imaging.segmentation import outline, skin_color
 
 STRONGEST = 0.6
@@ -90,7 +90,7 @@ def compared(comparison: Comparison) -> Image:
     assert before.square is not None
     assert before.mask is not None
     assert after.square is not None
-    laid, covered = laid_on(after.square, comparison.registration)
+    laid, covered = warp_to_first(after.square, comparison.registration)
     laid[~covered] = WHITE
     heat = np.clip(np.nan_to_num(comparison.difference / np.float32(MOST_DIFFERENCE)), 0, 1)
     changed = _laid(heat, resize(before.square, len(heat)))
