@@ -33,9 +33,10 @@ from edgeskin.decision.ood import Ood, read_statistics
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
 from edgeskin.examination import SHOWN_SIDE, Examination
 from edgeskin.explain.cam import CANCER, Explanation, explain, find_method, find_target
+from edgeskin.imaging.descriptors import describe
 from edgeskin.imaging.preprocess import center_square, preprocess, resize
 from edgeskin.imaging.quality import assess_quality
-from edgeskin.imaging.segmentation import describe, segment
+from edgeskin.imaging.segmentation import segment
 from edgeskin.network.engine import Engine, Outputs, instruction_set
 from edgeskin.network.head import Head, read_head
 from edgeskin.photo.decode import Photo, Source, load_photo

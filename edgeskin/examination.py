@@ -5,7 +5,7 @@ from typing import Any
 
 from edgeskin.arrays import Image, Mask
 from edgeskin.explain.cam import Explanation
-from edgeskin.imaging.segmentation import Descriptors
+from edgeskin.imaging.descriptors import Descriptors
 from edgeskin.results import Assessment
 
 SHOWN_SIDE = 448
