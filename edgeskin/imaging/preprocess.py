@@ -1,7 +1,7 @@
-"""From a decoded photo to the network's input: the one function for training, calibration and serving.
+"""Preprocessing of a decoded photo to the network's input, shared by training, calibration and the runtime.
 
-Its parameters travel in the bundle's manifest. Everything works on uint8 RGB of shape (h, w, 3);
-scaling to floats and the ImageNet mean and deviation are inside the network's graph.
+Its settings are part of the bundle's manifest. Pictures are uint8 RGB of shape (h, w, 3) throughout; the
+network's graph scales them and applies the mean and standard deviation.
 """
 
 from dataclasses import dataclass
@@ -19,15 +19,17 @@ ColorConstancy = Literal["shades_of_gray", "gray_world", "none"]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a photo becomes the network's input.
+    """Settings of `preprocess`.
 
-    size: side of the square input, pixels.
-    color_constancy: illuminant estimate that is divided out; ``none`` leaves the colours.
-    minkowski_p: norm of the shades-of-gray estimate (6 in Finlayson & Trezzi 2004).
-    hair_removal: DullRazor before resizing; off unless the network was trained with it.
-    views: 1, or 8: the network sees the picture turned and mirrored in all ways, its answers are averaged.
+    Attributes:
+        size: Side of the network's square input, 32 to 1024 pixels.
+        color_constancy: Illuminant estimate that is divided out; ``none`` leaves the colours as they are.
+        minkowski_p: Norm of the shades-of-gray estimate, 1 to 32 (6 in Finlayson & Trezzi 2004).
+        hair_removal: Whether hair is removed before resizing, for a network that was trained so.
+        views: 1, or 8 for test-time augmentation over the dihedral transforms of the input.
 
-    Raises SettingError when a value is out of range.
+    Raises:
+        SettingError: A value is out of range.
     """
 
     size: int = 224
@@ -37,6 +39,7 @@ class Preprocessing:
     views: int = 1
 
     def __post_init__(self) -> None:
+        """Check the range of each value."""
         if not 32 <= self.size <= 1024:
             raise SettingError(f"preprocessing size {self.size}: choose 32 to 1024 pixels")
         if self.color_constancy not in get_args(ColorConstancy):
@@ -49,12 +52,17 @@ class Preprocessing:
 
 
 def preprocess(image: Image, settings: Preprocessing) -> Image:
-    """Crop the centre square, resize, and divide the illuminant out.
+    """Crop the centre square, resize it and divide the illuminant out.
 
-    image: uint8 RGB (h, w, 3), any size. Returns uint8 RGB (size, size, 3), contiguous.
+    Args:
+        image: uint8 RGB (h, w, 3), any size.
+        settings: The settings of the network's manifest.
+
+    Returns:
+        uint8 RGB (size, size, 3), contiguous.
     """
     square = center_square(image)
-    # Hair is thinner than a pixel of the network's input, so it has to go before the resize.
+    # Hair is thinner than a pixel of the network's input, so it must be removed before resizing.
     if settings.hair_removal:
         square = remove_hair(square)
     resized = resize(square, settings.size)
@@ -66,7 +74,7 @@ def preprocess(image: Image, settings: Preprocessing) -> Image:
 
 
 def center_square(image: Image) -> Image:
-    """The largest centred square of an (h, w, 3) picture: (s, s, 3) with s = min(h, w)."""
+    """Return the largest centred square of a picture (h, w, 3): (s, s, 3) with s = min(h, w)."""
     height, width = image.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -83,14 +91,21 @@ def resize(square: Image, size: int) -> Image:
 
 
 def balance_illuminant(image: Image, minkowski_p: float) -> Image:
-    """Divide out the illuminant estimated by the Minkowski norm of each channel.
+    """Divide out the illuminant, estimated by the Minkowski norm of each channel.
 
-    e_c = (mean |I_c|^p)^(1/p), gain_c = mean(e) / e_c: gray world for p = 1, shades of gray for
-    p = 6, towards white patch as p grows (Finlayson & Trezzi, "Shades of gray and colour
-    constancy", CIC 2004). Brightness is kept; a channel that is black everywhere stays black.
-    image and result: uint8 RGB (h, w, 3).
+    The estimate is e_c = (mean |I_c|^p)^(1/p) and the gain is mean(e) / e_c (Finlayson & Trezzi, "Shades of
+    gray and colour constancy", CIC 2004). It is gray world for p = 1, shades of gray for p = 6, and
+    approaches white patch as p grows. The mean brightness of the illuminant is preserved. A channel that is
+    black everywhere stays black.
+
+    Args:
+        image: uint8 RGB (h, w, 3).
+        minkowski_p: p, 1 or more.
+
+    Returns:
+        uint8 RGB (h, w, 3).
     """
-    # One histogram a channel holds all that the norm needs, and costs less than powers of pixels.
+    # The norm needs only each channel's histogram, which is faster than powers of all pixels.
     levels = (np.arange(256) / 255.0) ** minkowski_p
     counts = np.stack([cv2.calcHist([image], [c], None, [256], [0, 256]).ravel() for c in range(3)])
     illuminant = (counts @ levels / (image.size // 3)) ** (1.0 / minkowski_p)
@@ -104,13 +119,19 @@ def balance_illuminant(image: Image, minkowski_p: float) -> Image:
 
 
 def remove_hair(image: Image) -> Image:
-    """DullRazor (Lee et al., Comput. Biol. Med. 27, 1997): find thin dark lines, paint them over.
+    """Remove hair as DullRazor does (Lee et al., Comput. Biol. Med. 27, 1997).
 
-    A black-hat transform finds dark structures thinner than the kernel, which grows with the
-    picture; they are inpainted from their surroundings. image and result: uint8 RGB (h, w, 3).
+    A black-hat transform finds dark structures thinner than its kernel, whose size is proportional to the
+    picture's. They are inpainted from their surroundings.
+
+    Args:
+        image: uint8 RGB (h, w, 3).
+
+    Returns:
+        uint8 RGB (h, w, 3).
     """
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    # 17 pixels suits pictures of about 450 pixels, the size the method was published on.
+    # The method was published with 17 pixels for pictures of about 450 pixels.
     side = max(3, round(min(image.shape[:2]) * 17 / 450) | 1)
     kernel = cv2.getStructuringElement(cv2.MORPH_CROSS, (side, side))
     blackhat = cv2.morphologyEx(gray, cv2.MORPH_BLACKHAT, kernel)

@@ -105,7 +105,7 @@ def test_compare_tells_and_draws_or_refuses(
     cv2.imwrite(str(turned), cv2.imread(str(lesion_jpg))[:, ::-1])
     refused = run_cli("compare", lesion_jpg, turned, "--bundle", shared_micro_bundle)
     assert refused.returncode == 1
-    assert f"{lesion_jpg}, {turned}: these cannot be laid on each other" in refused.stderr
+    assert f"{lesion_jpg}, {turned}: the photos cannot be aligned" in refused.stderr
     assert refused.stdout.count("action") == 2  # what each says alone
     for wrong in (tmp_path, tmp_path / "changes.json"):
         refused = run_cli("compare", lesion_jpg, lesion_jpg, "-o", wrong, "--bundle", shared_micro_bundle)
