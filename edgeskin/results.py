@@ -172,10 +172,14 @@ class Ood:
 
 @dataclass(frozen=True)
 class Quality:
-    """Measures of a picture (see `edgeskin.imaging.quality.measure`), and the limits that it does not meet.
+    """The quality of a photo.
 
-    retake: instructions of the limits without which the picture is not assessed; failed: their codes.
-    advice: instructions that would improve the picture; advised: their codes.
+    Attributes:
+        measures: The result of `edgeskin.imaging.quality.measure`.
+        retake: Instructions for a new photo. If there are any, the photo is not assessed.
+        advice: Instructions that would make a better photo.
+        failed: Codes of the retake limits that are not met, one for each instruction in ``retake``.
+        advised: Codes of the advice limits that are not met, one for each instruction in ``advice``.
     """
 
     measures: Mapping[str, float]
@@ -199,14 +203,18 @@ class Limitation:
 
 @dataclass(frozen=True)
 class Descriptors:
-    """The lesion in the words of the ABCD rule, measured on its mask. Not a score.
+    """What a lesion's mask looks like. Fractions are of the centre square; a photo has no scale.
 
-    asymmetry: share of the lesion's area without a counterpart when folded along its long and its short axis,
-    0 (a mirror image) to 1. border_irregularity: perimeter^2 / (4 pi area) of the smoothed border; 1 for a
-    circle. colors: share of the lesion nearest to each colour of `edgeskin.imaging.descriptors.COLORS`, by
-    falling share; small ones are left out, and the skin's own colour may be among them. area_fraction: of the
-    centre square. diameter_fraction: longest extent, in sides of the square; there is no scale, so no
-    millimetres. cut_off: the lesion reaches the edge, so all of this describes its visible part.
+    Attributes:
+        asymmetry: Share of the lesion's area that is not covered by its own mirror image, across the long and
+            the short axis through its centre; 0 is symmetric, at most 1.
+        border_irregularity: perimeter^2 / (4 pi area) of the smoothed border; 1 for a circle, more for a long
+            or jagged shape.
+        colors: Share of the lesion that is nearest to each colour of `edgeskin.imaging.descriptors.COLORS`,
+            largest first, without small ones. The colour of the skin may be among them.
+        area_fraction: The lesion's area, as a share of the square's.
+        diameter_fraction: The lesion's longest extent, in sides of the square.
+        cut_off: Whether the lesion reaches the edge of the square. All values are then of the visible part.
     """
 
     asymmetry: tuple[float, float]

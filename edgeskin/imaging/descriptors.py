@@ -3,14 +3,13 @@
 They describe and do not score: no threshold on them is known to find cancers. The network is not used.
 """
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
 from edgeskin.arrays import Float64s, Image, Mask, UInt8s
 from edgeskin.imaging.preprocess import resize
 from edgeskin.imaging.segmentation import outline
+from edgeskin.results import Descriptors
 
 COLORS = {
     "white": (220, 205, 200),
@@ -23,30 +22,6 @@ COLORS = {
 """The six colours that the ABCD rule counts (Nachbar et al., JAAD 1994). The RGB values are edgeskin's."""
 LEAST_COLOR = 0.05
 """Smallest share of the lesion at which a colour counts."""
-
-
-@dataclass(frozen=True)
-class Descriptors:
-    """What a lesion's mask looks like. Fractions are of the centre square; a photo has no scale.
-
-    Attributes:
-        asymmetry: Share of the lesion's area that is not covered by its own mirror image, across the long and
-            the short axis through its centre; 0 is symmetric, at most 1.
-        border_irregularity: perimeter^2 / (4 pi area) of the smoothed border; 1 for a circle, more for a long
-            or jagged shape.
-        colors: Share of the lesion that is nearest to each of COLORS, largest first, without those below
-            LEAST_COLOR. The colour of the skin may be among them.
-        area_fraction: The lesion's area, as a share of the square's.
-        diameter_fraction: The lesion's longest extent, in sides of the square.
-        cut_off: Whether the lesion reaches the edge of the square. All values are then of the visible part.
-    """
-
-    asymmetry: tuple[float, float]
-    border_irregularity: float
-    colors: dict[str, float]
-    area_fraction: float
-    diameter_fraction: float
-    cut_off: bool
 
 
 def describe(square: Image, mask: Mask) -> Descriptors | None:

@@ -4,7 +4,6 @@ The limits are far out: they refuse hardly any photo that was good enough for a 
 (``python -m benchmarks.robustness.quality`` measures how many).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +14,7 @@ from edgeskin.arrays import Image
 from edgeskin.imaging.preprocess import center_square, resize
 from edgeskin.imaging.segmentation import segment
 from edgeskin.photo.decode import Photo
+from edgeskin.results import Quality
 
 SIDE = 256
 """Side at which everything but the resolution is measured, pixels, so that cameras are comparable."""
@@ -93,25 +93,6 @@ LIMITS = (
     Limit("lesion_off_centre", "lesion_offset", "advice", "put the lesion in the middle", high=0.65),
 )
 """All limits, in the order in which instructions are given."""
-
-
-@dataclass(frozen=True)
-class Quality:
-    """The quality of a photo.
-
-    Attributes:
-        measures: The result of `measure`.
-        retake: Instructions for a new photo. If there are any, the photo is not assessed.
-        advice: Instructions that would make a better photo.
-        failed: Codes of the retake limits that are not met, one for each instruction in ``retake``.
-        advised: Codes of the advice limits that are not met, one for each instruction in ``advice``.
-    """
-
-    measures: Mapping[str, float]
-    retake: tuple[str, ...]
-    advice: tuple[str, ...]
-    failed: tuple[str, ...]
-    advised: tuple[str, ...]
 
 
 def assess_quality(photo: Photo) -> Quality:

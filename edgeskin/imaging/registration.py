@@ -11,6 +11,7 @@ from edgeskin.arrays import Float32s, Image, Mask
 from edgeskin.errors import RegistrationError
 from edgeskin.imaging.preprocess import resize
 from edgeskin.imaging.segmentation import segment
+from edgeskin.results import EqualByValue
 
 SIDE = 256
 """Side at which photos are aligned, pixels."""
@@ -27,8 +28,8 @@ Affine = Float32s
 """An affine transform (2, 3) of points (x, y), in pixels of a square at SIDE."""
 
 
-@dataclass(frozen=True)
-class Registration:
+@dataclass(frozen=True, eq=False)
+class Registration(EqualByValue):
     """How the second photo aligns with the first.
 
     Attributes:
