@@ -15,10 +15,11 @@ from edgeskin.errors import PhotoError
 
 FileFormat = Literal["jpeg", "png", "webp", "bmp"]
 
+# Ordinary files stay far below both limits. Without them, a small file could keep a reader busy for minutes.
 MAX_SEGMENTS = 100_000
-"""Segments or chunks read of one file. Ordinary files have under a thousand."""
+"""Segments or chunks that are read of one file."""
 MAX_SCANS = 64
-"""Scans of one JPEG. Each costs a decoder a pass over the whole picture; ordinary files have under 20."""
+"""Scans of one JPEG; each costs a decoder a pass over the whole picture."""
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")

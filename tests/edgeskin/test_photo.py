@@ -38,7 +38,7 @@ def encode(pixels: npt.NDArray[np.generic] | Image.Image, fmt: str, **options: o
 
 
 def by_pillow(data: bytes) -> npt.NDArray[np.uint8]:
-    """What Pillow reads: turned upright, transparency on white, uint8 RGB."""
+    """What Pillow reads: upright, transparent pixels on white, uint8 RGB."""
     picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
     if picture.has_transparency_data:
         white = Image.new("RGBA", picture.size, "white")
@@ -121,7 +121,7 @@ READABLE = {
 
 @pytest.mark.parametrize("kind", READABLE)
 def test_decodes_as_pillow_does(kind: str) -> None:
-    # Pillow and OpenCV bring a libjpeg and a libwebp of their own; PNG and BMP must agree but for the
+    # Pillow and OpenCV each bring their own libjpeg and libwebp. PNG and BMP must agree, apart from the
     # rounding of transparency.
     fmt = kind.split()[0]
     assert_same(READABLE[kind], fmt, tolerance=4 if fmt in ("jpeg", "webp") else 1)
@@ -456,7 +456,7 @@ def test_altered_bytes_give_a_photo_or_a_photo_error(fmt: str) -> None:
     rng = np.random.default_rng(0)
     for _ in range(150):
         altered = np.frombuffer(data, np.uint8).copy()
-        # Half of the blows land in the header.
+        # Half of the changes are in the header.
         reach = len(data) if rng.random() < 0.5 else min(len(data), 200)
         altered[rng.integers(2, reach, 3)] = rng.integers(0, 256, 3)
         try:
