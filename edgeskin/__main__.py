@@ -1,3 +1,5 @@
+"""``python -m edgeskin`` is the command ``edgeskin``."""
+
 from edgeskin.cli.main import main
 
 main()

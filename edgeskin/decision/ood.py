@@ -30,8 +30,16 @@ _SHAPES = {
 
 @dataclass(frozen=True)
 class OodStatistics:
-    """feature_mean (F,), feature_basis (F, K), alpha (), of ViM; picture_mean (P,), picture_basis (P, Q), of
-    pictures with values 0 to 1; center, spread (2,): of the two distances. Bases have orthonormal columns.
+    """What both distances are measured from. Bases have orthonormal columns.
+
+    Attributes:
+        feature_mean: (F,), of unit features.
+        feature_basis: (F, K), of their principal subspace.
+        alpha: Scale of the ViM residual, above 0.
+        picture_mean: (P,), of pictures with values 0 to 1.
+        picture_basis: (P, Q), of their principal subspace.
+        center: (2,), the median of each distance on training pictures.
+        spread: (2,), the distance from there to the 90% quantile.
     """
 
     feature_mean: Float32s

@@ -56,14 +56,23 @@ def explain(
 
 
 def grad_cam(fmaps: Float32s, gradient: Float32s) -> Float32s:
-    """sum_k G_k A_k (Selvaraju et al., ICCV 2017). fmaps: (V, F, h, w). gradient: (V, F) -> (V, h, w)."""
+    """Grad-CAM: sum_k G_k A_k (Selvaraju et al., ICCV 2017).
+
+    Args:
+        fmaps: Feature maps A of V views, (V, F, h, w).
+        gradient: Of the target with respect to the pooled features, (V, F).
+
+    Returns:
+        (V, h, w), of either sign.
+    """
     return _weighted_sum(fmaps, gradient / np.float32(fmaps[0, 0].size))
 
 
 def grad_cam_plus_plus(fmaps: Float32s, gradient: Float32s) -> Float32s:
-    """sum_k w_k A_k, w_k = sum_ij relu(G_k) G_k^2 / (2 G_k^2 + G_k^3 sum_ab A_k) (Chattopadhay et al., WACV
-    2018, eq. 19), which for a gradient that is the same all over a channel is relu(g_k) / (2 + g_k f_k), f
-    being the pooled features. As `grad_cam`.
+    """Grad-CAM++ (Chattopadhay et al., WACV 2018, eq. 19); arguments as `grad_cam`.
+
+    sum_k w_k A_k with w_k = sum_ij relu(G_k) G_k^2 / (2 G_k^2 + G_k^3 sum_ab A_k). For a gradient that is the
+    same all over a channel, w_k is relu(g_k) / (2 + g_k f_k), with f the pooled features.
     """
     # A channel of negative mean may bring the denominator to 0; SiLU's least value is -0.28.
     denominator = np.maximum(2 + gradient * fmaps.mean(axis=(2, 3)), 1e-3)
@@ -71,13 +80,15 @@ def grad_cam_plus_plus(fmaps: Float32s, gradient: Float32s) -> Float32s:
 
 
 def layer_cam(fmaps: Float32s, gradient: Float32s) -> Float32s:
-    """sum_k relu(G_k) A_k (Jiang et al., IEEE TIP 2021). As `grad_cam`."""
+    """LayerCAM: sum_k relu(G_k) A_k (Jiang et al., IEEE TIP 2021); arguments as `grad_cam`."""
     return grad_cam(fmaps, np.maximum(gradient, 0))
 
 
 def eigen_cam(fmaps: Float32s, gradient: Float32s) -> Float32s:
-    """Projection on the first principal component over positions (Muhammad & Yeasin, IJCNN 2020), whose sign
-    is free, so that the side farther from 0 is made the positive one. As `grad_cam`; no gradient is used.
+    """Eigen-CAM (Muhammad & Yeasin, IJCNN 2020); arguments as `grad_cam`, of which the gradient is not used.
+
+    The projection on the first principal component over positions. Its sign is free: the side farther from 0
+    is made the positive one.
     """
     flat = fmaps.reshape(*fmaps.shape[:2], -1).transpose(0, 2, 1)  # (V, h w, F)
     centered = flat - flat.mean(axis=1, keepdims=True)
