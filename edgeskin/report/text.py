@@ -12,7 +12,11 @@ from edgeskin.taxonomy import full_name
 WIDTH = 100
 LABEL_WIDTH = 13
 """Columns before a line's text."""
-SHOWN_CLASSES = 4
+SHOWN_CLASSES = 3
+SAFETY_NET = "have any lesion examined that changes, bleeds, itches or worries you"
+"""`edgeskin.results.SAFETY_NET` in one line."""
+_MOST_LINES = {"WARNING": 2, "Plausible": 2, "Classes": 1, "Picture": 2, "Weak for": 1}
+"""Of a row; all rows together then have at most 16."""
 _COLORS: dict[Risk, str] = {"HIGH": "\x1b[1;31m", "MEDIUM": "\x1b[1;33m", "LOW": "\x1b[1;32m"}
 _RESET = "\x1b[0m"
 _REFUSALS = {
@@ -72,10 +76,12 @@ def plausible(assessment: Assessment) -> str:
 
 
 def likeliest(assessment: Assessment) -> str:
-    """The predicted class, and what it is conditioned on."""
+    """The predicted class with its probability, and what the prediction is conditioned on."""
     assert assessment.predicted_class is not None
+    assert assessment.probabilities is not None
+    share = assessment.probabilities[assessment.predicted_class]
     condition = ", if all classes were equally common (a hint)" if assessment.class_priors else ""
-    return full_name(assessment.predicted_class) + condition
+    return f"{full_name(assessment.predicted_class)} ({share:.3f}){condition}"
 
 
 def sampled(uncertainty: Uncertainty) -> str:
@@ -91,13 +97,15 @@ def _assessed(assessment: Assessment) -> list[tuple[str, str]]:
     assert assessment.action is not None
     model, total = assessment.model, assessment.timing_ms["total"]
     refusable = warnings(assessment)
-    thresholds = [f"refer from {points[0].threshold:.3f}"]
-    thresholds += [f"urgently from {point.threshold:.3f}" for point in points[-1:] if len(points) > 1]
-    prevalence = "" if assessment.prevalence is None else f"; if {assessment.prevalence:.0%} are cancers"
+    p_cancer = f"{assessment.cancer_probability:.3f}; refer from {points[0].threshold:.3f}"
+    if len(points) > 1:
+        p_cancer += f", urgently from {points[-1].threshold:.3f}"
+    if assessment.prevalence is not None:
+        p_cancer += f" (if {assessment.prevalence:.0%} of the pictures are cancers)"
     rows = [
         ("Action", assessment.action),
         ("WARNING", "; ".join(refusable)),
-        ("P(cancer)", f"{assessment.cancer_probability:.3f} ({', '.join(thresholds)}{prevalence})"),
+        ("P(cancer)", p_cancer),
         # A picture that the gates would refuse is not like those that the threshold was certified on.
         ("Certified", "" if refusable else certified(points[0])),
         ("Confidence", _confidence(assessment.confidence)),
@@ -107,7 +115,7 @@ def _assessed(assessment: Assessment) -> list[tuple[str, str]]:
         ("Classes", _classes(assessment)),
         ("Picture", _advice(assessment.quality)),
         ("Weak for", ", ".join(limitation.subject for limitation in assessment.limitations)),
-        ("Always", assessment.safety_net),
+        ("Always", SAFETY_NET),
         ("Model", f"{model.name} {model.version}, {model.precision.upper()}, {total:.0f} ms"),
     ]
     return [row for row in rows if row[1]]
@@ -116,7 +124,7 @@ def _assessed(assessment: Assessment) -> list[tuple[str, str]]:
 def _refused(assessment: Assessment) -> list[tuple[str, str]]:
     reason = assessment.error.message if assessment.error else assessment.action or ""
     label = "Reason" if assessment.error else "Action"
-    return [(label, reason), ("Always", assessment.safety_net)]
+    return [(label, reason), ("Always", SAFETY_NET)]
 
 
 def _confidence(confidence: Confidence | None) -> str:
@@ -125,14 +133,8 @@ def _confidence(confidence: Confidence | None) -> str:
 
 def _classes(assessment: Assessment) -> str:
     assert assessment.probabilities is not None
-    ranked = sorted(assessment.probabilities.items(), key=lambda item: -item[1])
-    # The predicted class may be a rare one of low probability, and is shown all the same.
-    shown = [
-        item
-        for place, item in enumerate(ranked)
-        if place < SHOWN_CLASSES or item[0] == assessment.predicted_class
-    ]
-    return ", ".join(f"{full_name(name)} {share:.3f}" for name, share in shown)
+    ranked = sorted(assessment.probabilities.items(), key=lambda item: -item[1])[:SHOWN_CLASSES]
+    return ", ".join(f"{full_name(name)} {share:.3f}" for name, share in ranked)
 
 
 def _advice(quality: Quality | None) -> str:
@@ -140,9 +142,13 @@ def _advice(quality: Quality | None) -> str:
 
 
 def _row(label: str, text: str) -> list[str]:
-    indent = " " * (LABEL_WIDTH + 2)
     return textwrap.wrap(
-        text, WIDTH, initial_indent=f"  {label:<{LABEL_WIDTH}}", subsequent_indent=indent
+        text,
+        WIDTH,
+        initial_indent=f"  {label:<{LABEL_WIDTH}}",
+        subsequent_indent=" " * (LABEL_WIDTH + 2),
+        max_lines=_MOST_LINES.get(label),
+        placeholder=" ...",
     ) or [f"  {label}"]
 
 
@@ -190,7 +196,7 @@ def comparison_text(comparison: Comparison, *, color: bool = False) -> str:
             "within the limits does not mean unchanged: small and slow changes are not found, and growth is "
             "not measured, since a photo has no scale",
         ),
-        ("Always", after.safety_net),
+        ("Always", SAFETY_NET),
     ]
     return "\n".join([*lines, *_rows(rows)]) + "\n"
 
