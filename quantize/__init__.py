@@ -1,6 +1,6 @@
-"""From a trained run to a bundle: ONNX, OpenVINO IR, INT8, the recall gate, calibration, packing."""
+"""Turn a training run into a bundle: export it, quantize it to INT8, pass the gate, fit the rules, pack."""
 
 import sys
 
-# OpenVINO and NNCF would write a client id under the home folder and post to the network on import.
+# Importing OpenVINO or NNCF would otherwise write a client id to the home folder and contact a server.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

@@ -1,3 +1,5 @@
+"""Run the command line as ``python -m quantize``."""
+
 from quantize.cli import main
 
 main()

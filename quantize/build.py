@@ -1,4 +1,4 @@
-"""The whole way from a run to a bundle."""
+"""Builds a bundle from a training run."""
 
 import dataclasses
 import importlib.metadata
@@ -7,40 +7,124 @@ import platform
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import cv2
+import openvino
 
 import edgeskin
-from edgeskin.bundle.bundle import HEAD, OOD, Bundle, Manifest
-from edgeskin.bundle.manifest import Variant
+from edgeskin.bundle.bundle import Bundle
+from edgeskin.bundle.manifest import HEAD, OOD, DecisionRules, Manifest, TrainingRecord
 from edgeskin.errors import EdgeskinError, SettingError
+from edgeskin.results import Precision
 from quantize import pack, ptq
-from quantize.export import check_parity, export
-from quantize.fitting.calibration import Scores, chosen
-from quantize.fitting.ood import FINAL, Seen, compare_scores, fit_statistics, threshold, write_statistics
-from quantize.fitting.rules import Labels, compare_calibrations, fit_variant, labels_of
+from quantize.export import FP32, Parity, check_parity, export
+from quantize.fitting.calibration import CalibrationScores, best_method, compare_methods
+from quantize.fitting.decision_rules import fit_decision_rules
+from quantize.fitting.labels import Labels, labels_of
+from quantize.fitting.ood import Activations, fit_statistics, fit_threshold, write_statistics
+from quantize.fitting.ood_comparison import BUNDLE_SCORE, OodReport, compare_scores
 from quantize.inference import CONSOLE, instruction_sets, load, predict, prepare
-from quantize.recipes import Material, climb
-from quantize.report import Report, markdown, table
+from quantize.recipes import INT8, Attempt, QuantizationInputs, search
+from quantize.report import GateReport, checks_table, markdown, validate
+from train.config import TrainConfig
 from train.data.split import assign_splits, split_sha256
 from train.data.table import SPLITS, Sample, read_table, require_every_class, select, targets
-from train.evaluate.evaluation import measure
-from train.evaluate.outputs import Floats
+from train.evaluate.outputs import Outputs
 from train.fit.run import RECORD, load_run
-from train.models.lesion_net import ServedNet
+from train.models.lesion_net import LesionNet, ServedNet
 
 PARITY_IMAGES = 64
 RANKING_IMAGES = 300
+"""Most images of cancers on which accuracy control ranks layers."""
 OOD_IMAGES = 2400
-STRANGERS = "ood_val"
-"""The split of pictures that are known to be out of scope, to compare scores on; there may be none."""
+"""Most training images on which the OOD score is fitted."""
+OOD_SPLIT = "ood_val"
+"""The split of known OOD images, on which OOD scores are compared; it may be absent."""
+VALIDATION = "validation"
+"""Name of the prepared validation images in the working folder."""
+PACKAGES = ("torch", "timm", "onnx", "onnxruntime", "openvino", "nncf", "numpy")
 
 
 class GateError(EdgeskinError):
-    """A network whose INT8 form does not find what FP32 finds; it is not packed."""
+    """An INT8 network that misses cancers that FP32 finds, so that no bundle is packed."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A training run and the images to build its bundle with.
+
+    Attributes:
+        net: The trained network.
+        config: Settings of the run.
+        record: Record of the run, as run.json holds it.
+        samples: All images of the table, with their splits.
+        split_sha256: Hash of the splits.
+        calibration_images: Number of training images that fix the INT8 ranges.
+        seed: Seed of the choice of images.
+    """
+
+    net: LesionNet
+    config: TrainConfig
+    record: dict[str, Any]
+    samples: Sequence[Sample]
+    split_sha256: str
+    calibration_images: int
+    seed: int
+
+    @cached_property
+    def train(self) -> list[Sample]:
+        """Training images, in the order of the table."""
+        return select(self.samples, "train")
+
+    @cached_property
+    def ordered(self) -> list[Sample]:
+        """Training images, so that any first n are even over the classes."""
+        return ptq.stratified(self.train, self.seed)
+
+    @cached_property
+    def val(self) -> list[Sample]:
+        """Validation images."""
+        return select(self.samples, "val")
+
+    @cached_property
+    def labels(self) -> Labels:
+        """Labels of the validation images."""
+        return labels_of(self.val, self.config.classes, self.config.cancer)
+
+    @property
+    def calibration(self) -> list[Sample]:
+        """Training images that fix the INT8 ranges."""
+        return self.ordered[: self.calibration_images]
+
+    @property
+    def cancers(self) -> list[Sample]:
+        """Training images of cancers for accuracy control, those for calibration last."""
+        last = self.ordered[self.calibration_images :] + self.calibration
+        return [sample for sample in last if sample.label in self.config.cancer][:RANKING_IMAGES]
+
+    def prepare(self, samples: Sequence[Sample], work: Path, name: str) -> Path:
+        """Preprocess images into ``name.npy`` in the working folder, and return its path."""
+        files = [sample.image for sample in samples]
+        return prepare(files, self.config.preprocessing, work / f"{name}.npy")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """One precision on validation.
+
+    Attributes:
+        outputs: Outputs of the network.
+        rules: Rules that are fitted to them.
+        calibrations: Scores of the calibration methods.
+    """
+
+    outputs: Outputs
+    rules: DecisionRules
+    calibrations: Mapping[str, CalibrationScores]
 
 
 def build(
@@ -53,200 +137,214 @@ def build(
     seed: int | None = None,
     replace: bool = False,
 ) -> Bundle:
-    """Export, quantize, judge, calibrate and pack.
+    """Export, quantize, pass the gate, fit the rules and pack.
 
-    Works in a folder beside ``out``, which is removed in the end. Raises GateError when no rung of the ladder
-    passes, after writing OUT.gate.md and OUT.gate.json; ExportError when the conversion changes the network;
-    SettingError when the data are not those of the run or too few; BundleError when ``out`` is taken.
+    The work happens in a temporary folder beside ``out``.
+
+    Args:
+        run: Folder of the training run.
+        data: Folder of the images and the table that it was trained with.
+        out: Folder of the bundle.
+        name: Name of the bundle.
+        version: Version of the bundle.
+        calibration_images: Number of training images that fix the INT8 ranges.
+        seed: Seed of the choice of images; that of the run if None.
+        replace: Whether to replace a bundle at ``out``.
+
+    Raises:
+        GateError: No recipe passes the gate. ``OUT.gate.md`` and ``OUT.gate.json`` hold the report.
+        ExportError: The conversion changes the network.
+        SettingError: The images are not those of the run, or too few.
+        BundleError: ``out`` is taken.
     """
     pack.require_free(out, replace)
+    source = open_source(run, data, calibration_images, seed)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.work.") as folder:
+        work = Path(folder)
+        CONSOLE.print("exporting")
+        served, model, parity = _export(source, work)
+        fp32 = _fit_fp32(source, work)
+        attempts, int8_outputs = _search(_quantization_inputs(source, work, served, model, fp32), work)
+        report = GateReport(
+            passed=attempts[-1].passed,
+            images=len(source.val),
+            groups=len(set(source.labels.lesions)),
+            calibration_images=calibration_images,
+            instruction_sets=instruction_sets(),
+            parity=parity,
+            fp32=fp32.rules,
+            attempts=attempts,
+        )
+        if not report.passed:
+            raise _gate_error(run, out, report)
+        CONSOLE.print("fitting the OOD score")
+        int8_calibrations = compare_methods(int8_outputs.logits, source.labels)
+        int8 = Fitted(int8_outputs, attempts[-1].rules, int8_calibrations)
+        ood, fitted = _fit_ood(source, work, {"fp32": fp32, "int8": int8})
+        manifest = _manifest(name, version, source, fitted, ood, report)
+        bundle = pack.pack(work, out, manifest, markdown(report), replace)
+    # The report of an earlier failure would contradict the bundle.
+    for path in _failure_reports(out):
+        path.unlink(missing_ok=True)
+    return bundle
+
+
+def open_source(run: Path, data: Path, calibration_images: int, seed: int | None = None) -> Source:
+    """Read a run and its table; see `build` for the arguments.
+
+    Raises:
+        SettingError: The images are not those of the run, or too few.
+    """
     net, config = load_run(run)
     record = json.loads((run / RECORD).read_text(encoding="utf-8"))
-    seed = config.seed if seed is None else seed
     samples = assign_splits(read_table(data, config.classes), seed=config.seed)
     split = split_sha256(samples)
     if record.get("split_sha256") not in (None, split):
         raise SettingError(
-            f"{data}: not the images and split that {run} was trained with, so its validation split may hold "
-            "training images; give the same folder"
+            f"{data}: {run} was trained with other images or another split, so this validation split may "
+            "hold training images; give the folder that the run was trained with"
         )
-    train, val = select(samples, "train"), select(samples, "val")
-    require_every_class(val, config.classes)
-    ptq.require_images(len(train), calibration_images)
-    ordered = ptq.stratified(train, seed)
-    # Those that calibrate come last, so that they rank layers only where there are few others.
-    others = ordered[calibration_images:] + ordered[:calibration_images]
-    cancers = [sample for sample in others if sample.label in config.cancer][:RANKING_IMAGES]
-    labels = labels_of(val, config.classes, config.cancer)
+    source = Source(
+        net, config, record, samples, split, calibration_images, config.seed if seed is None else seed
+    )
+    require_every_class(source.val, config.classes)
+    ptq.require_images(len(source.train), calibration_images)
+    return source
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.work.") as folder:
-        work = Path(folder)
 
-        def images(kind: str, samples: Sequence[Sample]) -> Path:
-            return prepare([sample.image for sample in samples], config.preprocessing, work / f"{kind}.npy")
+def _export(source: Source, work: Path) -> tuple[ServedNet, openvino.Model, Parity]:
+    served = ServedNet(source.net).eval()
+    model = export(served, source.config.preprocessing.size, work)
+    pack.write_head(source.net, work / HEAD)
+    images = source.prepare(ptq.stratified(source.val, source.seed)[:PARITY_IMAGES], work, "parity")
+    return served, model, check_parity(served, work, images, source.config.preprocessing.views)
 
-        CONSOLE.print("exporting")
-        served = ServedNet(net).eval()
-        fp32 = export(served, config.preprocessing.size, work)
-        pack.write_head(net, work / HEAD)
-        views = config.preprocessing.views
-        some = images("parity", ptq.stratified(val, seed)[:PARITY_IMAGES])
-        parity = check_parity(served, work, some, views)
-        validation = images("validation", val)
-        outputs = predict(work / "fp32.xml", validation, views=views)
-        compared = compare_calibrations(outputs.logits, labels)
-        material = Material(
-            config=config,
-            seed=seed,
-            served=served,
-            fp32=fp32,
-            train=train,
-            calibration=load(images("calibration", ordered[:calibration_images])),
-            cancers=load(images("cancers", cancers)),
-            validation=validation,
-            labels=labels,
-            outputs=outputs,
-            variant=fit_variant(outputs, labels, chosen(compared)),
+
+def _fit_fp32(source: Source, work: Path) -> Fitted:
+    images = source.prepare(source.val, work, VALIDATION)
+    outputs = predict(work / FP32, images, views=source.config.preprocessing.views)
+    calibrations = compare_methods(outputs.logits, source.labels)
+    rules = fit_decision_rules(outputs, source.labels, best_method(calibrations))
+    return Fitted(outputs, rules, calibrations)
+
+
+def _quantization_inputs(
+    source: Source, work: Path, served: ServedNet, model: openvino.Model, fp32: Fitted
+) -> QuantizationInputs:
+    return QuantizationInputs(
+        config=source.config,
+        seed=source.seed,
+        served=served,
+        fp32=model,
+        train=source.train,
+        calibration=load(source.prepare(source.calibration, work, "calibration")),
+        cancers=load(source.prepare(source.cancers, work, "cancers")),
+        validation=work / f"{VALIDATION}.npy",
+        labels=source.labels,
+        outputs=fp32.outputs,
+        rules=fp32.rules,
+    )
+
+
+def _search(inputs: QuantizationInputs, work: Path) -> tuple[tuple[Attempt, ...], Outputs]:
+    """Try recipes until one passes; the outputs are those of the last attempt."""
+    attempts, outputs = [], []
+    for attempt, attempt_outputs in search(inputs, work):
+        attempts.append(attempt)
+        outputs.append(attempt_outputs)
+        CONSOLE.print(checks_table(attempt))
+    return tuple(attempts), outputs[-1]
+
+
+def _failure_reports(out: Path) -> tuple[Path, Path]:
+    return out.with_name(f"{out.name}.gate.md"), out.with_name(f"{out.name}.gate.json")
+
+
+def _gate_error(run: Path, out: Path, report: GateReport) -> GateError:
+    """Write the reports of a failed gate, and make the error that names them."""
+    for_people, as_json = _failure_reports(out)
+    for_people.write_text(markdown(report), encoding="utf-8")
+    as_json.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
+    failed = ", ".join(report.attempts[-1].failed_checks)
+    return GateError(
+        f"{run}: INT8 does not pass the gate ({failed}), so no bundle is packed; {for_people} reports every "
+        "recipe that was tried; train further, or with another backbone"
+    )
+
+
+def _fit_ood(source: Source, work: Path, fitted: Mapping[Precision, Fitted]) -> tuple[OodReport, dict[Precision, Fitted]]:
+    """Fit the OOD score to INT8, write it, and add a threshold to the rules of each precision."""
+
+    def activations(samples: Sequence[Sample], name: str) -> Activations:
+        images = source.prepare(samples, work, name)
+        outputs = predict(work / INT8, images, views=source.config.preprocessing.views)
+        return Activations.of(outputs, load(images))
+
+    samples = source.ordered[:OOD_IMAGES]
+    train = activations(samples, "train")
+    statistics = fit_statistics(train)
+    write_statistics(statistics, work / OOD)
+    images = load(work / f"{VALIDATION}.npy")
+    val = {name: Activations.of(one.outputs, images) for name, one in fitted.items()}
+    with_threshold = {
+        name: dataclasses.replace(
+            one, rules=dataclasses.replace(one.rules, ood_threshold=fit_threshold(statistics, val[name]))
         )
-        rungs, int8_outputs = [], []
-        for rung, said in climb(material, work):
-            rungs.append(rung)
-            int8_outputs.append(said)
-            CONSOLE.print(table(rung))
-        int8 = int8_outputs[-1]
-        variants = {"fp32": material.variant, "int8": rungs[-1].variant}
-        report = Report(
-            passed=rungs[-1].passed,
-            images=len(val),
-            groups=len(set(labels.lesions)),
-            calibration_images=calibration_images,
-            instruction_sets=instruction_sets(),
-            parity=parity,
-            fp32=material.variant,
-            rungs=tuple(rungs),
-        )
-        gate_md, gate_json = (out.with_name(f"{out.name}.gate.{kind}") for kind in ("md", "json"))
-        if not report.passed:
-            gate_md.write_text(markdown(report), encoding="utf-8")
-            gate_json.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
-            failed = [check.name for c in rungs[-1].comparisons for check in c.checks if not check.passed]
-            raise GateError(
-                f"{run}: INT8 does not pass the gate ({', '.join(failed)}), so nothing is packed; "
-                f"{gate_md} tells of every way tried; train further, or with another backbone"
-            )
-        CONSOLE.print("fitting what is out of scope")
-
-        def seen(kind: str, samples: Sequence[Sample]) -> Seen:
-            prepared = images(kind, samples)
-            return Seen.of(predict(work / "int8.xml", prepared, views=views), load(prepared))
-
-        learned = ordered[:OOD_IMAGES]
-        known = seen("known", learned)
-        val_seen = {
-            name: Seen.of(said, load(validation)) for name, said in (("fp32", outputs), ("int8", int8))
-        }
-        statistics = fit_statistics(known)
-        write_statistics(statistics, work / OOD)
-        variants = {
-            name: dataclasses.replace(variant, ood_threshold=threshold(statistics, val_seen[name]))
-            for name, variant in variants.items()
-        }
-        strangers = [sample for sample in samples if sample.split == STRANGERS]
-        known_targets = targets(learned, config.classes)
-        ood_scores = (
-            compare_scores(
-                (known, known_targets),
-                (val_seen["int8"], labels.targets),
-                seen("strangers", strangers),
-                labels.lesions,
-                config.classes,
-            )
-            if strangers
-            else {}
-        )
-        ood = {
-            "score": FINAL,
-            "training_images": len(learned),
-            "others": len(strangers),
-            "precision": "int8",
-            "compared": {name: asdict(one) for name, one in ood_scores.items()},
-        }
-        manifest = Manifest(
-            name=name,
-            version=version,
-            classes=config.classes,
-            cancer_classes=config.cancer,
-            preprocessing=config.preprocessing,
-            variants=variants,
-            ood=ood,
-            validation={
-                "fp32": _validation(val, outputs.logits, labels, variants["fp32"], compared),
-                "int8": _validation(
-                    val, int8.logits, labels, variants["int8"], compare_calibrations(int8.logits, labels)
-                ),
-            },
-            training={
-                "seed": config.seed,
-                "split_sha256": split,
-                "images": _counts(samples),
-                "run": record,
-            },
-            gate=_without_lesions(asdict(report)),
-            versions=_versions(),
-            files={},
-        )
-        bundle = pack.pack(work, out, manifest, markdown(report), replace)
-    # A report of an earlier failure would contradict the bundle.
-    gate_md.unlink(missing_ok=True)
-    gate_json.unlink(missing_ok=True)
-    return bundle
-
-
-def _validation(
-    val: Sequence[Sample],
-    logits: Floats,
-    labels: Labels,
-    variant: Variant,
-    compared: Mapping[str, Scores],
-) -> dict[str, Any]:
-    """What people want to know first, with 95 % lesion-bootstrap intervals, and the calibrations compared."""
-    threshold = variant.operating_points[0].threshold
-    rules = (labels.classes, labels.cancer_classes, threshold)
-    measures = measure(val, logits, *rules, variant.calibration, variant.class_priors)
-    return {
-        "images": measures.images,
-        "lesions": measures.lesions,
-        "cancer_auroc": asdict(measures.cancer_auroc),
-        "cancer_recall": asdict(measures.screening.recall),
-        "cancer_specificity": asdict(measures.screening.specificity),
-        "balanced_accuracy": asdict(measures.balanced_accuracy),
-        "class_recall": {name: asdict(one.recall) for name, one in measures.classes.items()},
-        "calibrations": {name: asdict(one) for name, one in compared.items()},
+        for name, one in fitted.items()
     }
+    known_ood = [sample for sample in source.samples if sample.split == OOD_SPLIT]
+    compared = {}
+    if known_ood:
+        train_targets = targets(samples, source.config.classes)
+        ood = activations(known_ood, "ood")
+        compared = compare_scores(train, train_targets, val["int8"], source.labels, ood)
+    return OodReport(BUNDLE_SCORE, len(samples), len(known_ood), "int8", compared), with_threshold
 
 
-def _without_lesions(report: dict[str, Any]) -> dict[str, Any]:
-    """Their scores are in the manifest already, with the variants."""
-    for variant in (report["fp32"], *(rung["variant"] for rung in report["rungs"])):
-        del variant["lesion_scores"]
-    return report
+def _manifest(
+    name: str,
+    version: str,
+    source: Source,
+    fitted: Mapping[Precision, Fitted],
+    ood: OodReport,
+    gate: GateReport,
+) -> Manifest:
+    config = source.config
+    return Manifest(
+        name=name,
+        version=version,
+        classes=config.classes,
+        cancer_classes=config.cancer,
+        preprocessing=config.preprocessing,
+        decision_rules={precision: one.rules for precision, one in fitted.items()},
+        ood=asdict(ood),
+        validation={
+            precision: asdict(
+                validate(source.val, one.outputs.logits, source.labels, one.rules, one.calibrations)
+            )
+            for precision, one in fitted.items()
+        },
+        training=TrainingRecord(config.seed, source.split_sha256, _counts(source.samples), source.record),
+        gate=asdict(gate.without_lesion_scores()),
+        versions=_versions(),
+        files={},
+    )
 
 
 def _counts(samples: Sequence[Sample]) -> dict[str, dict[str, dict[str, int]]]:
-    """Images by split, class and source."""
+    """Count images by split, class and source."""
     counts = Counter((s.split, s.label, s.source) for s in samples if s.split in SPLITS)
     nested: dict[str, dict[str, dict[str, int]]] = {}
-    for (split, label, source), count in sorted(counts.items()):
-        nested.setdefault(split, {}).setdefault(label, {})[source] = count
+    for (split, label, archive), count in sorted(counts.items()):
+        nested.setdefault(str(split), {}).setdefault(label, {})[archive] = count
     return nested
 
 
 def _versions() -> dict[str, str]:
-    packages = ("torch", "timm", "onnx", "onnxruntime", "openvino", "nncf", "numpy")
     return {
         "edgeskin": edgeskin.__version__,
         "python": platform.python_version(),
         "opencv": cv2.__version__,
-        **{name: importlib.metadata.version(name) for name in packages},
+        **{name: importlib.metadata.version(name) for name in PACKAGES},
     }

@@ -1,4 +1,4 @@
-"""torch -> ONNX -> OpenVINO IR, with the normalisation inside the graph; parity of the three."""
+"""Exports a network from torch to ONNX and OpenVINO IR, normalisation included, and checks their parity."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,19 +16,28 @@ from quantize.inference import load, predict
 from train.models.lesion_net import ServedNet
 
 ONNX = "network.onnx"
+EXACT, FP32 = "exact.xml", "fp32.xml"
 OUTPUTS = ("logits", "features", "fmap")
 MAX_LOGIT_DIFFERENCE = 1e-3
 
 
 class ExportError(EdgeskinError):
-    """A network that does not come out of the conversion as it went in."""
+    """A conversion that changes the network."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """Largest |logit difference| from torch over real images. Storing weights as FP16 is no conversion
-    error and has no limit; ``fp16_storage`` is what it costs. other_class: images of another class by
-    ONNX or FP32 IR (must be none), and by the FP16-stored IR."""
+    """Largest |logit difference| of each conversion from torch, on validation images.
+
+    Attributes:
+        images: Number of images.
+        onnx: Of ONNX; at most MAX_LOGIT_DIFFERENCE.
+        fp32_ir: Of the IR with float32 weights; at most MAX_LOGIT_DIFFERENCE.
+        fp16_storage: Of the IR with FP16 weights, which the bundle holds. It has no limit, since rounding the
+            weights is no conversion error.
+        other_class: Images that ONNX or the float32 IR give another class; always 0.
+        other_class_fp16_storage: Images that the IR with FP16 weights gives another class.
+    """
 
     images: int
     onnx: float
@@ -39,13 +48,22 @@ class Parity:
 
 
 def export(served: ServedNet, size: int, folder: Path) -> openvino.Model:
-    """Write network.onnx, fp32.xml and .bin (weights as FP16), exact.xml and .bin (weights as they are).
+    """Export a network to ``network.onnx``, ``exact.xml`` (float32 weights) and ``fp32.xml`` (FP16 weights).
 
-    Returns the exact network. Raises ExportError when it is not what the runtime expects.
+    Args:
+        served: The network, in evaluation mode.
+        size: Side s of its images, in pixels.
+        folder: Where the files are written.
+
+    Returns:
+        The network with float32 weights.
+
+    Raises:
+        ExportError: The converted network lacks the interface that the runtime expects.
     """
-    # The torch.export-based exporter: its SiLU comes out in the form that NNCF's patterns know, as that of
-    # its deprecated predecessor did; `quantize.ptq.count_quantized` shows it. The batch stays open for the
-    # engine to set: traced with one image, the pooling would drop the others of a batch.
+    # The exporter of torch.export writes SiLU in a form that NNCF's patterns match, as its deprecated
+    # predecessor did; `quantize.ptq.count_quantized` shows it. The batch size stays open for the engine to
+    # set. It is traced with two images: with one, the pooling would drop the others of a batch.
     image = torch.zeros(2, size, size, 3, dtype=torch.uint8)
     with torch.no_grad():
         torch.onnx.export(
@@ -61,14 +79,19 @@ def export(served: ServedNet, size: int, folder: Path) -> openvino.Model:
         )
     onnx.checker.check_model(folder / ONNX, full_check=True)
     model = expect_interface(averages_as_pooling(openvino.convert_model(folder / ONNX)))
-    openvino.save_model(model, folder / "exact.xml", compress_to_fp16=False)
-    openvino.save_model(model, folder / "fp32.xml", compress_to_fp16=True)
+    openvino.save_model(model, folder / EXACT, compress_to_fp16=False)
+    openvino.save_model(model, folder / FP32, compress_to_fp16=True)
     return model
 
 
 def averages_as_pooling(model: openvino.Model) -> openvino.Model:
-    """The model itself, each average over height and width, such as squeeze-excite's, spelt as pooling by one
-    window: the same function, whose INT8 network is 4 to 12 % quicker on AVX2 (`benchmarks.evaluation.quantization_ablation`).
+    """Replace every mean over height and width by average pooling with one window, in place.
+
+    The function is the same, and its INT8 network is 4 to 12% faster on AVX2
+    (`benchmarks.evaluation.quantization_ablation`). Squeeze-excite has such a mean in each block.
+
+    Returns:
+        The model itself.
     """
     for node in model.get_ordered_ops():
         if node.get_type_name() != "ReduceMean" or not node.get_attributes()["keep_dims"]:
@@ -77,8 +100,8 @@ def averages_as_pooling(model: openvino.Model) -> openvino.Model:
         shape = node.get_input_partial_shape(0)
         if axes.get_type_name() != "Constant" or shape.rank.is_dynamic or len(shape) != 4:
             continue
-        over = sorted(axis % 4 for axis in axes.data.ravel().tolist())
-        if over == [2, 3] and shape[2].is_static and shape[3].is_static:
+        spatial = sorted(axis % 4 for axis in axes.data.ravel().tolist()) == [2, 3]
+        if spatial and shape[2].is_static and shape[3].is_static:
             window = [shape[2].get_length(), shape[3].get_length()]
             pooled = ops.avg_pool(node.input_value(0), window, [0, 0], [0, 0], window, True)
             pooled.set_friendly_name(node.get_friendly_name())
@@ -88,44 +111,63 @@ def averages_as_pooling(model: openvino.Model) -> openvino.Model:
 
 
 def expect_interface(model: openvino.Model) -> openvino.Model:
-    """The model itself, if it takes uint8 images (?, s, s, 3) and gives the three outputs, just n open."""
+    """Check that a model maps uint8 images (?, s, s, 3) to OUTPUTS, with a dynamic batch size only.
+
+    Returns:
+        The model itself.
+
+    Raises:
+        ExportError: It has another interface.
+    """
     names = [output.get_any_name() for output in model.outputs]
     image = model.input(0)
     shapes = [port.get_partial_shape() for port in (image, *model.outputs)]
-    open_batch = all(
+    is_batch_dynamic = all(
         [side.is_dynamic for side in shape] == [True] + [False] * (len(shape) - 1) for shape in shapes
     )
-    if names != list(OUTPUTS) or not open_batch or image.get_element_type() != openvino.Type.u8:
+    if names != list(OUTPUTS) or not is_batch_dynamic or image.get_element_type() != openvino.Type.u8:
         raise ExportError(
-            f"the converted network takes {image} and gives {model.outputs}, not uint8 (?, s, s, 3) and "
-            f"{', '.join(OUTPUTS)}, open in the batch alone; try another backbone, or versions of torch and "
-            "openvino"
+            f"the converted network has the input {image} and the outputs {model.outputs}; expected uint8 "
+            f"(?, s, s, 3) and {', '.join(OUTPUTS)}, where only the batch size is dynamic; try another "
+            "backbone, or other versions of torch and openvino"
         )
     return model
 
 
 def check_parity(served: ServedNet, folder: Path, images: Path, views: int) -> Parity:
-    """Run images through torch and the three files that `export` wrote into the folder, as they are served.
+    """Compare the files that `export` wrote with the network in torch.
 
-    images: .npy of uint8 (n, s, s, 3). views: run together and averaged. Raises ExportError when ONNX or the
-    exact IR differ from torch by more than MAX_LOGIT_DIFFERENCE in a logit, or in a class.
+    Args:
+        served: The network, in evaluation mode.
+        folder: Folder of the files.
+        images: An .npy file of uint8 RGB (n, s, s, 3).
+        views: Number of dihedral views whose logits are averaged.
+
+    Raises:
+        ExportError: In ONNX or the float32 IR a logit differs by more than MAX_LOGIT_DIFFERENCE, or an image
+            has another class.
     """
-    pictures = load(images)
-    batches = [np.stack(views_of(picture, views)) for picture in pictures]
+    prepared = load(images)
+    batches = [np.stack(views_of(image, views)) for image in prepared]
     with torch.no_grad():
         reference = np.stack([served(torch.tensor(batch))[0].mean(dim=0).numpy() for batch in batches])
     session = onnxruntime.InferenceSession(folder / ONNX, providers=["CPUExecutionProvider"])
-    converted = (
-        np.stack([session.run(["logits"], {"image": batch})[0].mean(axis=0) for batch in batches]),
-        predict(folder / "exact.xml", images, views=views).logits,
-        predict(folder / "fp32.xml", images, views=views).logits,
+    by_onnx = np.stack([session.run(["logits"], {"image": batch})[0].mean(axis=0) for batch in batches])
+    by_exact, by_fp16 = (predict(folder / xml, images, views=views).logits for xml in (EXACT, FP32))
+    classes, onnx_classes, exact_classes, fp16_classes = (
+        logits.argmax(axis=1) for logits in (reference, by_onnx, by_exact, by_fp16)
     )
-    differences = [float(np.abs(logits - reference).max()) for logits in converted]
-    by_onnx, by_ir, by_fp16 = (logits.argmax(axis=1) != reference.argmax(axis=1) for logits in converted)
-    parity = Parity(len(pictures), *differences, int((by_onnx | by_ir).sum()), int(by_fp16.sum()))
-    # Asked so that nan does not pass.
-    exact = parity.onnx <= MAX_LOGIT_DIFFERENCE and parity.fp32_ir <= MAX_LOGIT_DIFFERENCE
-    if not exact or parity.other_class:
+    parity = Parity(
+        images=len(prepared),
+        onnx=float(np.abs(by_onnx - reference).max()),
+        fp32_ir=float(np.abs(by_exact - reference).max()),
+        fp16_storage=float(np.abs(by_fp16 - reference).max()),
+        other_class=int(((onnx_classes != classes) | (exact_classes != classes)).sum()),
+        other_class_fp16_storage=int((fp16_classes != classes).sum()),
+    )
+    # Written so that nan does not pass.
+    is_exact = parity.onnx <= MAX_LOGIT_DIFFERENCE and parity.fp32_ir <= MAX_LOGIT_DIFFERENCE
+    if not is_exact or parity.other_class:
         raise ExportError(
             f"conversion changes the network: on {parity.images} images the largest logit difference is "
             f"{parity.onnx:.2g} in ONNX and {parity.fp32_ir:.2g} in the IR (limit {MAX_LOGIT_DIFFERENCE}), "

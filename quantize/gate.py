@@ -1,7 +1,6 @@
-"""The gate: INT8 is shipped only if it finds the cancers that FP32 finds, on the validation split.
+"""The gate: INT8 is packed only if it finds the cancers that FP32 finds on the validation split.
 
-Each precision decides at its own screening threshold. Where a limit is set, ``value <= limit`` passes;
-nan never does.
+Each precision decides by its own rules. A check passes if its value is at most its limit; nan never passes.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
 
-from edgeskin.bundle.manifest import Variant
-from edgeskin.decision.decide import probabilities, without_priors
-from quantize.fitting.rules import Labels
+from edgeskin.arrays import Bools, Float32s, Float64s
+from edgeskin.bundle.manifest import DecisionRules
+from edgeskin.decision.decide import Decisions, decide
+from edgeskin.imaging.dihedral import average_views
+from quantize.fitting.labels import Labels
 from train.evaluate.metrics import (
-    Bools,
     Estimate,
-    Floats,
     accuracy,
     auroc,
     bootstrap_weights,
@@ -28,20 +27,20 @@ from train.evaluate.metrics import (
     specificity,
 )
 
-Logits = npt.NDArray[np.floating]
-
 MAX_CANCER_RECALL_DROP = 0.005
 MAX_CLASS_RECALL_DROP = 0.02
 """Or one lesion of the class, where that is more."""
 MAX_AUROC_DROP = 0.003
 MAX_SPECIFICITY_DROP = 0.02
-"""What can fail where the cancer recall hardly can: each precision's threshold is fitted here to reach it."""
+"""The specificity can drop where the cancer recall cannot: each threshold is fitted on these images to reach
+the recall."""
 MAX_OTHER_CLASS = 0.03
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class Check:
-    """One figure against its limit; a drop is FP32 minus INT8, so that less is better everywhere."""
+    """A value against its limit. A drop is FP32 minus INT8, so that lower is better in every check."""
 
     name: str
     value: float
@@ -51,9 +50,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Figures:
-    """One precision on validation. recall, specificity: of cancer at its own screening threshold.
+    """The performance of one precision on validation, by image, 0 to 1.
 
-    class_recall: by class, of the class decided for, as accuracy.
+    Attributes:
+        recall: Of cancer at the screening threshold.
+        specificity: Of cancer at the screening threshold.
+        auroc: Of P(cancer).
+        accuracy: Of the decided class.
+        class_recall: Of the decided class, by class.
     """
 
     recall: float
@@ -65,7 +69,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Shift:
-    """How far |P(cancer) INT8 - P(cancer) FP32| goes: quantiles over the images."""
+    """Quantiles of |P(cancer) by INT8 - P(cancer) by FP32| over the images."""
 
     median: float
     p99: float
@@ -77,9 +81,20 @@ class Shift:
 class Comparison:
     """INT8 against FP32 with one instruction set.
 
-    lost: image ids of cancers found by FP32 and not by INT8. gained: the reverse.
-    mcnemar_recall, mcnemar_specificity: exact p of the discordant decisions on cancers and on benign images.
-    recall_change, specificity_change, auroc_change: INT8 minus FP32, with paired lesion-bootstrap intervals.
+    Attributes:
+        isa: The instruction set, ``native`` or a value of ONEDNN_MAX_CPU_ISA.
+        checks: All checks.
+        fp32: Figures of FP32.
+        int8: Figures of INT8.
+        lost: Image ids of cancers that FP32 refers and INT8 does not.
+        gained: Image ids of cancers that INT8 refers and FP32 does not.
+        shift: Change of P(cancer).
+        logit_rmse: Root mean square difference of the logits.
+        mcnemar_recall: Exact p of the different referrals of cancers.
+        mcnemar_specificity: Exact p of the different referrals of benign lesions.
+        recall_change: INT8 minus FP32, with a paired lesion-bootstrap interval.
+        specificity_change: The same of the specificity.
+        auroc_change: The same of the AUROC.
     """
 
     isa: str
@@ -98,101 +113,115 @@ class Comparison:
 
     @property
     def passed(self) -> bool:
+        """Whether every check passes."""
         return all(check.passed for check in self.checks)
 
 
 def check(name: str, value: float, limit: float) -> Check:
-    """Hold a figure against its limit; a billionth is left for the rounding of differences."""
-    return Check(name, float(value), limit, bool(value <= limit + 1e-9))
+    """Check a value against its limit, with a tolerance of ROUNDING for differences of floats."""
+    return Check(name, float(value), limit, bool(value <= limit + ROUNDING))
 
 
 def compare(
     isa: str,
     labels: Labels,
-    fp32: tuple[Logits, Variant],
-    int8: tuple[Logits, Variant],
+    fp32: tuple[Float32s, DecisionRules],
+    int8: tuple[Float32s, DecisionRules],
     replicates: int = 2000,
     seed: int = 0,
 ) -> Comparison:
-    """Judge INT8 against FP32 on the same images.
+    """Compare INT8 with FP32 on the same n images.
 
-    fp32, int8: logits (n, C) and the calibration that goes with them. replicates, seed: of the bootstrap.
+    Args:
+        isa: The instruction set that INT8 ran with.
+        labels: Labels of the images.
+        fp32: Logits of FP32 by view, (n, V, C), and its rules.
+        int8: Logits of INT8 by view, (n, V, C), and its rules.
+        replicates: Number of bootstrap replicates.
+        seed: Seed of the bootstrap.
     """
-    cancer = labels.is_cancer
-    p_cancer = [labels.p_cancer(logits, variant.calibration) for logits, variant in (fp32, int8)]
-    thresholds = [variant.operating_points[0].threshold for _, variant in (fp32, int8)]
-    found = [p >= threshold for p, threshold in zip(p_cancer, thresholds, strict=True)]
-    decided = [
-        without_priors(probabilities(logits, variant.calibration), variant.class_priors).argmax(axis=1)
-        for logits, variant in (fp32, int8)
-    ]
-    before, after = (_figures(labels, *outputs) for outputs in zip(p_cancer, found, decided, strict=True))
-
-    checks = [
-        check("cancer recall drop", before.recall - after.recall, MAX_CANCER_RECALL_DROP),
-        check("cancer AUROC drop", before.auroc - after.auroc, MAX_AUROC_DROP),
-        check("cancer specificity drop", before.specificity - after.specificity, MAX_SPECIFICITY_DROP),
-        check("share given another class", (decided[0] != decided[1]).mean(), MAX_OTHER_CLASS),
-    ]
-    for position, name in enumerate(labels.classes):
-        drop = before.class_recall[name] - after.class_recall[name]
-        lesions = len(np.unique(np.asarray(labels.lesions)[labels.targets == position]))
-        limit = max(MAX_CLASS_RECALL_DROP, 1 / max(1, lesions))
-        checks.append(check(f"{name} recall drop", drop, limit))
-
+    before, after = (decide(view_logits, rules) for view_logits, rules in (fp32, int8))
+    logits = [average_views(view_logits, axis=1) for view_logits, _ in (fp32, int8)]
+    figures = _figures(labels, before), _figures(labels, after)
+    is_cancer = labels.is_cancer
+    referred = before.is_referred, after.is_referred
+    p_cancer = before.cancer_probability, after.cancer_probability
     weights = bootstrap_weights(labels.lesions, replicates, seed)
-    shift = np.abs(p_cancer[1] - p_cancer[0])
     return Comparison(
         isa=isa,
-        checks=tuple(checks),
-        fp32=before,
-        int8=after,
-        lost=_ids(labels, cancer & found[0] & ~found[1]),
-        gained=_ids(labels, cancer & found[1] & ~found[0]),
-        shift=Shift(*np.quantile(shift, (0.5, 0.99, 0.999, 1)).tolist()),
-        logit_rmse=float(np.sqrt(np.mean((int8[0] - fp32[0]) ** 2))),
-        mcnemar_recall=mcnemar(found[0][cancer], found[1][cancer]),
-        mcnemar_specificity=mcnemar(found[0][~cancer], found[1][~cancer]),
-        recall_change=paired_change(recall, cancer, *found, weights),
-        specificity_change=paired_change(specificity, cancer, *found, weights),
-        auroc_change=paired_change(auroc, cancer, *p_cancer, weights),
+        checks=_checks(labels, *figures, float((before.predicted != after.predicted).mean())),
+        fp32=figures[0],
+        int8=figures[1],
+        lost=_ids(labels, is_cancer & before.is_referred & ~after.is_referred),
+        gained=_ids(labels, is_cancer & after.is_referred & ~before.is_referred),
+        shift=Shift(*np.quantile(np.abs(p_cancer[1] - p_cancer[0]), (0.5, 0.99, 0.999, 1)).tolist()),
+        logit_rmse=float(np.sqrt(np.mean((logits[1] - logits[0]) ** 2))),
+        mcnemar_recall=mcnemar(before.is_referred[is_cancer], after.is_referred[is_cancer]),
+        mcnemar_specificity=mcnemar(before.is_referred[~is_cancer], after.is_referred[~is_cancer]),
+        recall_change=paired_change(recall, is_cancer, *referred, weights),
+        specificity_change=paired_change(specificity, is_cancer, *referred, weights),
+        auroc_change=paired_change(auroc, is_cancer, *p_cancer, weights),
     )
 
 
 def mcnemar(one: Bools, other: Bools) -> float:
-    """Exact two-sided p that two paired decisions (n,) differ by chance alone (McNemar 1947, binomial)."""
+    """Compute the exact two-sided p of two paired decisions (n,) (McNemar 1947, binomial)."""
     only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
     discordant = only_one + only_other
     return float(binomtest(only_one, discordant).pvalue) if discordant else 1.0
 
 
 def paired_change(
-    measure: Callable[..., Floats],
+    measure: Callable[..., Float64s],
     truth: npt.NDArray[Any],
     before: npt.NDArray[Any],
     after: npt.NDArray[Any],
-    weights: Floats,
+    weights: Float64s,
 ) -> Estimate:
-    """How a measure of n outputs changes, with the interval of the paired change over the replicates."""
+    """Estimate how a measure changes between two outputs on the same n images.
 
-    def change(weights: Floats | None = None) -> Floats:
+    Args:
+        measure: A measure of `train.evaluate.metrics`.
+        truth: The first argument of the measure, (n,).
+        before: The second argument of the measure, (n,).
+        after: What replaces it, (n,).
+        weights: Bootstrap replicates, (replicates, n).
+
+    Returns:
+        ``after`` minus ``before``, with the interval of the paired differences.
+    """
+
+    def change(weights: Float64s | None = None) -> Float64s:
         return measure(truth, after, weights) - measure(truth, before, weights)
 
     return estimate(change, weights=weights)
 
 
-def _figures(
-    labels: Labels, p_cancer: npt.NDArray[np.float64], found: Bools, decided: npt.NDArray[np.int64]
-) -> Figures:
-    by_class = class_recall(labels.targets, decided, len(labels.classes))
+def _figures(labels: Labels, decisions: Decisions) -> Figures:
+    by_class = class_recall(labels.targets, decisions.predicted, len(labels.classes))
     return Figures(
-        recall=float(recall(labels.is_cancer, found)),
-        specificity=float(specificity(labels.is_cancer, found)),
-        auroc=float(auroc(labels.is_cancer, p_cancer)),
-        accuracy=float(accuracy(labels.targets, decided)),
+        recall=float(recall(labels.is_cancer, decisions.is_referred)),
+        specificity=float(specificity(labels.is_cancer, decisions.is_referred)),
+        auroc=float(auroc(labels.is_cancer, decisions.cancer_probability)),
+        accuracy=float(accuracy(labels.targets, decisions.predicted)),
         class_recall={name: float(value) for name, value in zip(labels.classes, by_class, strict=True)},
     )
 
 
+def _checks(labels: Labels, fp32: Figures, int8: Figures, other_class: float) -> tuple[Check, ...]:
+    checks = [
+        check("cancer recall drop", fp32.recall - int8.recall, MAX_CANCER_RECALL_DROP),
+        check("cancer AUROC drop", fp32.auroc - int8.auroc, MAX_AUROC_DROP),
+        check("cancer specificity drop", fp32.specificity - int8.specificity, MAX_SPECIFICITY_DROP),
+        check("share given another class", other_class, MAX_OTHER_CLASS),
+    ]
+    lesions = np.asarray(labels.lesions)
+    for position, name in enumerate(labels.classes):
+        count = len(np.unique(lesions[labels.targets == position]))
+        limit = max(MAX_CLASS_RECALL_DROP, 1 / max(1, count))
+        checks.append(check(f"{name} recall drop", fp32.class_recall[name] - int8.class_recall[name], limit))
+    return tuple(checks)
+
+
 def _ids(labels: Labels, mask: Bools) -> tuple[str, ...]:
-    return tuple(name for name, marked in zip(labels.image_ids, mask, strict=True) if marked)
+    return tuple(name for name, chosen in zip(labels.image_ids, mask, strict=True) if chosen)

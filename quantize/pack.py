@@ -1,4 +1,4 @@
-"""Writes a bundle: every file hashed, the folder complete or not there at all."""
+"""Writes a bundle: every file is hashed, and the folder is complete or absent."""
 
 import dataclasses
 import hashlib
@@ -8,17 +8,24 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from torch import nn
+import numpy.typing as npt
+from torch import Tensor, nn
 
-from edgeskin.bundle.bundle import FILES, MANIFEST, OPTIONAL_FILES, Bundle, Manifest, open_bundle
+from edgeskin.bundle.bundle import MANIFEST, Bundle, open_bundle
+from edgeskin.bundle.manifest import FILES, OPTIONAL_FILES, FileRecord, Manifest
 from edgeskin.errors import BundleError
+from edgeskin.results import to_plain
 from train.models.lesion_net import LesionNet
 
 GATE = "gate.md"
 
 
 def require_free(out: Path, replace: bool) -> None:
-    """Raise BundleError when there is something at ``out`` that may not be replaced."""
+    """Check that a bundle may be written to a folder.
+
+    Raises:
+        BundleError: The folder exists, and may not be replaced or is no bundle.
+    """
     if out.exists() and not replace:
         raise BundleError(f"{out}: exists already; add --replace, or name another folder")
     if out.exists() and not (out / MANIFEST).is_file():
@@ -26,34 +33,48 @@ def require_free(out: Path, replace: bool) -> None:
 
 
 def write_head(net: LesionNet, path: Path) -> None:
-    """The classification head as float32 arrays, for dropout sampling and class activation maps.
+    """Write the classification head to head.npz, for MC-dropout and class activation maps without torch.
 
-    dropout (2,), linear1_weight (H, F), linear1_bias (H,), norm_weight, norm_bias, norm_mean, norm_var (H,),
-    norm_eps (), linear2_weight (C, H), linear2_bias (C,). The head is Dropout, Linear 1, SiLU, BatchNorm,
-    Dropout, Linear 2. Readable with allow_pickle=False.
+    The head is Dropout, Linear 1, SiLU, BatchNorm, Dropout, Linear 2. With F features, H hidden units and C
+    classes, the file holds float32 arrays: dropout (2,), linear1_weight (H, F), linear1_bias (H,),
+    norm_weight, norm_bias, norm_mean and norm_var (H,), norm_eps (), linear2_weight (C, H) and linear2_bias
+    (C,).
     """
     first_dropout, linear1, _, norm, second_dropout, linear2 = net.head
+    assert isinstance(first_dropout, nn.Dropout)
+    assert isinstance(second_dropout, nn.Dropout)
+    assert isinstance(linear1, nn.Linear)
+    assert isinstance(linear2, nn.Linear)
     assert isinstance(norm, nn.BatchNorm1d)
-    values = {
-        "dropout": [first_dropout.p, second_dropout.p],
-        "linear1_weight": linear1.weight.detach(),
-        "linear1_bias": linear1.bias.detach(),
-        "norm_weight": norm.weight.detach(),
-        "norm_bias": norm.bias.detach(),
-        "norm_mean": norm.running_mean,
-        "norm_var": norm.running_var,
-        "norm_eps": norm.eps,
-        "linear2_weight": linear2.weight.detach(),
-        "linear2_bias": linear2.bias.detach(),
-    }
-    np.savez(path, **{name: np.asarray(value, dtype=np.float32) for name, value in values.items()})
+    np.savez(
+        path,
+        dropout=np.array([first_dropout.p, second_dropout.p], np.float32),
+        linear1_weight=_float32(linear1.weight),
+        linear1_bias=_float32(linear1.bias),
+        norm_weight=_float32(norm.weight),
+        norm_bias=_float32(norm.bias),
+        norm_mean=_float32(norm.running_mean),
+        norm_var=_float32(norm.running_var),
+        norm_eps=np.float32(norm.eps),
+        linear2_weight=_float32(linear2.weight),
+        linear2_bias=_float32(linear2.bias),
+    )
 
 
 def pack(source: Path, out: Path, manifest: Manifest, gate: str, replace: bool = False) -> Bundle:
-    """Make ``out`` a bundle of the files in ``source``, and verify it.
+    """Write a bundle and verify it.
 
-    manifest: complete but for ``files``. gate: the report, for people. The bundle is made in a folder beside
-    ``out`` and moved into place whole. Raises BundleError as `require_free`, or when it cannot be read back.
+    The bundle is made in a temporary folder beside ``out`` and then moved into place.
+
+    Args:
+        source: Folder of the bundle's files.
+        out: Folder of the bundle.
+        manifest: The manifest, complete but for ``files``.
+        gate: The gate report in Markdown.
+        replace: Whether to replace a bundle at ``out``.
+
+    Raises:
+        BundleError: As `require_free`, or the bundle cannot be read back.
     """
     require_free(out, replace)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
@@ -62,8 +83,8 @@ def pack(source: Path, out: Path, manifest: Manifest, gate: str, replace: bool =
         names = (*FILES, *(OPTIONAL_FILES if manifest.ood else ()))
         for name in names:
             shutil.copyfile(source / name, staged / name)
-        complete = dataclasses.replace(manifest, files={name: _describe(staged / name) for name in names})
-        text = json.dumps(dataclasses.asdict(complete), indent=2, allow_nan=False)
+        complete = dataclasses.replace(manifest, files={name: _file_record(staged / name) for name in names})
+        text = json.dumps(to_plain(complete), indent=2, allow_nan=False)
         (staged / MANIFEST).write_text(text + "\n", encoding="utf-8")
         (staged / GATE).write_text(gate, encoding="utf-8")
         open_bundle(staged).verify()
@@ -75,6 +96,11 @@ def pack(source: Path, out: Path, manifest: Manifest, gate: str, replace: bool =
     return bundle
 
 
-def _describe(path: Path) -> tuple[str, int]:
+def _float32(value: Tensor | None) -> npt.NDArray[np.float32]:
+    assert value is not None
+    return np.asarray(value.detach(), dtype=np.float32)
+
+
+def _file_record(path: Path) -> FileRecord:
     content = path.read_bytes()
-    return hashlib.sha256(content).hexdigest(), len(content)
+    return FileRecord(hashlib.sha256(content).hexdigest(), len(content))

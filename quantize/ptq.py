@@ -1,4 +1,4 @@
-"""INT8 with NNCF without training: the calibration images and the ladder's first three rungs."""
+"""Post-training quantization to INT8 with NNCF: which images calibrate it, and which layers stay in FP32."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -14,30 +14,33 @@ from nncf.openvino.quantization.backend_parameters import BackendParameters
 from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
 from edgeskin.errors import SettingError
-from edgeskin.network.engine import available_threads
+from edgeskin.network.cpu import available_threads
 from quantize.gate import MAX_CANCER_RECALL_DROP
 from quantize.inference import Images
 from train.data.table import Sample
 
 T = TypeVar("T")
-Model = openvino.Model
 PCancer = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float64]]
 
 FIRST_IN_FP32 = 4
-"""Convolutions of the stem and first block: quantizing them loses most (measured on EfficientNet-B3)."""
+"""Number of convolutions in the stem and first block of EfficientNet-B3. Quantizing them costs most."""
 FIRST_IN_FP32_WIDER = 12
-"""Up to the second stage: less error, a little slower."""
+"""Number of convolutions up to the second stage: less error, and a little slower."""
 SENSITIVE_SHARE = 0.5
-"""Of the error that single convolutions cause, how much the wider ignored scope takes away."""
+"""Share of the total error of the single convolutions that `sensitive_convolutions` removes."""
 MOST_REVERTED = 20
+"""Most layers that accuracy control puts back to FP32."""
 
 
 @dataclass(frozen=True)
 class Counts:
     """What was quantized.
 
-    quantizers: FakeQuantize nodes. int8_convolutions: of all ``convolutions``, those with INT8 inputs; the
-    others are in squeeze-excite, or left in FP32 on purpose.
+    Attributes:
+        quantizers: Number of FakeQuantize nodes.
+        int8_convolutions: Number of convolutions with INT8 inputs. The others are in squeeze-excite, or stay
+            in FP32 on purpose.
+        convolutions: Number of all convolutions.
     """
 
     quantizers: int
@@ -46,39 +49,50 @@ class Counts:
 
 
 def stratified(samples: Iterable[Sample], seed: int) -> list[Sample]:
-    """All samples, ordered so that any first n are as even over classes, and sources within each, as can be.
+    """Order samples so that any first n are as even as possible over classes, and over sources in a class.
 
-    Depends on the seed and the image ids, not on the order given.
+    The order depends on the seed and the image ids, not on the order of ``samples``.
     """
     ordered = sorted(samples, key=lambda sample: sample.image_id)
     strata: dict[str, dict[str, list[Sample]]] = defaultdict(lambda: defaultdict(list))
     for position in np.random.default_rng(seed).permutation(len(ordered)):
         sample = ordered[position]
         strata[sample.label][sample.source].append(sample)
-    return _interleave([_interleave([by[s] for s in sorted(by)]) for _, by in sorted(strata.items())])
+    classes = [
+        _interleave([sources[name] for name in sorted(sources)]) for _, sources in sorted(strata.items())
+    ]
+    return _interleave(classes)
 
 
-def require_images(available: int, asked: int) -> None:
-    """Raise SettingError when there are fewer training images than calibration asks for."""
-    if not 1 <= asked <= available:
+def require_images(available: int, wanted: int) -> None:
+    """Check the number of calibration images.
+
+    Raises:
+        SettingError: It is not 1 to the number of training images that are available.
+    """
+    if not 1 <= wanted <= available:
         raise SettingError(
-            f"{asked} calibration images asked for, {available} training images there: add some, "
-            "or say how many with --calibration-images"
+            f"{wanted} calibration images: choose 1 to {available}, the number of training images, with "
+            "--calibration-images, or add images"
         )
 
 
-def convolutions(model: Model) -> list[Any]:
-    """The model's convolution nodes, from input to output."""
+def convolutions(model: openvino.Model) -> list[Any]:
+    """List the convolution nodes of a model, from input to output."""
     kinds = ("Convolution", "GroupConvolution")
     return [node for node in model.get_ordered_ops() if node.get_type_name() in kinds]
 
 
-def left_in_fp32(model: Model, first: int = FIRST_IN_FP32) -> list[str]:
-    """Names of the nodes that stay in FP32: the first so many spatial convolutions, and squeeze-excite with
-    its averages, convolutions and scalings.
+def left_in_fp32(model: openvino.Model, first: int = FIRST_IN_FP32) -> list[str]:
+    """Name the nodes that stay in FP32: the first spatial convolutions, and all of squeeze-excite.
 
-    All of it by name: NNCF leaves the convolutions alone by a pattern that another spelling of the average,
-    or a bias that is zero, escapes, and quantizes the averages and scalings.
+    Squeeze-excite's averages, convolutions and scalings are listed by name. NNCF recognises its convolutions
+    by a pattern that fails if the average is another operation or a bias is zero, and it quantizes the
+    averages and scalings.
+
+    Args:
+        model: The FP32 model.
+        first: Number of spatial convolutions, from the input on.
     """
     spatial = [node for node in convolutions(model) if _height(node) > 1][:first]
     squeezed = [node for node in convolutions(model) if _height(node) == 1]
@@ -87,8 +101,8 @@ def left_in_fp32(model: Model, first: int = FIRST_IN_FP32) -> list[str]:
     return [node.get_friendly_name() for node in (*spatial, *squeezed, *scalings)]
 
 
-def count_quantized(model: Model) -> Counts:
-    """Look into an INT8 model: a pattern that an export escapes shows here."""
+def count_quantized(model: openvino.Model) -> Counts:
+    """Count the quantized nodes of a model, which shows whether NNCF's patterns matched the export."""
     nodes = convolutions(model)
     quantized = sum(map(_is_int8, nodes))
     quantizers = sum(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
@@ -96,53 +110,66 @@ def count_quantized(model: Model) -> Counts:
 
 
 def settings(images: int) -> dict[str, Any]:
-    """What every rung asks of NNCF: mixed preset, histogram activation ranges, over ``images`` images."""
+    """Collect the NNCF arguments of every recipe: mixed preset, histogram ranges of ``images`` images."""
     ranges = RangeEstimatorParametersSet.HISTOGRAM
     return {
         "subset_size": images,
         "preset": nncf.QuantizationPreset.MIXED,
         "advanced_parameters": nncf.AdvancedQuantizationParameters(
             activations_range_estimator_params=ranges,
-            # Without VNNI, sums of full-range INT8 products saturate: as AVX2 the RMS logit error was .155
-            # against .117 with VNNI, and cancers were lost; in half range it is the same on both.
+            # Without VNNI, sums of full-range INT8 products saturate. On AVX2 the RMS logit error was 0.155,
+            # against 0.117 with VNNI, and cancers were missed. In half range the error is the same on both.
             overflow_fix=nncf.OverflowFix.ENABLE,
         ),
     }
 
 
 def quantize(
-    model: Model, images: Images, ignored: Sequence[str], fast: bool = True, measuring: bool = False
-) -> Model:
-    """Post-training quantization, mixed preset, histogram activation ranges; the model given stays as it is.
+    model: openvino.Model, images: Images, ignored: Sequence[str], fast: bool = True, measuring: bool = False
+) -> openvino.Model:
+    """Quantize a copy of a model without training.
 
-    images: uint8 (n, s, s, 3). ignored: names of nodes that stay in FP32. fast: fast bias correction, else
-    full. measuring: no bias correction, and quantizers on the weights that can be taken off again.
+    Args:
+        model: The FP32 model.
+        images: Calibration images, uint8 RGB (n, s, s, 3).
+        ignored: Names of the nodes that stay in FP32.
+        fast: Fast bias correction instead of full.
+        measuring: No bias correction, and quantizers on the weights that can be removed again.
     """
-    chosen = settings(len(images))
+    arguments = settings(len(images))
     if measuring:
-        chosen["advanced_parameters"].disable_bias_correction = True
-        chosen["advanced_parameters"].backend_params = {BackendParameters.COMPRESS_WEIGHTS: False}
+        arguments["advanced_parameters"].disable_bias_correction = True
+        arguments["advanced_parameters"].backend_params = {BackendParameters.COMPRESS_WEIGHTS: False}
     scope = nncf.IgnoredScope(names=list(ignored))
-    return nncf.quantize(model, _dataset(images), ignored_scope=scope, fast_bias_correction=fast, **chosen)
+    return nncf.quantize(model, _dataset(images), ignored_scope=scope, fast_bias_correction=fast, **arguments)
 
 
-def store_weights_as_int8(model: Model, ignored: Sequence[str]) -> Model:
-    """Store what computes in FP32 with INT8 weights, a scale a channel: for the file, not for the speed.
+def store_weights_as_int8(model: openvino.Model, ignored: Sequence[str]) -> openvino.Model:
+    """Store the weights of squeeze-excite as INT8 with a scale a channel, for a smaller file.
 
-    Squeeze-excite is a quarter of the file otherwise, and OpenVINO does not store a quantized model's
-    other weights as FP16. ignored: of it, spatial convolutions keep their weights as they are.
+    They are computed with in float32. OpenVINO does not store the float weights of a quantized model as FP16.
+    The engine multiplies numbers and scales when it loads the model, since a file with the float32 products
+    is larger: int8.xml and int8.bin of the default bundle grow from 12.8 to 18.3 MB (+42%).
+
+    Args:
+        model: The INT8 model.
+        ignored: Names of the nodes that stay in FP32. Spatial convolutions among them keep float32 weights.
     """
     spatial = {node.get_friendly_name() for node in convolutions(model) if _height(node) > 1}
     scope = nncf.IgnoredScope(names=[name for name in ignored if name in spatial])
     return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM, ignored_scope=scope)
 
 
-def sensitive_convolutions(model: Model, images: Images, ignored: Sequence[str]) -> list[str]:
-    """Measure each convolution's part in the error and name the worst, together SENSITIVE_SHARE of it.
+def sensitive_convolutions(model: openvino.Model, images: Images, ignored: Sequence[str]) -> list[str]:
+    """Name the convolutions that cause most of the error, together SENSITIVE_SHARE of it.
 
-    Its part is the mean squared logit error over ``images`` (n, s, s, 3) when it alone is quantized. The
-    other way round, one convolution put back at a time, measures little: errors of layers amplify and cancel
-    each other.
+    The error of a convolution is the mean squared logit error when it alone is quantized. Putting one
+    convolution at a time back to FP32 measures little, since errors of layers amplify and cancel each other.
+
+    Args:
+        model: The FP32 model.
+        images: Images to measure on, uint8 RGB (n, s, s, 3).
+        ignored: Names of the nodes that stay in FP32 in any case.
     """
     reference = _logits(model, images)
     quantized = quantize(model, images, ignored, measuring=True)
@@ -150,47 +177,53 @@ def sensitive_convolutions(model: Model, images: Images, ignored: Sequence[str])
     if not names:
         return []
     alone = np.stack([_logits(_quantized_alone(quantized, name), images) for name in names])
-    parts = ((alone - reference) ** 2).mean(axis=(1, 2))
-    if not parts.sum() > 0:
+    errors = ((alone - reference) ** 2).mean(axis=(1, 2))
+    if not errors.sum() > 0:
         return []
-    worst = np.argsort(-parts)
-    reached = np.cumsum(parts[worst])
-    count = np.searchsorted(reached, SENSITIVE_SHARE * reached[-1]) + 1
+    worst = np.argsort(-errors)
+    total = np.cumsum(errors[worst])
+    count = np.searchsorted(total, SENSITIVE_SHARE * total[-1]) + 1
     return [names[position] for position in worst[:count]]
 
 
 def quantize_with_accuracy_control(
-    model: Model, images: Images, ignored: Sequence[str], cancers: Images, p_cancer: PCancer
-) -> Model:
-    """NNCF's accuracy control on soft cancer recall: layers go back to FP32 until it is kept.
+    model: openvino.Model, images: Images, ignored: Sequence[str], cancers: Images, p_cancer: PCancer
+) -> openvino.Model:
+    """Quantize with NNCF's accuracy control, which puts layers back to FP32 until INT8 keeps the soft recall.
 
-    The measure is the mean of min(P(cancer) INT8, P(cancer) FP32) over pictures of cancers (n, s, s, 3): the
-    soft recall of FP32 (its mean P(cancer)) as far as INT8 keeps it, so that no gain on one lesion pays for a
-    loss on another. Each picture has a value of its own, which NNCF needs to rank the layers.
-    p_cancer: from logits (n, C) to (n,).
+    The soft recall of FP32 is its mean P(cancer) over images of cancers. What INT8 keeps of it is the mean of
+    min(P(cancer) by INT8, P(cancer) by FP32), so that a gain on one lesion does not make up for a loss on
+    another. Each image has a value of its own, which NNCF needs to rank the layers.
+
+    Args:
+        model: The FP32 model.
+        images: Calibration images, uint8 RGB (n, s, s, 3).
+        ignored: Names of the nodes that stay in FP32 in any case.
+        cancers: Images of cancers, uint8 RGB (m, s, s, 3).
+        p_cancer: From logits (m, C) to P(cancer), (m,).
     """
     reference = p_cancer(_logits(model, cancers))
 
-    def kept_recall(compiled: Any, positions: Iterable[int]) -> tuple[float, list[float]]:
+    def retained_recall(compiled: Any, positions: Iterable[int]) -> tuple[float, list[float]]:
         where = list(positions)
         logits = np.concatenate([compiled(cancers[i][None])["logits"] for i in where])
-        kept = np.minimum(p_cancer(logits), reference[where])
-        return float(kept.mean()), kept.tolist()
+        retained = np.minimum(p_cancer(logits), reference[where])
+        return float(retained.mean()), retained.tolist()
 
-    chosen = settings(len(images))
+    arguments = settings(len(images))
     return nncf.quantize_with_accuracy_control(
         model,
         _dataset(images),
         nncf.Dataset(range(len(cancers)), lambda position: cancers[position][None]),
-        validation_fn=kept_recall,
+        validation_fn=retained_recall,
         max_drop=MAX_CANCER_RECALL_DROP,
         ignored_scope=nncf.IgnoredScope(names=list(ignored)),
         fast_bias_correction=False,
-        advanced_quantization_parameters=chosen.pop("advanced_parameters"),
+        advanced_quantization_parameters=arguments.pop("advanced_parameters"),
         advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
             max_num_iterations=MOST_REVERTED, ranking_subset_size=len(cancers)
         ),
-        **chosen,
+        **arguments,
     )
 
 
@@ -199,19 +232,19 @@ def _dataset(images: Images) -> nncf.Dataset:
 
 
 def _interleave(groups: Sequence[Sequence[T]]) -> list[T]:
-    """The first of every group, then the second of every group that has one, and so on."""
-    return [item for turn in zip_longest(*groups) for item in turn if item is not None]
+    """List the first item of every group, then the second of every group that has one, and so on."""
+    return [item for items in zip_longest(*groups) for item in items if item is not None]
 
 
-def _logits(model: Model, images: Images) -> npt.NDArray[np.float32]:
-    # The precision and the threads of edgeskin.network.engine.
+def _logits(model: openvino.Model, images: Images) -> npt.NDArray[np.float32]:
+    # The precision and threads of edgeskin.network.engine.
     options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": available_threads()}
     compiled = openvino.compile_model(model, "CPU", options)
     return np.concatenate([compiled(image[None])["logits"] for image in images])
 
 
-def _quantized_alone(model: Model, name: str) -> Model:
-    """A copy in which every node but the named one reads past the quantizers."""
+def _quantized_alone(model: openvino.Model, name: str) -> openvino.Model:
+    """Copy a model so that every node but the named one bypasses the quantizers."""
     copy = model.clone()
     for node in copy.get_ops():
         for port in node.inputs() if node.get_friendly_name() != name else ():

@@ -1,5 +1,6 @@
-"""The ladder's last rung: quantization-aware fine-tuning with NNCF, distilled from FP32."""
+"""Quantization-aware fine-tuning with NNCF, distilled from the FP32 network: the last recipe."""
 
+import copy
 import itertools
 import os
 import shutil
@@ -30,7 +31,14 @@ from train.models.lesion_net import ServedNet
 
 @dataclass(frozen=True)
 class FineTuning:
-    """Adam under a cosine to zero. steps: stop after so many, None for whole epochs."""
+    """Settings of Adam, whose learning rate falls to 0 along a cosine.
+
+    Attributes:
+        epochs: Number of epochs.
+        batch_size: Images a step.
+        learning_rate: At the first step.
+        steps: Number of steps instead of whole epochs.
+    """
 
     epochs: int = 1
     batch_size: int = 32
@@ -46,65 +54,49 @@ def fine_tune(
     seed: int,
     options: FineTuning = FineTuning(),
 ) -> openvino.Model:
-    """Quantize in torch, then teach the INT8 network to say what the FP32 network says of training images.
+    """Quantize a network in torch, then train the INT8 network to reproduce the logits of FP32.
 
-    The loss is KL(FP32 || INT8) of the class probabilities plus the mean squared difference of the logits;
-    labels are not used. BatchNorm keeps its statistics and dropout stays off, so that only the rounding is
-    learnt around. calibration: uint8 (n, s, s, 3).
+    The loss is KL(FP32 || INT8) of the class probabilities plus the mean squared difference of the logits.
+    Labels are not used. BatchNorm keeps its statistics and dropout stays off, so that training compensates
+    the rounding alone.
+
+    Args:
+        served: The FP32 network, which stays as it is.
+        calibration: Calibration images, uint8 RGB (n, s, s, 3).
+        train: Training images.
+        config: Settings of the run.
+        seed: Seed of torch and of the sampler.
+        options: Settings of the fine-tuning.
     """
     torch.manual_seed(seed)
-    # NNCF compiles its CUDA quantizers; without the compiler it would stop.
+    # NNCF compiles its CUDA quantizers, and fails without the compiler.
     device = "cuda" if torch.cuda.is_available() and shutil.which("nvcc") else "cpu"
-    teacher = served.to(device).eval()
+    teacher = copy.deepcopy(served).to(device).eval()
 
-    def image(picture: Images) -> Tensor:
-        return torch.tensor(picture[None], device=device)
+    def batch_of_one(image: Images) -> Tensor:
+        return torch.tensor(image[None], device=device)
 
     with tempfile.TemporaryDirectory() as folder:
-        # NNCF compiles its quantizers at first use: not into the home folder, and however long it takes.
+        # NNCF compiles its quantizers at first use: not into the home folder, and without a time limit.
         os.environ["TORCH_EXTENSIONS_DIR"] = folder
         os.environ["NNCF_EXTENSION_LOAD_TIMEOUT"] = "0"
         student = nncf.quantize(
             teacher,
-            nncf.Dataset(calibration, image),
-            ignored_scope=nncf.IgnoredScope(names=_left_in_fp32(teacher, image(calibration[0]))),
+            nncf.Dataset(calibration, batch_of_one),
+            ignored_scope=nncf.IgnoredScope(names=left_in_fp32(teacher, batch_of_one(calibration[0]))),
             **settings(len(calibration)),
         ).eval()
-        _distil(teacher, student, _loader(train, config, seed, options), options)
+        _distill(teacher, student, _loader(train, config, seed, options), options)
         return _to_ir(student.cpu(), config.preprocessing.size)
 
 
-def _distil(teacher: nn.Module, student: nn.Module, loader: DataLoader[Any], options: FineTuning) -> None:
-    device = next(student.parameters()).device
-    steps = options.steps or options.epochs * len(loader)
-    optimizer = torch.optim.Adam(student.parameters(), options.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    epochs = itertools.chain.from_iterable(itertools.repeat(loader))
-    batches = itertools.islice(epochs, steps)
-    for images, _ in track(batches, "fine-tuning INT8", steps, console=CONSOLE, transient=True):
-        image = images.to(device).permute(0, 2, 3, 1)
-        with torch.no_grad():
-            wanted = teacher(image)[0]
-        said = student(image)[0]
-        log_p, log_q = wanted.log_softmax(dim=1), said.log_softmax(dim=1)
-        loss = functional.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
-        loss = loss + functional.mse_loss(said, wanted)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+def left_in_fp32(served: nn.Module, image: Tensor) -> list[str]:
+    """Name, as NNCF does in torch, the operations that `quantize.ptq.left_in_fp32` leaves in FP32.
 
-
-def _loader(train: Sequence[Sample], config: TrainConfig, seed: int, options: FineTuning) -> DataLoader[Any]:
-    flips = v2.Compose([v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()])
-    images = LesionImages(train, config.classes, config.preprocessing, flips)
-    is_cancer = [name in config.cancer for name in config.classes]
-    sampler = EpochSampler(targets(train, config.classes), is_cancer, config.sampler, seed)
-    return batches(images, min(options.batch_size, len(sampler)), config.workers, sampler)
-
-
-def _left_in_fp32(served: nn.Module, image: Tensor) -> list[str]:
-    """NNCF's names of the operations that stay in FP32: the same as `quantize.ptq.left_in_fp32`."""
+    Args:
+        served: The network.
+        image: An image to trace it with, uint8 (1, s, s, 3).
+    """
     with torch.no_grad():
         graph = build_nncf_graph(served, image)
     nodes = graph.topological_sort()
@@ -115,6 +107,37 @@ def _left_in_fp32(served: nn.Module, image: Tensor) -> list[str]:
     squeezed = [node for node in height if height[node] == 1]
     scalings = [node for node in nodes if node.node_type in ("mul", "mean", "adaptive_avg_pool2d")]
     return [node.node_name for node in (*spatial[:FIRST_IN_FP32], *squeezed, *scalings)]
+
+
+def _distill(teacher: nn.Module, student: nn.Module, loader: DataLoader[Any], options: FineTuning) -> None:
+    device = next(student.parameters()).device
+    steps = options.steps or options.epochs * len(loader)
+    optimizer = torch.optim.Adam(student.parameters(), options.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    epochs = itertools.chain.from_iterable(itertools.repeat(loader))
+    progress = track(
+        itertools.islice(epochs, steps), "fine-tuning INT8", steps, console=CONSOLE, transient=True
+    )
+    for images, _ in progress:
+        image = images.to(device).permute(0, 2, 3, 1)
+        with torch.no_grad():
+            expected = teacher(image)[0]
+        logits = student(image)[0]
+        log_p, log_q = expected.log_softmax(dim=1), logits.log_softmax(dim=1)
+        loss = functional.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+        loss = loss + functional.mse_loss(logits, expected)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        schedule.step()
+
+
+def _loader(train: Sequence[Sample], config: TrainConfig, seed: int, options: FineTuning) -> DataLoader[Any]:
+    flips = v2.Compose([v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()])
+    images = LesionImages(train, config.classes, config.preprocessing, flips)
+    is_cancer = [name in config.cancer for name in config.classes]
+    sampler = EpochSampler(targets(train, config.classes).tolist(), is_cancer, config.sampler, seed)
+    return batches(images, min(options.batch_size, len(sampler)), config.workers, sampler)
 
 
 def _to_ir(student: nn.Module, size: int) -> openvino.Model:

