@@ -273,7 +273,9 @@ def _gate_error(run: Path, out: Path, report: GateReport) -> GateError:
     )
 
 
-def _fit_ood(source: Source, work: Path, fitted: Mapping[Precision, Fitted]) -> tuple[OodReport, dict[Precision, Fitted]]:
+def _fit_ood(
+    source: Source, work: Path, fitted: Mapping[Precision, Fitted]
+) -> tuple[OodReport, dict[Precision, Fitted]]:
     """Fit the OOD score to INT8, write it, and add a threshold to the rules of each precision."""
 
     def activations(samples: Sequence[Sample], name: str) -> Activations:

@@ -142,6 +142,7 @@ def compare(
     """
     before, after = (decide(view_logits, rules) for view_logits, rules in (fp32, int8))
     logits = [average_views(view_logits, axis=1) for view_logits, _ in (fp32, int8)]
+    not_finite = float((~np.isfinite(int8[0]).all(axis=(1, 2))).mean())
     figures = _figures(labels, before), _figures(labels, after)
     is_cancer = labels.is_cancer
     referred = before.is_referred, after.is_referred
@@ -149,7 +150,10 @@ def compare(
     weights = bootstrap_weights(labels.lesions, replicates, seed)
     return Comparison(
         isa=isa,
-        checks=_checks(labels, *figures, float((before.predicted != after.predicted).mean())),
+        checks=(
+            check("share of images without a finite answer", not_finite, 0),
+            *_checks(labels, *figures, float((before.predicted != after.predicted).mean())),
+        ),
         fp32=figures[0],
         int8=figures[1],
         lost=_ids(labels, is_cancer & before.is_referred & ~after.is_referred),

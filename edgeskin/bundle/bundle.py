@@ -131,9 +131,11 @@ def _read_manifest(content: bytes, path: Path) -> Manifest:
             )
         if version == 3:
             values = schema_3.upgraded(values)
-        return from_plain(Manifest, values)
+        manifest = from_plain(Manifest, values)
+        manifest.require_consistent()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SettingError) as error:
         raise BundleError(f"{path}: not a usable manifest ({type(error).__name__}: {error})") from error
+    return manifest
 
 
 def _open_regular(path: Path) -> BinaryIO:

@@ -235,9 +235,6 @@ class Manifest:
 
     decision_rules: by precision. ood: how OOD scores compare; None where there was nothing to fit them on.
     validation, gate, versions: for people and documents; the runtime does not read them.
-
-    Raises:
-        ValueError: Parts do not fit each other.
     """
 
     name: str
@@ -254,7 +251,8 @@ class Manifest:
     files: Mapping[str, FileRecord]
     schema_version: int = SCHEMA_VERSION
 
-    def __post_init__(self) -> None:
+    def require_consistent(self) -> None:
+        """Raise ValueError unless the parts fit each other and all files are listed."""
         # Names are a fixed set, so that no manifest can point outside its folder.
         files = {*FILES, *(OPTIONAL_FILES if self.ood else ())}
         if set(self.files) != files:

@@ -84,11 +84,11 @@ def test_from_run_to_bundle(
     manifest = open_bundle(out).manifest
     assert (manifest.name, manifest.version) == ("micro", "7")
     assert manifest.gate["passed"] is True
-    assert manifest.training["images"]["train"]["MEL"] == {"drawn": 4}
-    assert manifest.training["run"]["config"]["model"]["backbone"] == "test_efficientnet"
+    assert manifest.training.images["train"]["MEL"] == {"drawn": 4}
+    assert manifest.training.run.config["model"]["backbone"] == "test_efficientnet"
     assert manifest.validation["int8"]["images"] == 16
     assert (out / "gate.md").is_file()
-    rules = manifest.variants["int8"]
+    rules = manifest.decision_rules["int8"]
     assert manifest.gate["attempts"][0]["rules"]["operating_points"][0]["threshold"] == (
         rules.operating_points[0].threshold
     )
@@ -100,7 +100,7 @@ def test_from_run_to_bundle(
     assert evaluation.provenance.same_split
     assert evaluation.images.screening.recall.value == point.recall
     # Eight cancers certify no more. None of their cross-fitted scores is below the threshold.
-    assert point.certificate.sensitivity == pytest.approx(0.05 ** (1 / 8))
+    assert point.bound.sensitivity == pytest.approx(0.05 ** (1 / 8))
     assert rules.lesion_scores.cancer[0] == point.threshold
     figures = manifest.gate["attempts"][0]["comparisons"][0]["int8"]
     assert evaluation.images.cancer_auroc.value == figures["auroc"]

@@ -11,7 +11,7 @@ import torch
 from openvino import opset13 as ops
 from torchvision.transforms.v2 import functional
 
-from edgeskin.bundle.ir import ir_of
+from edgeskin.bundle.bundle import IR
 from edgeskin.network.engine import Engine
 from quantize.export import ExportError, averages_as_pooling, check_parity, expect_interface
 from tests.conftest import MICRO_SIZE
@@ -30,7 +30,7 @@ def random_image() -> np.ndarray:
 
 def engine_of(folder: Path, threads: int | None = None, views: int = 1) -> Engine:
     parts = ((folder / f"fp32.{part}").read_bytes() for part in ("xml", "bin"))
-    return Engine(ir_of(*parts), threads=threads, views=views)
+    return Engine(IR.from_bytes(*parts), threads=threads, views=views)
 
 
 def test_normalisation_is_inside(served: ServedNet) -> None:

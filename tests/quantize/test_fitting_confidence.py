@@ -1,57 +1,15 @@
-"""The parts of confidence by hand, and fitted weights against scikit-learn's logistic regression."""
-
-import math
+"""Fitted weights of confidence against scikit-learn's logistic regression."""
 
 import numpy as np
 import pytest
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
-from edgeskin.decision.confidence import CertaintyRule as ConfidenceRule
-from edgeskin.decision.confidence import certainty as confidence
-from edgeskin.decision.confidence import parts
+from edgeskin.bundle.manifest import ConfidenceRule
+from edgeskin.decision.confidence import confidence_parts
 from quantize.fitting.confidence import MISS_WEIGHT, fit_confidence
 
 RULE = ConfidenceRule((0.1, 0.2, 0.3, 0.4), (0.1, 0.5), (0.0, 0.2, 0.4), low=0.4, high=0.7)
-
-
-def test_parts_by_hand() -> None:
-    """P 0.2, threshold 0.05, the second bin; views at 0.1 and 0.3."""
-    values = parts(np.array([0.2]), np.array([[0.1, 0.3]]), 0.05, RULE.bounds, RULE.gaps)
-    margin = 1 - (1 / 19) / (1 / 4)  # odds 1 / 4 against 1 / 19
-    np.testing.assert_allclose(values, [[0.6, 0.8, margin, 0.8]])
-    result = confidence(0.2, np.array([0.1, 0.3]), 0.05, RULE)
-    assert result.score == pytest.approx(0.06 + 0.16 + 0.3 * margin + 0.32)
-    assert result.level == "HIGH"
-    assert list(result.parts) == ["confidence", "calibration", "clarity", "stability"]
-
-
-@pytest.mark.parametrize(
-    ("p", "views", "level"),
-    [(0.05, [0.0, 1.0], "LOW"), (0.5, [0.5, 0.5], "HIGH"), (0.3, [0.0, 0.6], "MEDIUM")],
-)
-def test_levels(p: float, views: list[float], level: str) -> None:
-    assert confidence(p, np.array(views), 0.05, RULE).level == level
-
-
-@pytest.mark.parametrize("p", [0.0, 1.0])
-def test_certain_outputs_stay_finite(p: float) -> None:
-    assert math.isfinite(confidence(p, np.array([p, p]), 0.05, RULE).score)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"weights": (1.0,)},
-        {"weights": (2.0, 0, 0, 0)},
-        {"gaps": (0.1,)},
-        {"bounds": (0.5, 0.1)},
-        {"low": 0.9},
-    ],
-)
-def test_a_rule_that_does_not_fit_is_refused(changes: dict[str, object]) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011
-        ConfidenceRule(**(vars(RULE) | changes))
 
 
 def outputs(n: int = 4000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -64,7 +22,7 @@ def outputs(n: int = 4000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_weights_are_those_of_scikit_learn() -> None:
     p, views, is_cancer = outputs()
     rule = fit_confidence(p, views, is_cancer, 0.6)
-    values = parts(p, views, 0.6, rule.bounds, rule.gaps)
+    values = confidence_parts(p, views, 0.6, rule.bounds, rule.gaps)
     missed, needless = is_cancer & (p < 0.6), ~is_cancer & (p >= 0.6)
     wrong = missed | needless
     share = MISS_WEIGHT / (MISS_WEIGHT + 1)
@@ -87,7 +45,7 @@ def test_a_single_view_gives_stability_no_weight() -> None:
 def test_levels_are_the_declared_shares_of_validation() -> None:
     p, views, is_cancer = outputs()
     rule = fit_confidence(p, views, is_cancer, 0.3)
-    score = parts(p, views, 0.3, rule.bounds, rule.gaps) @ rule.weights
+    score = confidence_parts(p, views, 0.3, rule.bounds, rule.gaps) @ rule.weights
     assert (score < rule.low).mean() == pytest.approx(0.2, abs=0.001)
     assert (score >= rule.high).mean() == pytest.approx(0.5, abs=0.001)
 

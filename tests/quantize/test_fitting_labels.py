@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeskin.bundle.manifest import temperature_scaling
+from edgeskin.decision.calibration import temperature_scaling
 from quantize.fitting.labels import Labels, labels_of, lowest_by_lesion
 from train.data.table import DataError, read_table, select
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from edgeskin.decision.decide import label_set as prediction_set
+from edgeskin.decision.prediction_sets import prediction_sets
 from quantize.fitting.prediction_sets import fit_prediction_sets
 
 
@@ -37,5 +37,5 @@ def test_the_coverage_of_every_class_is_as_guaranteed() -> None:
 
 def test_a_set_always_has_the_most_probable_class() -> None:
     p = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]])
-    members = prediction_set(p, (0.6, 0.25, 0.0))
+    members = prediction_sets(p, (0.6, 0.25, 0.0))
     np.testing.assert_array_equal(members, [[True, True, True], [False, False, True]])

@@ -6,7 +6,7 @@ import numpy as np
 import openvino
 import pytest
 
-from edgeskin.bundle.ir import ir_of
+from edgeskin.bundle.bundle import IR
 from edgeskin.imaging.preprocess import preprocess
 from edgeskin.network.engine import Engine
 from edgeskin.photo.decode import load_photo
@@ -33,11 +33,13 @@ def test_prepared_images_are_preprocessed_as_in_the_runtime(
 def test_outputs_are_those_of_the_engine(fp32_xml: Path, val_images: Path, views: int) -> None:
     outputs = predict(fp32_xml, val_images, views=views)
     assert outputs.view_logits.shape == (16, views, 8)
-    engine = Engine(ir_of(fp32_xml.read_bytes(), fp32_xml.with_suffix(".bin").read_bytes()), views=views)
+    engine = Engine(
+        IR.from_bytes(fp32_xml.read_bytes(), fp32_xml.with_suffix(".bin").read_bytes()), views=views
+    )
     expected = engine.infer(load(val_images)[5])
-    np.testing.assert_array_equal(outputs.view_logits[5], expected.view_logits)
+    np.testing.assert_array_equal(outputs.view_logits[5], expected.view_logits[0])
     assert outputs.features is not None
-    np.testing.assert_array_equal(outputs.features[5], expected.features.mean(axis=0))
+    np.testing.assert_array_equal(outputs.features[5], expected.features[0])
 
 
 def test_older_instruction_sets_agree(fp32_xml: Path, val_images: Path) -> None:

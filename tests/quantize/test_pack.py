@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from edgeskin.bundle.bundle import FILES, HEAD, Manifest, open_bundle
-from edgeskin.bundle.manifest import OperatingPoint, temperature_scaling
-from edgeskin.bundle.manifest import Variant as DecisionRules
+from edgeskin.bundle.bundle import open_bundle
+from edgeskin.bundle.manifest import FILES, HEAD, DecisionRules, Manifest, OperatingPoint, TrainingRecord
+from edgeskin.decision.calibration import temperature_scaling
 from edgeskin.errors import BundleError
 from edgeskin.imaging.preprocess import Preprocessing
 from edgeskin.taxonomy import CANCER, ISIC_2019
@@ -24,13 +24,13 @@ MANIFEST = Manifest(
     classes=ISIC_2019,
     cancer_classes=CANCER,
     preprocessing=Preprocessing(size=64),
-    variants={
-        "fp32": DecisionRules(temperature_scaling(1.5, 8), POINTS),
-        "int8": DecisionRules(temperature_scaling(1.4, 8), POINTS),
+    decision_rules={
+        "fp32": DecisionRules(ISIC_2019, CANCER, temperature_scaling(1.5, 8), POINTS),
+        "int8": DecisionRules(ISIC_2019, CANCER, temperature_scaling(1.4, 8), POINTS),
     },
     ood=None,
     validation={"cancer_auroc": {"value": 0.9}},
-    training={"seed": 17},
+    training=TrainingRecord(seed=17),
     gate={"passed": True},
     versions={"python": "3"},
     files={},

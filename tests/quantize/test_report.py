@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from edgeskin.bundle.manifest import LesionScores, OperatingPoint, temperature_scaling
-from edgeskin.bundle.manifest import Variant as DecisionRules
+from edgeskin.bundle.manifest import DecisionRules, LesionScores, OperatingPoint
+from edgeskin.decision.calibration import temperature_scaling
 from quantize.export import Parity
 from quantize.fitting.calibration import CalibrationScores
 from quantize.fitting.labels import Labels, labels_of
@@ -29,8 +29,8 @@ P = np.array([[0.7, 0.3], [0.2, 0.8]])[TARGETS]
 
 def rules_at(threshold: float) -> DecisionRules:
     point = OperatingPoint("screen", threshold, 0.95, 1.0, 1.0)
-    scores = LesionScores((0.5, 0.75), (0.25,))
-    return DecisionRules(temperature_scaling(1.0, 2), (point,), lesion_scores=scores)
+    scores = LesionScores((0.5, 0.75), (0.25,), ())
+    return DecisionRules(CLASSES, ("MEL",), temperature_scaling(1.0, 2), (point,), lesion_scores=scores)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def report() -> GateReport:
     missed[3] = [0.4, 0.6]
     attempts = []
     for name, p, passed in (("first", missed, False), ("second", P, True)):
-        fp32, int8 = (np.log(P), rules_at(0.5)), (np.log(p), rules_at(0.45))
+        fp32, int8 = (np.log(P)[:, None], rules_at(0.5)), (np.log(p)[:, None], rules_at(0.45))
         comparison = compare("native", LABELS, fp32, int8, replicates=50)
         attempts.append(
             Attempt(name, "by hand", Counts(9, 7, 11), 1_234_567, rules_at(0.45), (comparison,), passed)
