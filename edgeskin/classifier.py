@@ -187,6 +187,7 @@ class Classifier:
         clock.end("preprocess")
         outputs = self.engine.infer(prepared, fmaps=method is not None)
         clock.end("network")
+        self._require_finite(outputs)
         ood = self._ood(outputs, prepared)
         clock.end("ood")
         result = replace(result, ood=ood)
@@ -263,14 +264,17 @@ class Classifier:
             )
 
     def _ood(self, outputs: NetworkOutputs, prepared: Image) -> Ood | None:
-        """The OOD score, if the bundle has a rule; refuses outputs that are not finite."""
+        """The OOD score; None if the bundle has no rule for it."""
         threshold, statistics = self.rules.ood_threshold, self._ood_statistics
-        ood = None
-        if statistics is not None and threshold is not None:
-            ood = statistics.score(outputs, prepared, threshold)
-        if not np.isfinite([*outputs.logits[0], ood.score if ood else 0]).all():
-            raise EdgeskinError(f"the network {self.model.name} gave no finite answer; report the photo")
-        return ood
+        if statistics is None or threshold is None:
+            return None
+        return statistics.score(outputs, prepared, threshold)
+
+    def _require_finite(self, outputs: NetworkOutputs) -> None:
+        if not (np.isfinite(outputs.view_logits).all() and np.isfinite(outputs.view_features).all()):
+            raise EdgeskinError(
+                f"the network {self.model.name} gave no finite answer; report the photo", "not_finite"
+            )
 
     def _decided(self, result: Assessment, decisions: Decisions) -> Assessment:
         """The result with the first of the decisions."""
