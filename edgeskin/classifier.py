@@ -207,12 +207,25 @@ class Classifier:
             clock.end("explanation")
         return replace(result, timing_ms=clock.milliseconds())
 
-    def assess_many(self, images: Iterable[Source], **options: Any) -> Iterator[Assessment]:
+    def assess_many(
+        self,
+        images: Iterable[Source],
+        *,
+        explain: Method | None = None,
+        target: str = CANCER,
+        mc_samples: int = 0,
+        seed: int = 0,
+        context: PatientContext | None = None,
+    ) -> Iterator[Assessment]:
         """Assess photos; results come in their order, and memory does not grow with their number.
 
         Args:
             images: Photos, as `assess` takes them.
-            **options: Of `assess`, the same for all.
+            explain: As `assess`, the same for all photos; so are the others.
+            target: As `assess`.
+            mc_samples: As `assess`.
+            seed: As `assess`.
+            context: As `assess`.
 
         Returns:
             One assessment a photo; a photo that fails gives one of status ``error``.
@@ -225,7 +238,10 @@ class Classifier:
                 f"assess_many takes several images, not one {type(images).__name__}: give a list, or assess"
             )
         self._require_usable()
-        return self._in_order(images, partial(self._assess_or_fail, **options))
+        assess = partial(
+            self.assess, explain=explain, target=target, mc_samples=mc_samples, seed=seed, context=context
+        )
+        return self._in_order(images, partial(self._or_failure, assess))
 
     def close(self) -> None:
         """Give the network's memory back. The classifier cannot be used afterwards."""
@@ -316,16 +332,17 @@ class Classifier:
         name = None if method == "eigen-cam" else target.name
         return replace(result, explanation=Explanation(method, name, values, self.model))
 
-    def _assess_or_fail(self, image: Source, **options: Any) -> Assessment:
+    def _or_failure(self, assess: Callable[[Source], Assessment], image: Source) -> Assessment:
+        """The assessment of a photo; a photo that fails has one of status ``error``."""
         clock = _StepClock()
         try:
-            return self.assess(image, **options)
+            return assess(image)
         except (BundleError, SettingError):  # no image would do better
             raise
         except EdgeskinError as error:
             failure = Failure(type(error).__name__, str(error), error.code)
             return Assessment(
-                image=options.get("name") or _name(image), status="error", model=self.model,
+                image=_name(image), status="error", model=self.model,
                 timing_ms=clock.milliseconds(), error=failure,
             )  # fmt: skip
 
