@@ -1,5 +1,7 @@
 """Fixtures that need torch, for conftest.py to import: a micro-network and a training run of it."""
 
+import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from edgeskin.network.head import Head, read_head
 from quantize.pack import write_head
 from tests.conftest import MICRO_SIZE
 from train.config import ModelConfig, OptimizerConfig, Stage, TrainConfig
-from train.data.table import read_table
+from train.data.table import Sample, read_table
 from train.fit.trainer import fit
 from train.models.lesion_net import LesionNet
 
@@ -63,3 +65,16 @@ def head(net: LesionNet, tmp_path_factory: pytest.TempPathFactory) -> Head:
     path = tmp_path_factory.mktemp("head") / "head.npz"
     write_head(net, path)
     return read_head(path.read_bytes())
+
+
+def write_index(folder: Path, samples: Sequence[Sample], rows: Sequence[Sequence[object]] = ()) -> Path:
+    """Write ``index.csv`` over samples, which stay where they are, and rows of path, id, label and split."""
+    columns = "path image_id dataset label split group_id lesion_id patient_id age sex site dx_type"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "index.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns.split())
+        known = [(s.image, s.image_id, s.label, s.split) for s in samples]
+        for path, image_id, label, split in [*known, *rows]:
+            writer.writerow([path, image_id, "drawn", label, split, image_id, image_id, "", "", "", "", ""])
+    return folder

@@ -1,9 +1,7 @@
 """Evaluation of a run and of a bundle, from the table to the measures."""
 
-import csv
 import math
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,24 +17,12 @@ from edgeskin.network.engine import Engine
 from edgeskin.photo.decode import load_photo
 from edgeskin.taxonomy import CANCER, ISIC_2019
 from tests.conftest import write_manifest
+from tests.training_fixtures import write_index
 from train.data.split import split_sha256
-from train.data.table import DataError, Sample, read_table, select
+from train.data.table import DataError, read_table, select
 from train.evaluate import report
 from train.evaluate.evaluation import Predictions, evaluate
 from train.fit.run import load_run
-
-
-def write_index(folder: Path, samples: Sequence[Sample], rows: Sequence[Sequence[object]] = ()) -> Path:
-    """``index.csv`` over pictures that stay where they are; rows: path, id, label, split of further ones."""
-    columns = "path image_id dataset label split group_id lesion_id patient_id age sex site dx_type"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "index.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns.split())
-        known = [(s.image, s.image_id, s.label, s.split) for s in samples]
-        for path, image_id, label, split in [*known, *rows]:
-            writer.writerow([path, image_id, "drawn", label, split, image_id, image_id, "", "", "", "", ""])
-    return folder
 
 
 def test_a_run(micro_run: Path, lesion_folder: Path) -> None:
