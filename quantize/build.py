@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import cv2
 import openvino
 
 import edgeskin
 from edgeskin.bundle.bundle import Bundle
-from edgeskin.bundle.manifest import HEAD, OOD, DecisionRules, Manifest, TrainingRecord
+from edgeskin.bundle.manifest import HEAD, OOD, DecisionRules, Manifest, RunRecord, TrainingRecord
 from edgeskin.errors import EdgeskinError, SettingError
 from edgeskin.results import Precision
 from quantize import pack, ptq
@@ -34,7 +33,7 @@ from train.config import TrainConfig
 from train.data.split import assign_splits, split_sha256
 from train.data.table import SPLITS, Sample, read_table, require_every_class, select, targets
 from train.evaluate.outputs import Outputs
-from train.fit.run import RECORD, load_run
+from train.fit.run import load_run, read_record
 from train.models.lesion_net import LesionNet, ServedNet
 
 PARITY_IMAGES = 64
@@ -69,7 +68,7 @@ class Source:
 
     net: LesionNet
     config: TrainConfig
-    record: dict[str, Any]
+    record: RunRecord
     samples: Sequence[Sample]
     split_sha256: str
     calibration_images: int
@@ -197,10 +196,10 @@ def open_source(run: Path, data: Path, calibration_images: int, seed: int | None
         SettingError: The images are not those of the run, or too few.
     """
     net, config = load_run(run)
-    record = json.loads((run / RECORD).read_text(encoding="utf-8"))
+    record = read_record(run)
     samples = assign_splits(read_table(data, config.classes), seed=config.seed)
     split = split_sha256(samples)
-    if record.get("split_sha256") not in (None, split):
+    if record.split_sha256 != split:
         raise SettingError(
             f"{data}: {run} was trained with other images or another split, so this validation split may "
             "hold training images; give the folder that the run was trained with"
@@ -322,9 +321,7 @@ def _manifest(
         decision_rules={precision: one.rules for precision, one in fitted.items()},
         ood=asdict(ood),
         validation={
-            precision: asdict(
-                validate(source.val, one.outputs.logits, source.labels, one.rules, one.calibrations)
-            )
+            precision: asdict(validate(source.val, one.outputs.logits, one.rules, one.calibrations))
             for precision, one in fitted.items()
         },
         training=TrainingRecord(config.seed, source.split_sha256, _counts(source.samples), source.record),

@@ -16,16 +16,8 @@ from edgeskin.bundle.manifest import DecisionRules
 from edgeskin.decision.decide import Decisions, decide
 from edgeskin.imaging.dihedral import average_views
 from quantize.fitting.labels import Labels
-from train.evaluate.metrics import (
-    Estimate,
-    accuracy,
-    auroc,
-    bootstrap_weights,
-    class_recall,
-    estimate,
-    recall,
-    specificity,
-)
+from train.evaluate.bootstrap import Estimate, bootstrap_weights, estimate
+from train.evaluate.metrics import accuracy, auroc, class_recall, recall, specificity
 
 MAX_CANCER_RECALL_DROP = 0.005
 MAX_CLASS_RECALL_DROP = 0.02

@@ -9,12 +9,12 @@ from rich.table import Table
 from edgeskin.bundle.manifest import DecisionRules
 from quantize.export import MAX_LOGIT_DIFFERENCE, Parity
 from quantize.fitting.calibration import CalibrationScores
-from quantize.fitting.labels import Labels, Logits
+from quantize.fitting.labels import Logits
 from quantize.gate import Comparison
 from quantize.recipes import Attempt
 from train.data.table import Sample
+from train.evaluate.bootstrap import Estimate
 from train.evaluate.evaluation import measure
-from train.evaluate.metrics import Estimate
 
 VNNI = "AVX512_CORE_VNNI"
 
@@ -81,7 +81,6 @@ class ValidationReport:
 def validate(
     samples: Sequence[Sample],
     logits: Logits,
-    labels: Labels,
     rules: DecisionRules,
     calibrations: Mapping[str, CalibrationScores],
 ) -> ValidationReport:
@@ -90,20 +89,10 @@ def validate(
     Args:
         samples: The n validation images.
         logits: Logits, (n, C).
-        labels: Labels of the images.
         rules: Rules of the precision.
         calibrations: Scores of the calibration methods.
     """
-    threshold = rules.operating_points[0].threshold
-    measures = measure(
-        samples,
-        logits,
-        labels.classes,
-        labels.cancer_classes,
-        threshold,
-        rules.calibration,
-        rules.class_priors,
-    )
+    measures = measure(samples, logits, rules)
     return ValidationReport(
         images=measures.images,
         lesions=measures.lesions,

@@ -7,7 +7,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -150,7 +150,9 @@ def write_manifest(folder: Path, **changes: object) -> None:
         ood_threshold=1e3 if changes.get("ood", True) else None,
     )
     files = {
-        name: FileRecord(hashlib.sha256((folder / name).read_bytes()).hexdigest(), (folder / name).stat().st_size)
+        name: FileRecord(
+            hashlib.sha256((folder / name).read_bytes()).hexdigest(), (folder / name).stat().st_size
+        )
         for name in (*FILES, *([OOD] if changes.get("ood", True) else []))
     }
     manifest = Manifest(
@@ -189,59 +191,3 @@ def lesion_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 picture = draw_lesion(label, rng, 96)
                 assert cv2.imwrite(str(folder / f"{split}_{label}_{number}.png"), picture[..., ::-1])
     return root
-
-
-@pytest.fixture(scope="session")
-def micro_config() -> "TrainConfig":
-    """Two stages of one epoch, a network of 60,000 weights."""
-    from train.config import ModelConfig, OptimizerConfig, Stage, TrainConfig
-
-    return TrainConfig(
-        preprocessing=Preprocessing(size=MICRO_SIZE, views=8),
-        model=ModelConfig(backbone="test_efficientnet", hidden=16),
-        optimizer=OptimizerConfig(ema_every=1, ema_decay=0.5),
-        stages=(Stage(1, 48, unfrozen=0), Stage(1, MICRO_SIZE)),
-        batch_size=8,
-        workers=0,
-    )
-
-
-@pytest.fixture(scope="session")
-def micro_run(
-    lesion_folder: Path, micro_config: "TrainConfig", tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """A finished training run, to read only."""
-    from train.data.table import read_table
-    from train.fit.trainer import fit
-
-    return fit(read_table(lesion_folder), tmp_path_factory.mktemp("run"), micro_config, "none")
-
-
-@pytest.fixture(scope="session")
-def net() -> "LesionNet":
-    """A network in torch whose head has statistics and weights of some size, to read only."""
-    import torch
-
-    from train.config import ModelConfig
-    from train.models.lesion_net import LesionNet
-
-    torch.manual_seed(0)
-    net = LesionNet(ModelConfig(backbone="test_efficientnet", hidden=64), 8)
-    norm = net.head[3]
-    with torch.no_grad():
-        for value in (norm.weight, norm.bias, norm.running_mean):
-            value.normal_()
-        norm.running_var.uniform_(0.2, 2)
-        net.head[5].weight.mul_(4)
-    return net.eval()
-
-
-@pytest.fixture(scope="session")
-def head(net: "LesionNet", tmp_path_factory: pytest.TempPathFactory) -> "Head":
-    """That network's head as the runtime reads it."""
-    from edgeskin.network.head import read_head
-    from quantize.pack import write_head
-
-    path = tmp_path_factory.mktemp("head") / "head.npz"
-    write_head(net, path)
-    return read_head(path.read_bytes())

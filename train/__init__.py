@@ -1,0 +1,1 @@
+"""Training and evaluation of lesion networks. It needs the extra ``train``."""

@@ -1,3 +1,5 @@
+"""The command line ``python -m train``."""
+
 from train.cli import main
 
 main()

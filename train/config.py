@@ -1,13 +1,14 @@
-"""Every setting of a training run, its default and what it may be; read from YAML, written beside the run."""
+"""The settings of a training run, with defaults and ranges, as YAML files and run.json hold them."""
 
-import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 import yaml
 
+from edgeskin.bundle.plain_data import from_plain
 from edgeskin.errors import SettingError
 from edgeskin.imaging.preprocess import Preprocessing
 from edgeskin.taxonomy import CANCER, ISIC_2019
@@ -15,13 +16,20 @@ from edgeskin.taxonomy import CANCER, ISIC_2019
 Schedule = Literal["one_cycle", "cosine"]
 Selection = Literal["composite", "cancer_auroc", "balanced_accuracy", "macro_f1", "specificity_at_95"]
 
+SHIPPED_RECIPE = Path(__file__).parents[1] / "configs" / "default_bundle.yaml"
+"""The settings that the default bundle is trained with."""
+
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """backbone: any convolutional timm name. dropout: before each of the head's two linear layers.
+    """The network.
 
-    drop_path: stochastic depth, the rate at which the last residual block is passed over in training, less
-    in those before it (Huang et al., "Deep networks with stochastic depth", 2016); 0 for a backbone without.
+    Attributes:
+        backbone: Any convolutional timm model.
+        hidden: Width of the head's hidden layer.
+        dropout: Rates before each of the head's two linear layers.
+        drop_path: Stochastic depth (Huang et al., "Deep networks with stochastic depth", 2016): the rate at
+            which training skips the last residual block. Earlier blocks have lower rates. 0 turns it off.
     """
 
     backbone: str = "efficientnet_b3"
@@ -30,17 +38,19 @@ class ModelConfig:
     drop_path: float = 0.0
 
     def __post_init__(self) -> None:
-        _within(self, "drop_path", 0, 0.9)
+        """Check the ranges; raise SettingError."""
+        _require_range(self, 0, 0.9, "drop_path")
 
 
 @dataclass(frozen=True)
-class LossConfig:
-    """The terms of MaxRecall, with their published values; see train.losses.max_recall for the formulas.
+class MaxRecallConfig:
+    """The terms of MaxRecall, with their published values; `train.losses.max_recall` has the formulas.
 
-    Each term is off at its neutral value: ``class_weights`` False, ``temperature`` 1, smoothings 0,
-    multipliers and ``hard_weight`` 1, ``recall_weight`` 0.
+    A term is off at its neutral value: ``class_weights`` False, ``temperature`` 1, smoothings 0, multipliers
+    and ``hard_weight`` 1, ``recall_weight`` 0.
     """
 
+    name: Literal["max_recall"] = "max_recall"
     class_weights: bool = True
     temperature: float = 1.5
     cancer_smoothing: float = 0.01
@@ -52,21 +62,61 @@ class LossConfig:
     recall_weight: float = 0.3
 
     def __post_init__(self) -> None:
+        """Check the ranges; raise SettingError."""
         if self.temperature <= 0:
-            raise SettingError(f"loss temperature {self.temperature}: choose a positive number")
-        for name in ("cancer_smoothing", "benign_smoothing", "benign_to_cancer"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise SettingError(f"loss {name} {getattr(self, name)}: choose 0 to 1")
-        for name in ("cancer_miss_multiplier", "melanoma_miss_multiplier", "hard_weight", "recall_weight"):
-            if getattr(self, name) < 0:
-                raise SettingError(f"loss {name} {getattr(self, name)}: choose 0 or more")
+            raise SettingError(f"temperature {self.temperature}: choose a positive number")
+        _require_range(self, 0, 1, "cancer_smoothing", "benign_smoothing", "benign_to_cancer")
+        multipliers = ("cancer_miss_multiplier", "melanoma_miss_multiplier", "hard_weight")
+        _require_range(self, 0, math.inf, *multipliers, "recall_weight")
+
+
+@dataclass(frozen=True)
+class CrossEntropyConfig:
+    """torch's cross-entropy.
+
+    Attributes:
+        name: The name of this loss in a config file.
+        label_smoothing: Share of the target that is spread evenly over all classes, the true one included.
+        class_weights: Whether rare classes weigh more, as `train.losses.cross_entropy.class_weights` has it.
+    """
+
+    name: Literal["cross_entropy"] = "cross_entropy"
+    label_smoothing: float = 0.0
+    class_weights: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the range; raise SettingError."""
+        _require_range(self, 0, 1, "label_smoothing")
+
+
+LossConfig = MaxRecallConfig | CrossEntropyConfig
+"""The losses by ``name``.
+
+A mapping without a name is MaxRecall. This is how the settings of 0.11.0 are read, which had no name: its
+runs and bundles keep the loss that they were trained with, plain cross-entropy included (MaxRecall, all terms
+off).
+"""
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
     """Strengths and probabilities of the training augmentation; 0 turns a part off.
 
-    mixup: of each batch with itself, shares from Beta(mixup, mixup) (Zhang et al., "mixup", 2018).
+    Attributes:
+        crop_scale: Smallest and largest share of the area that a random crop keeps.
+        rotation: Largest rotation in degrees.
+        flips: Whether to mirror at random.
+        jitter: Relative change of brightness, contrast and saturation.
+        gamma: Largest absolute logarithm of the gamma.
+        illuminant: Largest relative change of each channel.
+        clahe: Probability of adaptive histogram equalisation.
+        blur: Probability of Gaussian blur.
+        noise: Probability of sensor noise.
+        downscale: Probability of a reduction to fewer pixels and back.
+        jpeg: Probability of JPEG compression.
+        coarse_dropout: Probability of each of three grey patches.
+        mixup: Each batch is blended with itself, reversed; the shares are from Beta(mixup, mixup) (Zhang et
+            al., "mixup", 2018).
     """
 
     crop_scale: tuple[float, float] = (0.7, 1.0)
@@ -84,28 +134,34 @@ class AugmentConfig:
     mixup: float = 0.0
 
     def __post_init__(self) -> None:
+        """Check the ranges; raise SettingError."""
         smallest, largest = self.crop_scale
         if not 0 < smallest <= largest <= 1:
-            raise SettingError(f"crop_scale {self.crop_scale}: choose two shares of the area, rising, to 1")
-        shares = ("jitter", "gamma", "illuminant", "clahe", "blur", "noise", "downscale", "jpeg")
-        for name in (*shares, "coarse_dropout"):
-            _within(self, name, 0, 1)
-        _within(self, "rotation", 0, 180)
-        _within(self, "mixup", 0, 10)
+            raise SettingError(f"crop_scale {self.crop_scale}: choose two rising shares of the area, to 1")
+        strengths = ("jitter", "gamma", "illuminant")
+        probabilities = ("clahe", "blur", "noise", "downscale", "jpeg", "coarse_dropout")
+        _require_range(self, 0, 1, *strengths, *probabilities)
+        _require_range(self, 0, 180, "rotation")
+        _require_range(self, 0, 10, "mixup")
 
 
 @dataclass(frozen=True)
 class SamplerConfig:
-    """cancer_oversampling: times a cancer image comes an epoch. epoch_cap: at most this many images of a
-    class an epoch, drawn anew every epoch (0: all); class weights are those of the capped counts.
+    """What an epoch holds.
+
+    Attributes:
+        cancer_oversampling: How often each cancer image occurs in an epoch.
+        epoch_cap: Largest number of images of a class in an epoch, drawn anew each epoch; 0 keeps all.
+            Class weights follow the capped counts.
     """
 
     cancer_oversampling: int = 1
     epoch_cap: int = 0
 
     def __post_init__(self) -> None:
-        _within(self, "cancer_oversampling", 1, 100)
-        _within(self, "epoch_cap", 0, math.inf)
+        """Check the ranges; raise SettingError."""
+        _require_range(self, 1, 100, "cancer_oversampling")
+        _require_range(self, 0, math.inf, "epoch_cap")
 
 
 @dataclass(frozen=True)
@@ -116,36 +172,50 @@ class FoldConfig:
     left_out: int = 0
 
     def __post_init__(self) -> None:
+        """Check the ranges; raise SettingError."""
         if self.count < 0 or self.count == 1 or not 0 <= self.left_out < max(1, self.count):
             raise SettingError(
-                f"folds: left_out {self.left_out} of {self.count}: choose 0 folds, or 2 and more, of them one"
+                f"folds: left_out {self.left_out} of {self.count}: choose a count of 0, or of 2 or more and "
+                "a left_out below it"
             )
 
 
 @dataclass(frozen=True)
 class DistillationConfig:
-    """Soft labels of teachers, as `train.distill.teach` writes them: their share of the loss (0: none), and the
-    temperature of both softmaxes; see `train.losses.max_recall.distillation`.
+    """Distillation from a teacher or from soft labels; see `train.losses.distillation`.
+
+    Attributes:
+        weight: Share of the distillation in the loss; 0 turns it off.
+        temperature: Temperature of both softmaxes.
     """
 
     weight: float = 0.0
     temperature: float = 2.0
 
     def __post_init__(self) -> None:
-        _within(self, "weight", 0, 1)
-        _within(self, "temperature", 0.1, 100)
+        """Check the ranges; raise SettingError."""
+        _require_range(self, 0, 1, "weight")
+        _require_range(self, 0.1, 100, "temperature")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One part of the schedule: how long, at what size, and how much of the backbone learns.
+    """One part of the schedule.
 
-    unfrozen: the last so many of the backbone's stages learn (0: the head alone, -1: everything).
+    Attributes:
+        epochs: Its length.
+        image_size: Side of the training images in pixels.
+        unfrozen: How many of the backbone's last stages learn; 0: only the head, -1: everything.
     """
 
     epochs: int
     image_size: int
     unfrozen: int = -1
+
+    def __post_init__(self) -> None:
+        """Check the ranges; raise SettingError."""
+        if self.epochs < 1 or self.image_size < 32:
+            raise SettingError("a stage needs at least 1 epoch and images of 32 pixels")
 
 
 @dataclass(frozen=True)
@@ -162,19 +232,37 @@ class OptimizerConfig:
     ema_every: int = 5
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "head_learning_rate"):
-            _within(self, name, 1e-9, 10)
-        for name in ("weight_decay", "warmup", "ema_decay"):
-            _within(self, name, 0, 1)
-        _within(self, "gradient_clip", 0, math.inf)
-        _within(self, "ema_every", 1, math.inf)
+        """Check the ranges; raise SettingError."""
+        _require_range(self, 1e-9, 10, "learning_rate", "head_learning_rate")
+        _require_range(self, 0, 1, "weight_decay", "warmup", "ema_decay")
+        _require_range(self, 0, math.inf, "gradient_clip")
+        _require_range(self, 1, math.inf, "ema_every")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A whole run. ``stack_rebalancers`` permits class weights and cancer oversampling together.
+    """A whole run.
 
-    The loss's own terms favour cancers further; each is switched in LossConfig.
+    Attributes:
+        classes: Codes of the classes, in the order of the network's outputs.
+        cancer: Those of them that are cancer.
+        melanoma: The class whose misses MaxRecall weighs most.
+        seed: Seed of the split, the sampler, the augmentation and the weights.
+        preprocessing: How a photo becomes the network's input; validation uses it as it is.
+        model: The network.
+        loss: The loss.
+        augment: The augmentation.
+        sampler: What an epoch holds.
+        folds: Training images to leave out.
+        distillation: Learning from teachers.
+        optimizer: Optimizer, schedule and weight averaging.
+        stages: The schedule of image sizes and frozen layers.
+        batch_size: Images a step.
+        workers: Processes that prepare images.
+        selection: The validation metric that selects an epoch.
+        selection_threshold: Threshold on P(cancer) for the recall in ``composite``.
+        patience: Epochs without improvement after which training stops; 0: never.
+        stack_rebalancers: Allow class weights and cancer oversampling together.
     """
 
     classes: tuple[str, ...] = ISIC_2019
@@ -183,7 +271,7 @@ class TrainConfig:
     seed: int = 17
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     model: ModelConfig = field(default_factory=ModelConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
+    loss: LossConfig = field(default_factory=MaxRecallConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     folds: FoldConfig = field(default_factory=FoldConfig)
@@ -204,36 +292,32 @@ class TrainConfig:
     stack_rebalancers: bool = False
 
     def __post_init__(self) -> None:
+        """Check that the settings fit each other; raise SettingError."""
         unknown = [name for name in (*self.cancer, self.melanoma) if name not in self.classes]
         if unknown:
             raise SettingError(f"cancer classes {unknown} are not among the classes {list(self.classes)}")
-        if not self.stages or any(stage.epochs < 1 or stage.image_size < 32 for stage in self.stages):
-            raise SettingError("stages: give at least one, each of at least 1 epoch and 32 pixels")
+        if not self.stages:
+            raise SettingError("stages: give at least one")
         if self.batch_size < 2 or self.workers < 0:
             raise SettingError(
-                f"batch_size {self.batch_size}, workers {self.workers}: at least 2 (for BatchNorm) and 0"
+                f"batch_size {self.batch_size}, workers {self.workers}: choose at least 2 (for BatchNorm) "
+                "and at least 0"
             )
-        _within(self, "selection_threshold", 0, 1)
-        _within(self, "patience", 0, math.inf)
-        if self.selection not in get_args(Selection):
-            raise SettingError(
-                f"selection {self.selection!r}: choose one of {', '.join(get_args(Selection))}"
-            )
-        if self.optimizer.schedule not in get_args(Schedule):
-            known = ", ".join(get_args(Schedule))
-            raise SettingError(f"schedule {self.optimizer.schedule!r}: choose one of {known}")
+        _require_range(self, 0, 1, "selection_threshold")
+        _require_range(self, 0, math.inf, "patience")
         if self.loss.class_weights and self.sampler.cancer_oversampling > 1 and not self.stack_rebalancers:
             raise SettingError(
-                "class_weights and cancer_oversampling re-balance twice; turn one off, "
-                "or set stack_rebalancers: true to mean it"
+                "class_weights and cancer_oversampling rebalance twice; turn one off, or set "
+                "stack_rebalancers: true to use both"
             )
 
     @property
     def epochs(self) -> int:
+        """Epochs of all stages."""
         return sum(stage.epochs for stage in self.stages)
 
     def seed_of(self, epoch: int, rank: int) -> int:
-        """The seed of an epoch's augmentation and dropout, another one in each process of a run."""
+        """The seed of an epoch's augmentation and dropout; each process of a run has its own."""
         return self.seed + epoch + 1_000_003 * rank
 
     def stage_of(self, epoch: int) -> Stage:
@@ -246,57 +330,33 @@ class TrainConfig:
 
 
 def load_config(path: Path | None) -> TrainConfig:
-    """The defaults with the file's values in their place.
+    """Read settings from YAML; settings that the file leaves out have the defaults of `TrainConfig`.
 
-    Raises SettingError naming the file and the key when one is unknown or of the wrong shape.
+    Args:
+        path: The file. Without one the shipped recipe is read (`SHIPPED_RECIPE`).
+
+    Raises:
+        SettingError: The file cannot be read, or a setting is unknown, of the wrong type or out of range. The
+            message names the file and the setting.
     """
-    if path is None:
-        return TrainConfig()
+    path = SHIPPED_RECIPE if path is None else path
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise SettingError(f"{path}: cannot be read as YAML: {error}") from error
     try:
-        return from_dict(TrainConfig, values)
+        return read_config({} if values is None else values)
     except SettingError as error:
         raise SettingError(f"{path}: {error}") from error
 
 
-T = TypeVar("T")
+def read_config(values: Mapping[str, Any], where: str = "") -> TrainConfig:
+    """The settings from plain data, as a config file and run.json hold them. Raises SettingError."""
+    return from_plain(TrainConfig, values, where)
 
 
-def _within(settings: Any, name: str, low: float, high: float) -> None:
-    value = getattr(settings, name)
-    if not low <= value <= high:
-        raise SettingError(f"{name} {value}: choose {low} to {high}")
-
-
-def from_dict(cls: type[T], values: Any, where: str = "") -> T:
-    """Build a (nested) settings dataclass from plain data; an unknown key is an error."""
-    if not isinstance(values, dict):
-        raise SettingError(f"{where or 'the file'} holds {type(values).__name__}, not a mapping of settings")
-    hints = get_type_hints(cls)
-    unknown = [key for key in values if key not in hints]
-    if unknown:
-        raise SettingError(f"unknown settings {unknown} in {where or 'the file'}; known: {', '.join(hints)}")
-    settings = {key: _value(hints[key], value, key) for key, value in values.items()}
-    try:
-        return cls(**settings)
-    except TypeError as error:  # a setting without a default is missing
-        raise SettingError(f"{where or 'the file'}: {error}") from error
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return from_dict(hint, value, where)
-    if get_origin(hint) is tuple:
-        kind, *rest = get_args(hint)
-        length = None if rest == [...] else 1 + len(rest)
-        if not isinstance(value, list | tuple) or length not in (None, len(value)):
-            raise SettingError(f"{where}: {value!r} is not a list of {length or 'any number of'} values")
-        return tuple(_value(kind, item, where) for item in value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(hint, type) and type(value) is not hint:
-        raise SettingError(f"{where}: {value!r} is not of type {hint.__name__}")
-    return value
+def _require_range(settings: object, low: float, high: float, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if not low <= value <= high:
+            raise SettingError(f"{name} {value}: choose {low} to {high}")

@@ -6,9 +6,9 @@ are optional: a bundle without one opens, and that part of an assessment is None
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -182,33 +182,61 @@ class DecisionRules:
 
 
 @dataclass(frozen=True)
+class Normalization:
+    """Mean and standard deviation of each channel (R, G, B) of pixels from 0 to 1."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
 class WeightsSource:
-    """Where weights came from. source: a file or bundle by name, ``hub`` or ``none``; no paths are kept."""
+    """Where weights come from, without a path.
+
+    Attributes:
+        source: ``hub``, ``none``, the name of a file, or name and version of a bundle.
+        sha256: Of the file, or of the bundle's manifest.
+        kind: ``bundle``, or None for anything else.
+    """
 
     source: str
     sha256: str | None = None
-    kind: str | None = None
+    kind: Literal["bundle"] | None = None
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """How a network was trained: what ``run.json`` of a training run holds.
+    """How a network was trained: the ``run.json`` of a training run, which its bundle's manifest keeps.
 
-    config: all settings, as `train.config` reads them. split_sha256: of the table's split; learned_sha256: of
-    the images that were learned from. score: of the selected epoch, by the metric that the settings name.
+    Attributes:
+        config: The settings as plain data; `train.config.read_config` reads them.
+        split_sha256: Of the table's split.
+        initial_weights: Where the weights came from before training.
+        images: Number of images by split.
+        learned_sha256: Of the training images without the fold left out; None in older runs.
+        soft_labels_sha256: Of the file of soft labels, if there was one.
+        teacher: The bundle that it was distilled from, if there was one.
+        machine: Version of Python and the processor's architecture.
+        versions: Versions of the libraries.
+        normalization: Of the images; None in runs of 0.11.0 and before, which used ImageNet's.
+        scores: Validation metrics of the selected epoch, such as ``val_cancer_auroc``.
+        epoch: The selected epoch (from 0); None until the run is finished.
+        unpacked_from: The bundles that a run was written from, the latest first.
     """
 
     config: Mapping[str, Any]
     split_sha256: str
     initial_weights: WeightsSource
+    images: Mapping[str, int] = field(default_factory=dict)
     learned_sha256: str | None = None
-    images: Mapping[str, int] | None = None
     soft_labels_sha256: str | None = None
     teacher: WeightsSource | None = None
-    machine: Mapping[str, str] | None = None
-    versions: Mapping[str, str] | None = None
-    score: float | None = None
+    machine: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    normalization: Normalization | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
     epoch: int | None = None
+    unpacked_from: tuple[WeightsSource, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -51,12 +51,9 @@ def _decision_rules(variant: dict[str, Any], classes: list[str], cancer_classes:
 
 
 def _run(run: dict[str, Any]) -> dict[str, Any]:
-    """The record of a run, whose selected score was under the name of its metric, and loss was MaxRecall."""
-    config = run["config"]
-    score = run.get(f"val_{config['selection']}")
-    kept = {key: value for key, value in run.items() if not key.startswith("val_")}
-    loss = {"name": "max_recall", **config["loss"]}
-    return kept | {"config": config | {"loss": loss}, "score": score}
+    """The record of a run, whose scores were at its top level."""
+    scores = {key: value for key, value in run.items() if key.startswith("val_")}
+    return {key: value for key, value in run.items() if key not in scores} | {"scores": scores}
 
 
 def _sensitivity_bounds(lesions: int) -> list[float]:

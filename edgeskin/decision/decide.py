@@ -55,7 +55,7 @@ class Decisions:
         return np.asarray(self.risk > 0)
 
 
-def decide(view_logits: Float32s, rules: DecisionRules) -> Decisions:
+def decide(view_logits: Float32s | Float64s, rules: DecisionRules) -> Decisions:
     """Decide on n pictures.
 
     Args:

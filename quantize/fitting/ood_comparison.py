@@ -12,7 +12,8 @@ from edgeskin.arrays import Float64s
 from edgeskin.decision.ood import unit
 from quantize.fitting.labels import Labels, Targets
 from quantize.fitting.ood import FEATURE_DIMENSIONS, Activations, fit_statistics, subspace
-from train.evaluate.metrics import Estimate, auroc, bootstrap_weights, estimate
+from train.evaluate.bootstrap import Estimate, bootstrap_weights, estimate
+from train.evaluate.metrics import auroc
 
 NEIGHBOURS = 10
 COMPARED_AT = 0.05

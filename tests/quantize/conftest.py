@@ -9,10 +9,13 @@ from quantize.export import export
 from quantize.inference import Images, load, prepare
 from quantize.ptq import stratified
 from tests.conftest import MICRO_SIZE
+from tests.training_fixtures import head, micro_config, micro_run, net
 from train.config import TrainConfig
 from train.data.table import Sample, read_table, select
 from train.fit.run import load_run
 from train.models.lesion_net import ServedNet
+
+__all__ = ["head", "micro_config", "micro_run", "net"]
 
 
 @pytest.fixture(scope="session")

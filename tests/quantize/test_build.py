@@ -16,7 +16,7 @@ from quantize import gate, recipes
 from quantize.build import GateError, build, open_source
 from quantize.cli import app
 from quantize.fitting.ood_comparison import SCORES
-from tests.train.test_evaluate import write_index
+from tests.training_fixtures import write_index
 from train.data.split import split_sha256
 from train.data.table import read_table
 from train.evaluate.evaluation import evaluate

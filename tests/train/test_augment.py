@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from train.config import AugmentConfig
-from train.input.augment import MARGIN, Clahe, Downscale, Jpeg, LightShift, SensorNoise, augmentation, mixed
+from train.input.augment import MARGIN, Clahe, Downscale, Jpeg, LightShift, SensorNoise, augmentation, mixup
 
 SIZE = 64
 SOURCE = round(SIZE * MARGIN)
@@ -160,13 +160,13 @@ def test_downscale_keeps_the_size_and_loses_detail() -> None:
 def test_mixup_blends_a_batch_with_its_reverse() -> None:
     torch.manual_seed(3)
     images = torch.tensor([[0, 100], [200, 40]], dtype=torch.uint8)
-    blended, share = mixed(images, 0.4)
+    blended, share = mixup(images, 0.4)
     assert 0 <= share <= 1
     expected = [[200 * (1 - share), 100 * share + 40 * (1 - share)]]
     expected += [[200 * share, 40 * share + 100 * (1 - share)]]
     torch.testing.assert_close(blended, torch.tensor(expected), rtol=1e-5, atol=1e-4)
     # Beta(1, 1) is uniform: its mean share is 1/2 and its variance 1/12.
-    shares = torch.tensor([mixed(images, 1.0)[1] for _ in range(4000)])
+    shares = torch.tensor([mixup(images, 1.0)[1] for _ in range(4000)])
     assert shares.mean() == pytest.approx(1 / 2, abs=0.02)
     assert shares.var() == pytest.approx(1 / 12, abs=0.005)
 

@@ -1,4 +1,4 @@
-"""Measures against scikit-learn, plain and weighted; the bootstrap by its properties and by hand."""
+"""Measures against scikit-learn, plain and weighted, and by hand."""
 
 import math
 from collections.abc import Callable
@@ -11,13 +11,10 @@ from sklearn.calibration import calibration_curve
 
 from edgeskin.errors import SettingError
 from train.evaluate import metrics
+from train.evaluate.bootstrap import bootstrap_weights
 from train.evaluate.metrics import (
-    Estimate,
     augrc,
     aurc,
-    bootstrap_weights,
-    estimate,
-    interval,
     net_benefit,
     predictive_values,
     risk_coverage,
@@ -81,7 +78,7 @@ MEASURES: dict[str, tuple[Measure, Measure]] = {
     ),
     "partial_auroc": (
         lambda w=None: metrics.partial_auroc(TRUTH, SCORES, w),
-        # As the host of ISIC 2024 has it: classes exchanged, scikit-learn's McClish correction undone.
+        # As in ISIC 2024's scorer: classes exchanged, scikit-learn's McClish correction undone.
         lambda w=None: (
             0.2**2 / 2
             + (0.2 - 0.2**2 / 2) * (2 * sk.roc_auc_score(~TRUTH, -SCORES, max_fpr=0.2, sample_weight=w) - 1)
@@ -143,56 +140,10 @@ def test_undefined_is_nan_and_never_perfect() -> None:
 
 def test_means_over_classes_skip_those_that_do_not_occur() -> None:
     """Classes 0, 0, 1 read as 0, 1, 1: recalls 1/2 and 1, F1 2/3 and 2/3; class 2 is nowhere."""
-    truth, decided = np.array([0, 0, 1]), np.array([0, 1, 1])
-    assert metrics.balanced_accuracy(truth, decided, 3) == pytest.approx(3 / 4)
-    assert metrics.macro_f1(truth, decided, 3) == pytest.approx(2 / 3)
-    assert math.isnan(metrics.class_recall(truth, decided, 3)[2])
-
-
-def test_replicates_draw_as_many_groups_as_there_are() -> None:
-    groups = ["b", "a", "b", "c", "c", "c"]
-    weights = bootstrap_weights(groups, replicates=500)
-    assert weights.shape == (500, 6)
-    np.testing.assert_array_equal(weights[:, 0], weights[:, 2])  # images of one lesion come together
-    np.testing.assert_array_equal(weights[:, 3], weights[:, 5])
-    np.testing.assert_array_equal(weights[:, [0, 1, 3]].sum(axis=1), 3)
-    np.testing.assert_allclose(weights.mean(axis=0), 1, atol=0.15)
-    np.testing.assert_array_equal(weights, bootstrap_weights(groups, replicates=500))
-    assert (weights != bootstrap_weights(groups, replicates=500, seed=1)).any()
-
-
-def test_two_lesions_by_hand() -> None:
-    """Two draws of lesions A (two images, found) and B (one, missed): AA, AB or BA, BB; recalls 1, 2/3, 0."""
-    weights = bootstrap_weights(["A", "A", "B"], replicates=4000)
-    truth, found = np.ones(3, bool), np.array([True, True, False])
-    values = metrics.recall(truth, found, weights)
-    shares = [np.isclose(values, recall).mean() for recall in (1, 2 / 3, 0)]
-    np.testing.assert_allclose(shares, (1 / 4, 1 / 2, 1 / 4), atol=0.03)
-    assert estimate(metrics.recall, truth, found, weights=weights) == Estimate(2 / 3, 0, 1)
-
-
-def test_interval_of_what_is_defined() -> None:
-    values = np.arange(101.0)
-    assert interval(values) == (2.5, 97.5)
-    assert interval(np.append(values, [np.nan] * 50)) == (2.5, 97.5)
-    assert all(math.isnan(bound) for bound in interval(np.full(3, np.nan)))
-
-
-def test_undefined_replicates_are_counted() -> None:
-    """One of two lesions is a cancer: a quarter of the replicates draw the other one twice."""
-    weights = bootstrap_weights(["A", "B"], replicates=4000)
-    found = estimate(metrics.recall, np.array([True, False]), np.array([True, True]), weights=weights)
-    assert (found.value, found.low, found.high) == (1, 1, 1)
-    assert found.undefined == pytest.approx(1000, abs=120)
-
-
-def test_images_of_one_lesion_widen_the_interval() -> None:
-    """Forty copies of ten images tell no more than the ten."""
-    found = np.tile(np.arange(10) < 7, 40)
-    lesions = [str(i % 10) for i in range(400)]
-    clustered = estimate(metrics.recall, np.ones(400, bool), found, weights=bootstrap_weights(lesions))
-    # Ten independent draws at 0.7: standard error sqrt(.7 * .3 / 10) = .145.
-    assert clustered.high - clustered.low == pytest.approx(2 * 1.96 * 0.145, abs=0.06)
+    truth, predicted = np.array([0, 0, 1]), np.array([0, 1, 1])
+    assert metrics.balanced_accuracy(truth, predicted, 3) == pytest.approx(3 / 4)
+    assert metrics.macro_f1(truth, predicted, 3) == pytest.approx(2 / 3)
+    assert math.isnan(metrics.class_recall(truth, predicted, 3)[2])
 
 
 @pytest.mark.parametrize(
@@ -237,24 +188,6 @@ def test_calibration_error_by_hand() -> None:
     assert metrics.calibration_error(truth, p, weights) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("hits", "total"), [(0, 20), (20, 20), (7, 240), (220, 240)])
-def test_small_counts_have_exact_intervals(hits: int, total: int) -> None:
-    from scipy.stats import binomtest
-
-    of, found = np.arange(N) < total, np.arange(N) < hits
-    expected = binomtest(hits, total).proportion_ci(method="exact")
-    share = metrics.estimate_share(of, found, WEIGHTS)
-    assert share.exact
-    assert (share.value, share.low, share.high) == pytest.approx((hits / total, expected.low, expected.high))
-
-
-def test_other_shares_are_bootstrapped() -> None:
-    of, found = np.ones(N, dtype=bool), np.arange(N) < N // 2
-    assert metrics.estimate_share(of, found, WEIGHTS) == estimate(metrics.recall, of, found, weights=WEIGHTS)
-    nothing = metrics.estimate_share(~of, found, WEIGHTS)
-    assert math.isnan(nothing.value)
-
-
 @pytest.mark.parametrize("least", [0.2, 0.8])
 def test_without_positives_the_curve_is_undefined(least: float) -> None:
     none = np.zeros(N, dtype=bool)
@@ -275,21 +208,14 @@ def test_reliability_is_scikit_learns_curve_of_quantiles() -> None:
     np.testing.assert_array_equal(few, [[0.5, 0.75], [0, 1]])
 
 
-def test_a_calibration_errors_interval_is_mirrored_and_not_below_zero() -> None:
-    """By hand: 0.05 with replicates from 0.06 to 0.12 has an interval from -0.02, so 0, to 0.04."""
-    mirrored = metrics.mirrored(Estimate(0.05, 0.06, 0.12))
-    assert (mirrored.value, mirrored.low) == (0.05, 0.0)
-    assert mirrored.high == pytest.approx(0.04)
-
-
 def test_risk_and_coverage_by_hand() -> None:
-    """By certainty: right, wrong, right, wrong."""
-    wrong, certainty = np.array([True, False, True, False]), np.array([0.1, 0.9, 0.7, 0.4])
-    coverage, risk = risk_coverage(wrong, certainty)
+    """By confidence: correct, wrong, correct, wrong."""
+    wrong, confidence = np.array([True, False, True, False]), np.array([0.1, 0.9, 0.7, 0.4])
+    coverage, risk = risk_coverage(wrong, confidence)
     np.testing.assert_allclose(coverage, [0.25, 0.5, 0.75, 1])
     np.testing.assert_allclose(risk, [0, 1 / 2, 1 / 3, 2 / 4])
-    assert aurc(wrong, certainty) == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 2) / 4)
-    assert augrc(wrong, certainty) == pytest.approx((0 + 1 + 1 + 2) / 4 / 4)
+    assert aurc(wrong, confidence) == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 2) / 4)
+    assert augrc(wrong, confidence) == pytest.approx((0 + 1 + 1 + 2) / 4 / 4)
 
 
 def test_a_perfect_order_has_the_least_augrc() -> None:
@@ -299,14 +225,14 @@ def test_a_perfect_order_has_the_least_augrc() -> None:
 
 
 def test_predictive_values_by_counting() -> None:
-    """Of 1,000, 100 are cancers: 90 found, 10 missed; of 900 others 180 referred."""
+    """Of 1,000, 100 are cancers: 90 found, 10 missed; of 900 benign 180 referred."""
     ppv, npv = predictive_values(0.9, 0.8, 0.1)
     assert ppv == pytest.approx(90 / 270)
     assert npv == pytest.approx(720 / 730)
 
 
 def test_net_benefit_by_hand() -> None:
-    """Of ten, two of three cancers and one other are above 0.2, whose odds are 1 to 4."""
+    """Of ten, two of three cancers and one benign are above 0.2, whose odds are 1 to 4."""
     truth = np.arange(10) < 3
     p = np.array([0.9, 0.2, 0.1, 0.5, *[0.0] * 6])
     assert net_benefit(truth, p, 0.2) == pytest.approx(2 / 10 - 1 / 10 / 4)

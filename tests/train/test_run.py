@@ -1,17 +1,28 @@
-"""What a run's folder holds, read back."""
+"""The folder of a run, read back, and its record."""
 
 import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from edgeskin.bundle.bundle import open_bundle
 from edgeskin.errors import SettingError
 from train.config import TrainConfig
-from train.data.table import read_table
-from train.fit.run import SELECTED, load_run, record_of, same_run
+from train.data.table import read_table, select
+from train.fit.run import (
+    SELECTED,
+    RunRecord,
+    WeightsSource,
+    load_run,
+    new_record,
+    read_record,
+    resumed_record,
+)
+from train.models.backbones import IMAGENET, Normalization
 from train.models.lesion_net import LesionNet
 
 
@@ -39,14 +50,67 @@ def test_a_run_of_a_version_with_fewer_settings_can_be_resumed(
     micro_run: Path, micro_config: TrainConfig, lesion_folder: Path, tmp_path: Path
 ) -> None:
     samples = read_table(lesion_folder)
+    train = select(samples, "train")
     run = Path(shutil.copytree(micro_run, tmp_path / "run"))
     record = json.loads((run / "run.json").read_text(encoding="utf-8"))
     del record["config"]["augment"]["jpeg"], record["config"]["augment"]["mixup"]
     (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
-    current = record_of(micro_config, samples, "none")
-    assert same_run(run, current) == record
+    current = new_record(micro_config, samples, train, "none")
+    assert resumed_record(run, current).to_dict() == record
     with pytest.raises(SettingError, match=r"other settings \(the teacher\)"):
-        same_run(run, current | {"teacher": {"source": "another"}})
+        resumed_record(run, dataclasses.replace(current, teacher=WeightsSource("another")))
     other = dataclasses.replace(micro_config, augment=dataclasses.replace(micro_config.augment, jpeg=0.5))
     with pytest.raises(SettingError, match=r"other settings \(augment\)"):
-        same_run(run, record_of(other, samples, "none"))
+        resumed_record(run, new_record(other, samples, train, "none"))
+
+
+@pytest.mark.parametrize("name", ["default", "lite"])
+def test_records_of_0_11_are_read_and_keep_their_keys(name: str) -> None:
+    values = open_bundle(name).manifest.training["run"]
+    record = RunRecord.from_dict(values)
+    assert record.to_dict() == {"teacher": None} | values
+    assert record.image_normalization == IMAGENET
+    assert record.scores == {"val_cancer_auroc": values["val_cancer_auroc"]}
+
+
+def test_a_record_has_the_normalization_of_its_backbone(micro_run: Path) -> None:
+    """Runs of 0.11.0 used ImageNet's for every backbone, and still do."""
+    record = read_record(micro_run)
+    assert record.normalization == IMAGENET
+    other = dataclasses.replace(record, normalization=Normalization((0.5,) * 3, (0.25,) * 3))
+    assert RunRecord.from_dict(json.loads(json.dumps(other.to_dict()))) == other
+    assert RunRecord.from_dict({k: v for k, v in other.to_dict().items() if k != "normalization"}) == (
+        dataclasses.replace(other, normalization=None)
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "path"),
+    [
+        ([], "a.b: expected a mapping"),
+        ({"config": {}}, r"a\.b\.split_sha256, a\.b\.initial_weights: missing"),
+        ({"config": {}, "split_sha256": 1, "initial_weights": {"source": "hub"}}, r"a\.b\.split_sha256"),
+        ({"config": {}, "split_sha256": "", "initial_weights": {}}, r"a\.b\.initial_weights\.source"),
+        (
+            {"config": {}, "split_sha256": "", "initial_weights": {"source": "hub"}, "val_x": "1"},
+            r"a\.b\.scores\.val_x",
+        ),
+    ],
+)
+def test_malformed_records_are_refused(values: Any, path: str) -> None:
+    with pytest.raises(SettingError, match=path):
+        RunRecord.from_dict(values, "a.b")
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{", encoding="utf-8")
+    with pytest.raises(SettingError, match=r"run\.json"):
+        read_record(tmp_path)
+
+
+def test_weights_that_are_no_file_are_refused(
+    micro_config: TrainConfig, lesion_folder: Path, tmp_path: Path
+) -> None:
+    samples = read_table(lesion_folder)
+    with pytest.raises(SettingError, match=r"nowhere\.safetensors: no such file"):
+        new_record(micro_config, samples, samples, str(tmp_path / "nowhere.safetensors"))

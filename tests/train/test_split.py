@@ -36,8 +36,8 @@ def lesions() -> list[Sample]:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_every_class_is_dealt_in_the_fractions(seed: int) -> None:
-    """Twenty folds of 40 NV, 20 MEL: two and one a fold; 14, 3 and 3 folds a split."""
+def test_every_class_is_split_by_the_fractions(seed: int) -> None:
+    """Twenty folds of 40 NV, 20 MEL: two and one in each fold; 14, 3 and 3 folds in the splits."""
     splits = assign_splits(singletons(NV=40, MEL=20), seed=seed)
     assert Counter((s.label, s.split) for s in splits) == {
         ("NV", "train"): 28,
@@ -126,7 +126,7 @@ def test_a_class_that_cannot_be_on_every_side() -> None:
 
 
 def test_too_few_groups() -> None:
-    with pytest.raises(DataError, match="19 groups cannot be dealt into 20 folds"):
+    with pytest.raises(DataError, match="19 groups"):
         assign_splits(singletons(NV=19))
 
 

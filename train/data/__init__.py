@@ -1,0 +1,1 @@
+"""Labelled images: tables, splits and the merging of archives."""

@@ -1,4 +1,4 @@
-"""The file of soft labels between `train teach` and `train fit`: image ids and their teachers' logits."""
+"""The file of soft labels: image ids and the logits of their teachers."""
 
 import zipfile
 from collections.abc import Sequence
@@ -14,7 +14,15 @@ Logits = npt.NDArray[np.float32]
 
 
 def write(samples: Sequence[Sample], logits: Logits, classes: Sequence[str], split: str, path: Path) -> None:
-    """Write the teachers' logits (n, C) of samples, with the classes and the split's SHA-256."""
+    """Write soft labels.
+
+    Args:
+        samples: The images, n.
+        logits: Their teachers' logits (n, C).
+        classes: Codes of the classes (C,).
+        split: SHA-256 of the table's split.
+        path: The .npz file to write.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     ids = [sample.image_id for sample in samples]
     with path.open("wb") as file:
@@ -22,25 +30,34 @@ def write(samples: Sequence[Sample], logits: Logits, classes: Sequence[str], spl
 
 
 def read(path: Path, samples: Sequence[Sample], classes: Sequence[str], split: str) -> Logits:
-    """The teachers' logits of samples, in their order: (n, C).
+    """Read the soft labels of some samples.
 
-    Raises SettingError naming the file when it cannot be read, has other classes or another split, or lacks
-    an image.
+    Args:
+        path: The .npz file.
+        samples: The images, n.
+        classes: The expected classes, in order (C,).
+        split: The expected SHA-256 of the table's split.
+
+    Returns:
+        The teachers' logits (n, C), in the order of the samples.
+
+    Raises:
+        SettingError: The file cannot be read, has other classes or another split, or lacks an image.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            ids, logits, told = stored["image_id"], stored["logits"], stored["classes"].tolist()
-            of_split = str(stored["split_sha256"])
+            ids, logits = stored["image_id"], stored["logits"]
+            stored_classes, stored_split = stored["classes"].tolist(), str(stored["split_sha256"])
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise SettingError(f"{path}: cannot be read as soft labels of `train teach`: {error}") from error
-    if told != list(classes) or of_split != split:
+        raise SettingError(f"{path}: cannot be read as a file of `soft-labels`: {error}") from error
+    if stored_classes != list(classes) or stored_split != split:
         raise SettingError(
-            f"{path}: of the classes {', '.join(told)} and the split {of_split[:12]}, the run has "
-            f"{', '.join(classes)} and {split[:12]}; write it anew from runs like this one"
+            f"{path}: made for the classes {', '.join(stored_classes)} and the split {stored_split[:12]}, "
+            f"but the run has {', '.join(classes)} and {split[:12]}; make it again from runs like this one"
         )
     row_of = {image_id: row for row, image_id in enumerate(ids.tolist())}
     absent = [sample.image_id for sample in samples if sample.image_id not in row_of]
     if absent:
-        raise SettingError(f"{path}: without {len(absent)} of the training images ({', '.join(absent[:5])})")
+        raise SettingError(f"{path}: {len(absent)} training images are missing ({', '.join(absent[:5])})")
     rows: Logits = logits[[row_of[sample.image_id] for sample in samples]]
     return rows

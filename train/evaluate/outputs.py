@@ -1,24 +1,26 @@
-"""What a network said of many images."""
+"""The outputs of a network for many images."""
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-Floats = npt.NDArray[np.float32]
+from edgeskin.arrays import Float32s
+from edgeskin.imaging.dihedral import average_views
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Of n images in V views each. view_logits: (n, V, C). features: pooled, mean over the views (n, F).
-    ood: the distances of `edgeskin.decision.ood` (n, 2). None where there are none.
+    """The outputs for n images in V dihedral views each.
+
+    Attributes:
+        view_logits: (n, V, C).
+        features: After pooling, averaged over the views (n, F); None where they are not needed.
+        ood: The distances of `edgeskin.decision.ood` (n, 2); None where there are none.
     """
 
-    view_logits: Floats
-    features: Floats | None = None
-    ood: Floats | None = None
+    view_logits: Float32s
+    features: Float32s | None = None
+    ood: Float32s | None = None
 
     @property
-    def logits(self) -> Floats:
-        """(n, C): the mean over the views, which the answer follows from."""
-        return np.asarray(self.view_logits.mean(axis=1))
+    def logits(self) -> Float32s:
+        """Logits averaged over the views (n, C), which decisions are based on."""
+        return average_views(self.view_logits, axis=1)

@@ -1,4 +1,4 @@
-"""An evaluation as JSON, Markdown, a table on the terminal and a drawn confusion matrix."""
+"""An evaluation as JSON, as Markdown, as a table on the terminal, and stored with its predictions."""
 
 import csv
 import dataclasses
@@ -11,35 +11,41 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from edgeskin.bundle.manifest import read_calibration
-from edgeskin.decision.decide import probabilities, without_priors
+from edgeskin.bundle.manifest import Calibration
+from edgeskin.bundle.plain_data import from_plain
+from edgeskin.decision.decide import decide
 from edgeskin.taxonomy import full_name
 from train.data.table import DataError, Sample, targets
-from train.evaluate.evaluation import REPLICATES, Evaluation, Measures, Predictions, Provenance
-from train.evaluate.metrics import Estimate
+from train.evaluate.bootstrap import Estimate
+from train.evaluate.bootstrap import text as text
+from train.evaluate.evaluation import Evaluation, Predictions, Provenance
+from train.evaluate.figures import draw_confusion, draw_reliability
+from train.evaluate.measures import REPLICATES, Measures
 
 MELANOMA = "MEL"
 TEXT_FIELDS = ("image_id", "label", "lesion_id", "group", "sex", "site", "dx_type", "source")
 
 
 def write(evaluation: Evaluation, predictions: Predictions, out: Path) -> None:
-    """Write logits.npz (logits, and what is known of each image but its file), from which all can be computed
-    again, and what `write_report` writes.
+    """Write an evaluation and its predictions into a folder.
+
+    logits.npz holds the logits and the table's fields of each image except its file, from which everything
+    can be computed again. The other files are those of `write_report`.
     """
     out.mkdir(parents=True, exist_ok=True)
     # Fields that are not known are empty, or nan: arrays of text and numbers need no pickle.
-    known = {
+    arrays: dict[str, Any] = {
         field: np.array([getattr(sample, field) or "" for sample in predictions.samples])
         for field in TEXT_FIELDS
     }
     ages = np.array([sample.age for sample in predictions.samples], dtype=np.float32)
-    kept = {"logits": predictions.logits}
+    arrays |= {"age": ages, "logits": predictions.logits}
     if predictions.view_logits is not None and predictions.view_logits.shape[1] > 1:
-        # For how far the views part, to which half precision is enough.
-        kept["view_logits"] = predictions.view_logits.astype(np.float16)
+        # Half precision is enough for the spread of the views.
+        arrays["view_logits"] = predictions.view_logits.astype(np.float16)
     if predictions.ood is not None:
-        kept["ood"] = predictions.ood
-    np.savez_compressed(out / "logits.npz", **known, age=ages, **kept)
+        arrays["ood"] = predictions.ood
+    np.savez_compressed(out / "logits.npz", **arrays)
     write_report(evaluation, out)
 
 
@@ -52,12 +58,13 @@ def write_report(evaluation: Evaluation, out: Path) -> None:
 
 
 def write_isic(evaluation: Evaluation, predictions: Predictions, out: Path) -> None:
-    """Write isic_submission.csv (what the class is decided by) and isic_truth.csv in the ISIC challenge's
-    format, for `isic-challenge-scoring classification isic_truth.csv isic_submission.csv`.
+    """Write isic_submission.csv and isic_truth.csv in the format of the ISIC challenge.
+
+    `isic-challenge-scoring classification isic_truth.csv isic_submission.csv` scores them. The submission
+    holds the prior-corrected probabilities, which classes are predicted from.
     """
     classes = evaluation.provenance.classes
-    p = probabilities(predictions.logits, evaluation.provenance.calibration)
-    submitted = without_priors(p, evaluation.provenance.class_priors)
+    submitted = decide(predictions.logits[:, None], evaluation.provenance.rules).balanced_probabilities
     truth = np.eye(len(classes))[targets(predictions.samples, classes)]
     for name, rows in (("isic_submission", submitted), ("isic_truth", truth)):
         with (out / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
@@ -70,14 +77,18 @@ def write_isic(evaluation: Evaluation, predictions: Predictions, out: Path) -> N
 
 
 def read(folder: Path) -> tuple[Provenance, Predictions]:
-    """What `write` stored, to measure again; the images themselves are not there."""
+    """Read what `write` stored, to measure again; the images themselves are not stored.
+
+    Raises:
+        DataError: An earlier version wrote the folder.
+    """
     try:
         content = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["provenance"]
-        calibration = content["calibration"] and read_calibration(content["calibration"])
+        calibration = content["calibration"] and from_plain(Calibration, content["calibration"])
     except KeyError as error:
         raise DataError(f"{folder}: written by an earlier version; evaluate the network again") from error
-    told = {name: tuple(content[name]) for name in ("classes", "cancer", "class_priors")}
-    provenance = Provenance(**content | told | {"calibration": calibration})
+    tuples = {name: tuple(content[name]) for name in ("classes", "cancer", "class_priors")}
+    provenance = Provenance(**content | tuples | {"calibration": calibration})
     with np.load(folder / "logits.npz", allow_pickle=False) as stored:
         logits, ages = stored["logits"], stored["age"].tolist()
         view_logits, ood = (stored.get(name) for name in ("view_logits", "ood"))
@@ -103,13 +114,13 @@ def read(folder: Path) -> tuple[Provenance, Predictions]:
 
 
 def to_json(evaluation: Evaluation) -> str:
-    """All of it; what is undefined is null."""
+    """The whole evaluation; undefined values are null."""
     content = _without_nan(dataclasses.asdict(evaluation))
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
 def summary(evaluation: Evaluation) -> Table:
-    """The main measures, for a terminal."""
+    """The main measures as a table for the terminal."""
     warning = "not the split it was trained with" if evaluation.provenance.same_split is False else None
     title = f"{evaluation.provenance.network} on {evaluation.provenance.split}"
     rows = Table("measure", "by lesion", "by image", title=title, caption=warning)
@@ -119,7 +130,7 @@ def summary(evaluation: Evaluation) -> Table:
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """The whole evaluation, for people."""
+    """The whole evaluation as Markdown."""
     measures, provenance = evaluation.images, evaluation.provenance
     left_out = ", ".join(f"{count} {label}" for label, count in provenance.left_out.items()) or "none"
     same_split = {
@@ -130,13 +141,14 @@ def markdown(evaluation: Evaluation) -> str:
     parts = [
         f"# {provenance.network} on {provenance.split}",
         "Research software, not a medical device.",
-        f"{measures.images} images of {measures.lesions} lesions; left out for their labels: {left_out}. "
-        f"{_calibrated(provenance)}; threshold on P(cancer) "
-        f"{measures.screening.threshold:.6g}, {provenance.threshold_from}. Intervals: 95 %, "
-        f"{REPLICATES} bootstrap replicates over {measures.groups} lesions (patients, where known).",
-        f"By lesion, a lesion of several images has their mean probabilities ({evaluation.lesions.images} "
-        "lesions). Intervals of small counts without two of a group are exact (Clopper-Pearson); that of the "
-        "calibration error is the basic bootstrap's.",
+        f"{measures.images} images of {measures.lesions} lesions. Left out because of their labels: "
+        f"{left_out}. {_calibrated(provenance)}. Threshold on P(cancer): "
+        f"{measures.screening.threshold:.6g} ({provenance.threshold_from}).",
+        "By lesion: the probabilities of a lesion's images are averaged "
+        f"({evaluation.lesions.images} lesions). Intervals are 95% intervals of {REPLICATES} bootstrap "
+        f"replicates over {measures.groups} lesions (patients, where known). Those of small counts of "
+        "independent images are exact (Clopper-Pearson). That of the calibration error is the basic "
+        "bootstrap interval.",
         table(
             ("measure", "by lesion", "by image"),
             (
@@ -144,10 +156,10 @@ def markdown(evaluation: Evaluation) -> str:
                 for (name, of_lesions), (_, of_images) in _both(evaluation)
             ),
         ),
-        "All that follows is by image.",
-        "## Classes\n\nRecall and precision of the class decided for"
-        f"{', which is freed of the class priors' if provenance.class_priors else ''}; AUROC of the class "
-        "against all others; referred: P(cancer) at or above the threshold.",
+        "The rest of this report is by image.",
+        "## Classes\n\nRecall and precision of the predicted class"
+        f"{', after prior correction' if provenance.class_priors else ''}; AUROC of each class against all "
+        "other classes; referred: P(cancer) at or above the threshold.",
         table(
             ("class", "images", "recall", "precision", "AUROC", "referred"),
             (
@@ -178,7 +190,7 @@ def markdown(evaluation: Evaluation) -> str:
                 for name, one in groups.items()
             ),
         ),
-        "## Calibration\n\n![Share of cancers where P(cancer) is as said](reliability.png)",
+        "## Calibration\n\n![Share of cancers against P(cancer)](reliability.png)",
         "## Confusion\n\n![True classes in rows, predicted ones in columns](confusion.png)",
         "## Provenance",
         f"- command: `{provenance.command}`\n"
@@ -189,47 +201,12 @@ def markdown(evaluation: Evaluation) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def draw_confusion(measures: Measures, figure: Path) -> None:
-    """Counts in the cells, coloured by the share of their row."""
-    from matplotlib.figure import Figure
-
-    names = list(measures.classes)
-    counts = np.array(measures.confusion)
-    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
-    side = 2 + 0.6 * len(names)
-    drawing = Figure(figsize=(side, side), layout="constrained")
-    axis = drawing.subplots()
-    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axis.set(xlabel="predicted", ylabel="true")
-    axis.set_xticks(range(len(names)), names)
-    axis.set_yticks(range(len(names)), names)
-    for (row, column), count in np.ndenumerate(counts):
-        color = "white" if shares[row, column] > 0.5 else "black"
-        axis.text(column, row, str(count), ha="center", va="center", color=color)
-    drawing.savefig(figure, dpi=120)
-
-
-def draw_reliability(evaluation: Evaluation, figure: Path) -> None:
-    """The share of cancers against mean P(cancer), in bins of equally many images, and of lesions."""
-    from matplotlib.figure import Figure
-
-    drawing = Figure(figsize=(5, 5), layout="constrained")
-    axis = drawing.subplots()
-    axis.plot([0, 1], [0, 1], color="grey", linewidth=1, label="as said")
-    for unit, measures in (("lesions", evaluation.lesions), ("images", evaluation.images)):
-        error = text(measures.calibration_error)
-        axis.plot(*zip(*measures.reliability, strict=True), marker="o", label=f"{unit}, ECE {error}")
-    axis.set(xlabel="mean P(cancer)", ylabel="share of cancers", xlim=(0, 1), ylim=(0, 1))
-    axis.legend()
-    drawing.savefig(figure, dpi=120)
-
-
 def main_measures(measures: Measures) -> Iterable[tuple[str, Estimate]]:
     """The measures of an evaluation's first table, by name."""
     yield "cancer AUROC", measures.cancer_auroc
-    yield "partial AUROC above 80 % sensitivity (0 to 0.2)", measures.cancer_partial_auroc
-    yield "sensitivity at 95 % specificity", measures.sensitivity_at_95
-    yield "specificity at 95 % sensitivity", measures.specificity_at_95
+    yield "partial AUROC above 80% sensitivity (0 to 0.2)", measures.cancer_partial_auroc
+    yield "sensitivity at 95% specificity", measures.sensitivity_at_95
+    yield "specificity at 95% sensitivity", measures.specificity_at_95
     yield "cancer recall at threshold", measures.screening.recall
     yield "cancer specificity at threshold", measures.screening.specificity
     yield "cancer precision at threshold", measures.screening.precision
@@ -250,14 +227,6 @@ def _both(evaluation: Evaluation) -> Iterable[tuple[tuple[str, Estimate], tuple[
     return zip(main_measures(evaluation.lesions), main_measures(evaluation.images), strict=True)
 
 
-def text(estimate: Estimate) -> str:
-    """Value and interval, for people."""
-    if math.isnan(estimate.value):
-        return "undefined"
-    undefined = f"; undefined in {estimate.undefined}" if estimate.undefined else ""
-    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f}{undefined})"
-
-
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
@@ -265,7 +234,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _without_nan(value: Any) -> Any:
-    """JSON has no nan: what is undefined becomes null."""
+    """Replace nan, which JSON lacks, by None."""
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

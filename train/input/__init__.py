@@ -1,0 +1,1 @@
+"""From labelled images to batches: preprocessing, augmentation and sampling."""

@@ -1,4 +1,4 @@
-"""Training augmentation: torchvision v2, and what it lacks for skin."""
+"""Training augmentation: torchvision v2, and transforms for dermoscopy that it lacks."""
 
 from typing import Any
 
@@ -12,15 +12,23 @@ from edgeskin.arrays import Image
 from train.config import AugmentConfig
 
 MARGIN = 1.25
-"""Training pictures are prepared this much larger than they are cropped to."""
+"""Side of a prepared training image, relative to the side that it is cropped to."""
 
 
 def augmentation(config: AugmentConfig, size: int) -> v2.Transform:
-    """uint8 (3, MARGIN * size, MARGIN * size) -> uint8 (3, size, size), at random."""
+    """The random transform of a training image.
+
+    Args:
+        config: Which parts to use, and how strong they are.
+        size: Side of the result in pixels.
+
+    Returns:
+        A transform from uint8 (3, MARGIN * size, MARGIN * size) to uint8 (3, size, size).
+    """
     source = round(size * MARGIN)
     parts: list[v2.Transform] = []
     if config.rotation:
-        # Reflected margins, so that a turned picture has no black corners for the network to learn.
+        # Reflected margins, so that the network cannot learn the black corners of a rotated picture.
         margin = int(source * 0.21) + 1
         parts += [
             v2.Pad(margin, padding_mode="reflect"),
@@ -50,80 +58,102 @@ def augmentation(config: AugmentConfig, size: int) -> v2.Transform:
 
 
 class LightShift(v2.Transform):
-    """Another light: a gain for each channel in 1 -+ illuminant, and a gamma in exp(-+ gamma).
+    """Changes the light: a gain for each channel in 1 -+ illuminant, and a gamma in exp(-+ gamma).
 
-    Re-cast illuminants after Galdran et al., "Data-driven color augmentation", 2017.
+    The illuminants follow Galdran et al., "Data-driven color augmentation", 2017.
+
+    Args:
+        gamma: Largest absolute logarithm of the gamma.
+        illuminant: Largest relative change of a channel.
     """
 
     def __init__(self, gamma: float, illuminant: float) -> None:
+        """Store the strengths."""
         super().__init__()
         self.gamma, self.illuminant = gamma, illuminant
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw a look-up table (3, 256)."""
         gain = 1 + self.illuminant * (2 * torch.rand(3, 1) - 1)
         gamma = torch.exp(self.gamma * (2 * torch.rand(1) - 1))
         levels = torch.linspace(0, 1, 256) ** gamma * 255
-        return {"table": (gain * levels).round().clamp(0, 255).to(torch.uint8)}  # (3, 256)
+        return {"table": (gain * levels).round().clamp(0, 255).to(torch.uint8)}
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
-        table: Tensor = params["table"]
-        return torch.stack([table[c][inpt[c].int()] for c in range(3)])
+        """Look the pixels up, uint8 (3, h, w)."""
+        return torch.gather(params["table"], 1, inpt.flatten(1).long()).reshape(inpt.shape)
 
 
 class Clahe(v2.Transform):
     """Contrast-limited adaptive histogram equalisation of the lightness (OpenCV, clip 2, 8x8 tiles)."""
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        """Equalise uint8 (3, h, w)."""
         lab = cv2.cvtColor(inpt.permute(1, 2, 0).contiguous().numpy(), cv2.COLOR_RGB2LAB)
         lab[..., 0] = cv2.createCLAHE(2.0, (8, 8)).apply(np.ascontiguousarray(lab[..., 0]))
         return torch.from_numpy(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)).permute(2, 0, 1)
 
 
 class SensorNoise(v2.Transform):
-    """Gaussian noise of up to 8 grey levels deviation, on uint8."""
+    """Gaussian noise with a standard deviation of up to 8 grey levels."""
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the standard deviation."""
         return {"sigma": 8 * torch.rand(1)}
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        """Add noise to uint8 (3, h, w)."""
         noise = torch.randn(inpt.shape) * params["sigma"]
-        return (inpt + noise).round().clamp(0, 255).to(torch.uint8)
+        noisy: Tensor = inpt + noise
+        return noisy.round().clamp(0, 255).to(torch.uint8)
 
 
 class Jpeg(v2.Transform):
-    """Stored as JPEG of quality 30 to 95 (OpenCV: torchvision's own codec is deprecated)."""
+    """JPEG compression of quality 30 to 95, by OpenCV because torchvision's codec is deprecated."""
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the quality."""
         return {"quality": int(torch.randint(30, 96, (1,)))}
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        """Compress uint8 (3, h, w)."""
         stored = stored_as_jpeg(inpt.permute(1, 2, 0).numpy(), params["quality"])
         return torch.from_numpy(stored).permute(2, 0, 1)
 
 
 class Downscale(v2.Transform):
-    """A photo of fewer pixels: reduced to 0.5-1 of its side, and back."""
+    """Reduction to 0.5 to 1 of the side, and back."""
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the share of the side."""
         return {"share": 0.5 + 0.5 * float(torch.rand(1))}
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        """Reduce and enlarge uint8 (3, h, w)."""
         height, width = inpt.shape[-2:]
         small = [max(1, round(side * params["share"])) for side in (height, width)]
-        return v2.functional.resize(v2.functional.resize(inpt, small), [height, width])
+        resized: Tensor = v2.functional.resize(v2.functional.resize(inpt, small), [height, width])
+        return resized
 
 
 def stored_as_jpeg(image: Image, quality: int) -> Image:
-    """An image, uint8 RGB (h, w, 3), as a JPEG of this quality (0 to 100) gives it back."""
-    # The codec takes the channels as they come: they have to be in its order for its luminance.
+    """An image, uint8 RGB (h, w, 3), after JPEG compression of a quality from 0 to 100."""
+    # OpenCV expects BGR; in another order it would compute luminance from the wrong channels.
     pixels = np.ascontiguousarray(image[..., ::-1])
     _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1])
+    decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), dtype=np.uint8)
+    return np.ascontiguousarray(decoded[..., ::-1])
 
 
-def mixed(images: Tensor, alpha: float) -> tuple[Tensor, float]:
-    """mixup: images (n, ...) blended with those of the reversed batch, and the first ones' share, from
-    Beta(alpha, alpha). Images become float.
+def mixup(images: Tensor, alpha: float) -> tuple[Tensor, float]:
+    """Blend a batch with itself in reverse order (Zhang et al., "mixup", 2018).
+
+    Args:
+        images: (n, ...), any dtype.
+        alpha: The share is drawn from Beta(alpha, alpha).
+
+    Returns:
+        The blended images as float (n, ...), and the share of the first images, 0 to 1.
     """
     share = float(torch.distributions.Beta(alpha, alpha).sample())
     return images.float().lerp(images.flip(0).float(), 1 - share), share

@@ -1,4 +1,4 @@
-"""From the table to batches: photos through the runtime's own preprocessing, then augmentation."""
+"""From the table to batches: prepared photos, augmentation and data loaders."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,18 +11,27 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms import v2
 
-from edgeskin.imaging.preprocess import Preprocessing, preprocess
-from edgeskin.photo.decode import load_photo
+from edgeskin.imaging.preprocess import Preprocessing
 from train.config import TrainConfig
-from train.data.table import Sample
+from train.data.table import Sample, targets
 from train.distill.soft_labels import Logits
 from train.input.augment import MARGIN, augmentation
+from train.input.photos import prepared
 from train.input.sampler import EpochSampler
-from train.models.lesion_net import IMAGENET_MEAN, IMAGENET_STD
 
 
 class LesionImages(Dataset[tuple[Tensor, int]]):
-    """uint8 (3, s, s) and the class index. A picture that cannot be read raises PhotoError."""
+    """Images uint8 (3, s, s) with their class index.
+
+    Args:
+        samples: The samples; each label is in ``classes``.
+        classes: Codes of the classes.
+        preprocessing: How photos are preprocessed.
+        transform: Augmentation of a prepared image.
+
+    Raises:
+        DataError: A label is not in ``classes``.
+    """
 
     def __init__(
         self,
@@ -31,33 +40,42 @@ class LesionImages(Dataset[tuple[Tensor, int]]):
         preprocessing: Preprocessing,
         transform: v2.Transform | None = None,
     ) -> None:
+        """Look up the class indices; no picture is read yet."""
         self._samples = samples
-        self._index = {name: i for i, name in enumerate(classes)}
+        self._targets = targets(samples, classes).tolist()
         self._preprocessing = preprocessing
         self._transform = transform
 
     def __len__(self) -> int:
+        """Number of images."""
         return len(self._samples)
 
     def __getitem__(self, position: int) -> tuple[Tensor, int]:
-        sample = self._samples[position]
-        photo = load_photo(sample.image, self._preprocessing.size)
-        image = torch.from_numpy(preprocess(photo.image, self._preprocessing)).permute(2, 0, 1)
+        """An image and its class index; PhotoError if it cannot be read."""
+        image = torch.from_numpy(prepared(self._samples[position], self._preprocessing)).permute(2, 0, 1)
         if self._transform is not None:
             image = self._transform(image)
-        return image, self._index[sample.label]
+        return image, self._targets[position]
 
 
 class SoftLabelled(Dataset[tuple[Tensor, int, Tensor]]):
-    """Images with their class index and their teachers' logits. soft: (n, C)."""
+    """Images with their class index and their teachers' logits.
+
+    Args:
+        images: The images, n.
+        soft: The teachers' logits (n, C).
+    """
 
     def __init__(self, images: LesionImages, soft: Logits) -> None:
+        """Join images and logits."""
         self._images, self._soft = images, torch.from_numpy(soft)
 
     def __len__(self) -> int:
+        """Number of images."""
         return len(self._images)
 
     def __getitem__(self, position: int) -> tuple[Tensor, int, Tensor]:
+        """An image, its class index and its teachers' logits (C,)."""
         return *self._images[position], self._soft[position]
 
 
@@ -65,15 +83,23 @@ def batches(
     images: LesionImages | SoftLabelled,
     batch_size: int,
     workers: int,
-    sampler: Sampler[int] | None = None,
+    sampler: Sampler[int] | Sequence[int] | None = None,
     seed: int = 0,
 ) -> DataLoader[Any]:
-    """Batches in the sampler's order (dropping a last short one), or in the table's order without one.
+    """A loader of batches.
 
-    seed: of the workers' augmentation. With workers, OpenCV is left at one thread in this process too.
+    With workers, OpenCV is limited to one thread in this process too.
+
+    Args:
+        images: The images.
+        batch_size: Images a batch.
+        workers: Processes that prepare images; 0: this one does.
+        sampler: The order. A last batch that is not full is dropped. Without a sampler all images come in the
+            order of the table.
+        seed: Of the workers' augmentation.
     """
     if workers:
-        # A forked worker that changes the number of threads waits for ever for those that its parent had.
+        # A forked worker that changes the number of threads deadlocks on the threads of its parent.
         cv2.setNumThreads(1)
     return DataLoader(
         images,
@@ -81,22 +107,26 @@ def batches(
         sampler=sampler,
         num_workers=workers,
         drop_last=sampler is not None,
-        worker_init_fn=_one_thread,
-        # Its own, so that starting an epoch, or starting it again, leaves the global one as it was.
+        worker_init_fn=_use_one_thread,
+        # A generator of its own, so that starting an epoch leaves the global one unchanged.
         generator=torch.Generator().manual_seed(seed),
         pin_memory=torch.cuda.is_available(),
     )
 
 
-def _one_thread(worker: int) -> None:
-    # The training step wants the cores; a worker's OpenCV would otherwise start a thread for each.
+def _use_one_thread(worker: int) -> None:
+    # The training step needs the cores; OpenCV would start a thread for each of them in every worker.
     cv2.setNumThreads(1)
 
 
 class LesionData(pl.LightningDataModule):
-    """Training batches at the size of the epoch's stage, validation always as it is served.
+    """Training batches at the image size of the epoch's stage, and validation batches as they are served.
 
-    soft: the teachers' logits of the training images (n, C), which then come third in a batch.
+    Args:
+        train: Training samples, n.
+        val: Validation samples.
+        config: The settings.
+        soft: The teachers' logits of the training samples (n, C), the third part of a batch then.
     """
 
     def __init__(
@@ -106,38 +136,35 @@ class LesionData(pl.LightningDataModule):
         config: TrainConfig,
         soft: Logits | None = None,
     ) -> None:
+        """Build the sampler."""
         super().__init__()
         self._train, self._val, self._config, self._soft = train, val, config, soft
-        index = {name: i for i, name in enumerate(config.classes)}
-        self.sampler = EpochSampler(
-            [index[sample.label] for sample in train],
-            [name in config.cancer for name in config.classes],
-            config.sampler,
-            config.seed,
-        )
+        is_cancer = [name in config.cancer for name in config.classes]
+        self.sampler = EpochSampler(targets(train, config.classes), is_cancer, config.sampler, config.seed)
 
     def _trainer(self) -> pl.Trainer:
         assert self.trainer is not None
         return self.trainer
 
-    def normalized_training_images(self, count: int) -> Tensor:
-        """float32 (n, 3, s, s), ImageNet-normalised: up to ``count``, evenly from the table, as served."""
-        evenly = self._train[:: max(1, len(self._train) // count)][:count]
-        images = LesionImages(evenly, self._config.classes, self._config.preprocessing)
-        stacked = torch.stack([images[position][0] for position in range(len(images))])
-        return v2.functional.normalize(stacked.float() / 255, IMAGENET_MEAN, IMAGENET_STD)
+    def training_images(self, count: int) -> Tensor:
+        """Up to ``count`` training images, evenly from the table, as they are served: uint8 (n, 3, s, s)."""
+        chosen = self._train[:: max(1, len(self._train) // count)][:count]
+        images = LesionImages(chosen, self._config.classes, self._config.preprocessing)
+        return torch.stack([images[position][0] for position in range(len(images))])
 
     def train_dataloader(self) -> DataLoader[Any]:
+        """The batches of the current epoch."""
         epoch = self._trainer().current_epoch
         size = self._config.stage_of(epoch).image_size
-        prepared = dataclasses.replace(self._config.preprocessing, size=round(size * MARGIN))
+        enlarged = dataclasses.replace(self._config.preprocessing, size=round(size * MARGIN))
         images = LesionImages(
-            self._train, self._config.classes, prepared, augmentation(self._config.augment, size)
+            self._train, self._config.classes, enlarged, augmentation(self._config.augment, size)
         )
         labelled = images if self._soft is None else SoftLabelled(images, self._soft)
         seed = self._config.seed_of(epoch, self._trainer().global_rank)
         return batches(labelled, self._config.batch_size, self._config.workers, self.sampler, seed)
 
     def val_dataloader(self) -> DataLoader[Any]:
+        """All validation images in order."""
         images = LesionImages(self._val, self._config.classes, self._config.preprocessing)
         return batches(images, self._config.batch_size, self._config.workers)

@@ -3,23 +3,33 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 from torch.utils.data import Sampler
 
 from train.config import SamplerConfig
 
 
 class EpochSampler(Sampler[int]):
-    """Every image once, cancers ``cancer_oversampling`` times, no class beyond ``epoch_cap`` images.
+    """Every image once, cancers ``cancer_oversampling`` times, at most ``epoch_cap`` images of a class.
 
-    What a cap leaves out changes from epoch to epoch. The order depends on the seed and the epoch
-    alone, so that a resumed run continues as the first would have.
+    A cap keeps other images in each epoch. The order depends only on the seed and the epoch, so that a
+    resumed run continues as it would have.
 
-    labels: (n,) class indices. is_cancer: (C,) booleans.
+    Args:
+        labels: Class indices (n,).
+        is_cancer: Whether each class is a cancer (C,).
+        config: Oversampling and cap.
+        seed: Seed of the order.
     """
 
     def __init__(
-        self, labels: Sequence[int], is_cancer: Sequence[bool], config: SamplerConfig, seed: int
+        self,
+        labels: Sequence[int] | npt.NDArray[np.int64],
+        is_cancer: Sequence[bool],
+        config: SamplerConfig,
+        seed: int,
     ) -> None:
+        """Group the images by class."""
         self._by_class = [np.flatnonzero(np.asarray(labels) == c) for c in range(len(is_cancer))]
         self._repeats = [config.cancer_oversampling if cancer else 1 for cancer in is_cancer]
         self._cap = config.epoch_cap or len(labels)
@@ -27,20 +37,22 @@ class EpochSampler(Sampler[int]):
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
+        """Choose the epoch. Lightning calls this before each."""
         self._epoch = epoch
 
     def counts(self) -> list[int]:
-        """Images of each class in one epoch, (C,); what the class weights are computed from."""
+        """Images of each class in an epoch (C,), which class weights are computed from."""
         return [
             min(len(members), self._cap) * repeats
             for members, repeats in zip(self._by_class, self._repeats, strict=True)
         ]
 
     def __len__(self) -> int:
+        """Images in an epoch."""
         return sum(self.counts())
 
     def __iter__(self) -> Iterator[int]:
+        """Positions of the images, in the epoch's order."""
         rng = np.random.default_rng((self._seed, self._epoch))
         drawn = [
             np.tile(rng.permutation(members)[: self._cap], repeats)

@@ -1,0 +1,1 @@
+"""The network, its backbones, and its reconstruction from a bundle."""

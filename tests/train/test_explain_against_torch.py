@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from edgeskin import Classifier, SettingError, open_bundle
-from edgeskin.arrays import Float32s as Floats
+from edgeskin.arrays import Floats
 from edgeskin.bundle.manifest import Calibration
 from edgeskin.explain.cam import (
     CANCER,
@@ -24,7 +24,6 @@ from edgeskin.explain.cam import (
     layer_cam,
     occlusion,
 )
-from edgeskin.imaging.dihedral import transform
 from edgeskin.imaging.preprocess import preprocess
 from edgeskin.imaging.segmentation import skin_color
 from edgeskin.network.engine import Engine, Outputs
@@ -35,8 +34,8 @@ from edgeskin.taxonomy import CANCER as CANCER_CLASSES
 from edgeskin.taxonomy import ISIC_2019
 from tests.conftest import MICRO_SIZE
 from train.config import ModelConfig
-from train.models.from_bundle import load_bundle
-from train.models.lesion_net import IMAGENET_MEAN, IMAGENET_STD, LesionNet
+from train.models.from_bundle import load_bundle_weights
+from train.models.lesion_net import LesionNet
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of their imports
@@ -83,12 +82,12 @@ def test_grad_cam_is_autograds(net: LesionNet, head: Head, images: Tensor, name:
     (slopes,) = torch.autograd.grad(score, fmaps)
     expected = (slopes.mean(dim=(2, 3), keepdim=True) * fmaps).sum(dim=1).detach().numpy()
 
-    said = Outputs(logits.detach().numpy(), features.detach().numpy(), fmaps.detach().numpy())
-    gradient = head.gradient(said.features, target(name).gradient(said.logits))
+    outputs = Outputs(logits.detach().numpy(), features.detach().numpy(), fmaps.detach().numpy())
+    gradient = head.gradient(outputs.features, target(name).gradient(outputs.logits))
     # The score is of the mean of three views, so each has a third of the gradient.
-    ours = grad_cam(said.fmaps, gradient) / 3
+    ours = grad_cam(outputs.fmaps, gradient) / 3
     np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
-    assert target(name).score(said.logits) == pytest.approx(float(score.detach()), rel=1e-4)
+    assert target(name).score(outputs.logits) == pytest.approx(float(score.detach()), rel=1e-4)
 
 
 def theirs(method: type, net: LesionNet, images: Tensor, position: int) -> Floats:
@@ -117,16 +116,16 @@ def test_maps_are_pytorch_grad_cams(
     head: Head,
     images: Tensor,
 ) -> None:
-    said = outputs_of(net, images)
+    outputs = outputs_of(net, images)
     position = ISIC_2019.index("SCC")
     expected = theirs(method, net, images, position)
-    maps = ours(said.fmaps, head.gradient(said.features, np.eye(8)[position]))
-    told = scaled(maps)
+    maps = ours(outputs.fmaps, head.gradient(outputs.features, np.eye(8)[position]))
+    ours_scaled = scaled(maps)
     if ours is eigen_cam:  # whose sign is free, and theirs left to chance
         other = scaled(-maps)
-        right = np.abs(told - expected).max(axis=(1, 2)) < np.abs(other - expected).max(axis=(1, 2))
-        told = np.where(right[:, None, None], told, other)
-    np.testing.assert_allclose(told, expected, atol=1e-3)
+        right = np.abs(ours_scaled - expected).max(axis=(1, 2)) < np.abs(other - expected).max(axis=(1, 2))
+        ours_scaled = np.where(right[:, None, None], ours_scaled, other)
+    np.testing.assert_allclose(ours_scaled, expected, atol=1e-3)
 
 
 def test_grad_cam_plus_plus_is_pytorch_grad_cams(net: LesionNet, head: Head, images: Tensor) -> None:
@@ -159,11 +158,11 @@ def test_the_default_bundles_map_is_autograds_on_its_own_network(lesion_jpg: Pat
     manifest = bundle.manifest
     prepared = preprocess(load_photo(lesion_jpg, 224).image, manifest.preprocessing)
     views = torch.from_numpy(np.stack([transform(prepared, view) for view in range(8)]))
-    mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
-    normalized = (views.permute(0, 3, 1, 2) / 255 - mean) / std
+    images = views.permute(0, 3, 1, 2)
     net = LesionNet(ModelConfig(), 8)
-    load_bundle(net, bundle, manifest.classes, normalized)
+    load_bundle_weights(net, bundle, manifest.classes, images)
     net.eval()
+    normalized = net.normalize(images)
     with torch.no_grad():
         fmaps = net.backbone.forward_features(normalized)
     fmaps.requires_grad_()
@@ -207,10 +206,10 @@ def test_occlusion_finds_the_part_that_the_score_hangs_on(shared_micro_bundle: P
         ] = skin_color(image)
         return score(image) - score(hidden)
 
-    told = occlusion(image, engine, one)
+    falls = occlusion(image, engine, one)
     for row, column in ((0, 0), (3, 4), (6, 6), (0, 6)):
         windows = [fall(row + down, column + across) for down in (-1, 0) for across in (-1, 0)]
-        assert told[row, column] == pytest.approx(max(0, np.mean(windows)), abs=1e-4)
+        assert falls[row, column] == pytest.approx(max(0, np.mean(windows)), abs=1e-4)
 
 
 def test_every_method_and_target_answers(shared_micro_bundle: Path, lesion_jpg: Path) -> None:

@@ -1,4 +1,4 @@
-"""Archives as one table: copies once, near-duplicates together, on one side of the split."""
+"""Merging archives: copies once, near-duplicates in one group, on one side of the split."""
 
 import csv
 import runpy
@@ -17,8 +17,9 @@ from edgeskin.network.engine import Engine
 from edgeskin.photo.decode import load_photo
 from tests.conftest import ROOT
 from train.cli import app
-from train.data.deduplicate import merged, pooled, write_index
-from train.data.table import DataError, Sample, check_disjoint, read_table
+from train.data.deduplicate import link_groups, merge_archives, write_index
+from train.data.readers import DataError
+from train.data.table import Sample, check_disjoint, read_table
 
 
 def archive(folder: Path, label: str, **pictures: np.ndarray) -> Path:
@@ -35,15 +36,15 @@ def drawn(lesion_folder: Path) -> list[np.ndarray]:
     return [cv2.imread(str(path)) for path in sorted(lesion_folder.glob("train/*/*_0.png"))]
 
 
-def test_a_copy_turned_resized_and_compressed_is_found(drawn: list[np.ndarray], tmp_path: Path) -> None:
+def test_a_copy_rotated_resized_and_compressed_is_found(drawn: list[np.ndarray], tmp_path: Path) -> None:
     folder = archive(tmp_path, "NV", **{f"drawn{i}": picture for i, picture in enumerate(drawn)})
-    turned = cv2.resize(np.rot90(drawn[2]), (150, 150))
-    _, compressed = cv2.imencode(".jpg", turned, [cv2.IMWRITE_JPEG_QUALITY, 50])
+    rotated = cv2.resize(np.rot90(drawn[2]), (150, 150))
+    _, compressed = cv2.imencode(".jpg", rotated, [cv2.IMWRITE_JPEG_QUALITY, 50])
     (folder / "NV" / "other.jpg").write_bytes(compressed.tobytes())
-    pool = pooled(read_table(folder), open_bundle())
-    ((one, other, _),) = pool.pairs
+    merged = merge_archives(read_table(folder), open_bundle())
+    ((one, other, _),) = merged.pairs
     assert {one.image_id, other.image_id} == {"drawn2", "other"}
-    grouped = {s.image_id: s.group for s in pool.samples}
+    grouped = {s.image_id: s.group for s in merged.samples}
     assert grouped["other"] == grouped["drawn2"] == "drawn2"
     assert len(set(grouped.values())) == len(drawn)
 
@@ -53,18 +54,18 @@ def test_near_by_the_hash_alone_is_no_duplicate(
 ) -> None:
     samples = read_table(archive(tmp_path, "NV", one=drawn[0], other=drawn[1]))
     bundle = open_bundle(shared_micro_bundle)
-    ((_, _, pair),) = pooled(samples, bundle, max_hash_distance=256, max_feature_distance=2).pairs
+    ((_, _, pair),) = merge_archives(samples, bundle, max_hash_distance=256, max_feature_distance=2).pairs
     nearer = pair.feature_distance / 2
-    assert pooled(samples, bundle, max_hash_distance=256, max_feature_distance=nearer).pairs == []
+    assert merge_archives(samples, bundle, max_hash_distance=256, max_feature_distance=nearer).pairs == []
     fewer = pair.hash_distance - 1
-    assert pooled(samples, bundle, max_hash_distance=fewer, max_feature_distance=2).pairs == []
+    assert merge_archives(samples, bundle, max_hash_distance=fewer, max_feature_distance=2).pairs == []
 
 
-def test_pictures_of_one_group_are_no_find(drawn: list[np.ndarray], tmp_path: Path) -> None:
+def test_pictures_of_one_group_are_not_paired(drawn: list[np.ndarray], tmp_path: Path) -> None:
     one, other = read_table(archive(tmp_path, "NV", one=drawn[0], other=drawn[0]))
     bundle = open_bundle()
-    assert pooled([one, replace(other, group=one.group)], bundle).pairs == []
-    ((_, _, pair),) = pooled([one, other], bundle).pairs
+    assert merge_archives([one, replace(other, group=one.group)], bundle).pairs == []
+    ((_, _, pair),) = merge_archives([one, other], bundle).pairs
     assert (pair.hash_distance, pair.feature_distance) == (0, pytest.approx(0, abs=1e-6))
 
 
@@ -73,7 +74,7 @@ def test_feature_distance_is_scipys_cosine(
 ) -> None:
     samples = read_table(archive(tmp_path, "NV", one=drawn[0], other=drawn[1]))
     bundle = open_bundle(shared_micro_bundle)
-    ((_, _, pair),) = pooled(samples, bundle, max_hash_distance=256, max_feature_distance=2).pairs
+    ((_, _, pair),) = merge_archives(samples, bundle, max_hash_distance=256, max_feature_distance=2).pairs
     settings = bundle.manifest.preprocessing
     engine = Engine(bundle.ir("int8"))
     one, other = (preprocess(load_photo(s.image, settings.size).image, settings) for s in samples)
@@ -91,8 +92,8 @@ def chain(*groups: str) -> list[Sample]:
 
 def test_groups_merge_along_a_chain() -> None:
     samples = chain("d", "b", "c", "a", "e")
-    assert [s.group for s in merged(samples, [0, 2], [2, 1])] == ["b", "b", "b", "a", "e"]
-    assert merged(samples, [], []) == samples
+    assert [s.group for s in link_groups(samples, [0, 2], [2, 1])] == ["b", "b", "b", "a", "e"]
+    assert link_groups(samples, [], []) == samples
 
 
 def test_the_same_picture_in_two_archives_counts_once_in_the_groups_of_both(
@@ -101,12 +102,12 @@ def test_the_same_picture_in_two_archives_counts_once_in_the_groups_of_both(
     """The second archive knows that x, y and z are one lesion; the first knew x and y only as files."""
     bundle = open_bundle(shared_micro_bundle)
     one = read_table(archive(tmp_path / "a", "NV", x=drawn[0], y=drawn[1]))
-    told = read_table(archive(tmp_path / "b", "NV", x=drawn[0], y=drawn[1], z=drawn[2]))
-    told = [replace(sample, group="L", lesion_id="L") for sample in told]
-    pool = pooled([*one, *told], bundle, max_feature_distance=-1)
-    assert pool.copies == 2
-    assert [(s.image_id, s.group) for s in pool.samples] == [("x", "L"), ("y", "L"), ("z", "L")]
-    assert pool.samples[0].image == one[0].image
+    second = read_table(archive(tmp_path / "b", "NV", x=drawn[0], y=drawn[1], z=drawn[2]))
+    second = [replace(sample, group="L", lesion_id="L") for sample in second]
+    merged = merge_archives([*one, *second], bundle, max_feature_distance=-1)
+    assert merged.copies == 2
+    assert [(s.image_id, s.group) for s in merged.samples] == [("x", "L"), ("y", "L"), ("z", "L")]
+    assert merged.samples[0].image == one[0].image
 
 
 def test_one_name_for_different_pictures_labels_or_splits(
@@ -114,15 +115,15 @@ def test_one_name_for_different_pictures_labels_or_splits(
 ) -> None:
     bundle = open_bundle(shared_micro_bundle)
     one, other = (read_table(archive(tmp_path / name, "NV", same=drawn[0])) for name in ("a", "b"))
-    with pytest.raises(DataError, match="the labels NV and MEL; let the label of the archive named first"):
-        pooled([*one, replace(other[0], label="MEL")], bundle)
-    kept = pooled([*one, replace(other[0], label="MEL")], bundle, first_label_counts=True)
+    with pytest.raises(DataError, match="the labels NV and MEL"):
+        merge_archives([*one, replace(other[0], label="MEL")], bundle)
+    kept = merge_archives([*one, replace(other[0], label="MEL")], bundle, first_label_counts=True)
     assert [s.label for s in kept.samples] == ["NV"]
     with pytest.raises(DataError, match="the splits train and test"):
-        pooled([replace(one[0], split="train"), replace(other[0], split="test")], bundle)
-    stranger = read_table(archive(tmp_path / "c", "NV", same=drawn[3]))
-    with pytest.raises(DataError, match="image id same but are different pictures; rename one"):
-        pooled([*one, *stranger], bundle)
+        merge_archives([replace(one[0], split="train"), replace(other[0], split="test")], bundle)
+    different = read_table(archive(tmp_path / "c", "NV", same=drawn[3]))
+    with pytest.raises(DataError, match="image id same but are different pictures"):
+        merge_archives([*one, *different], bundle)
 
 
 def test_external_images_near_others_are_left_out(
@@ -130,9 +131,11 @@ def test_external_images_near_others_are_left_out(
 ) -> None:
     samples = read_table(archive(tmp_path, "NV", copy=drawn[0], far=drawn[3], here=drawn[0]))
     split = {"copy": "external", "far": "external", "here": "train"}
-    pool = pooled([replace(s, split=split[s.image_id]) for s in samples], open_bundle(shared_micro_bundle))
-    assert [s.image_id for s in pool.left_out] == ["copy"]
-    assert [s.image_id for s in pool.samples] == ["far", "here"]
+    merged = merge_archives(
+        [replace(s, split=split[s.image_id]) for s in samples], open_bundle(shared_micro_bundle)
+    )
+    assert [s.image_id for s in merged.left_out] == ["copy"]
+    assert [s.image_id for s in merged.samples] == ["far", "here"]
 
 
 def test_a_written_index_reads_as_it_was(lesion_folder: Path, tmp_path: Path) -> None:
@@ -155,7 +158,7 @@ def test_command(tmp_path: Path) -> None:
     for name in copied:
         archive(tmp_path / "b", name[:-1], **{f"copy_of_{name}": drawn[name][::-1]})
     folders = [str(tmp_path / name) for name in ("a", "b")]
-    result = CliRunner().invoke(app, ["pool", *folders, "--out", str(tmp_path / "out")])
+    result = CliRunner().invoke(app, ["merge", *folders, "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
     table = read_table(tmp_path / "out")
     check_disjoint(table)
@@ -171,7 +174,7 @@ def test_near_duplicates_on_two_sides_are_refused(lesion_folder: Path, tmp_path:
     source = lesion_folder / "test" / "MEL" / "test_MEL_0.png"
     archive(tmp_path / "train", "MEL", copy=cv2.imread(str(source)))
     folders = [str(lesion_folder), str(tmp_path)]
-    result = CliRunner().invoke(app, ["pool", *folders, "--out", str(tmp_path / "out")])
+    result = CliRunner().invoke(app, ["merge", *folders, "--out", str(tmp_path / "out")])
     assert isinstance(result.exception, DataError)
     assert "groups on more than one side of the split" in str(result.exception)
     assert (tmp_path / "out" / "near_duplicates.csv").is_file()

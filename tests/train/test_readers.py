@@ -1,9 +1,6 @@
-"""The five layouts as tiny folders, every refusal, and the real table where there is one."""
+"""The five layouts as tiny folders, and every refusal."""
 
 import csv
-import os
-from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,20 +8,9 @@ import numpy as np
 import pytest
 
 from edgeskin.taxonomy import ISIC_2019
-from train.data.table import (
-    DataError,
-    Sample,
-    check_disjoint,
-    class_counts,
-    known,
-    read_class_folders,
-    read_table,
-    require_every_class,
-    select,
-    targets,
-)
+from train.data.readers import DataError, read_class_folders
+from train.data.table import Sample, known, read_table, select
 
-REAL = Path(os.environ.get("EDGESKIN_DATA", Path(__file__).parents[3] / "shared" / "data"))
 INDEX = [
     "path",
     "image_id",
@@ -74,7 +60,7 @@ def ham(folder: Path, *rows: str) -> Path:
 
 
 def isic(folder: Path, part: str, *rows: str) -> Path:
-    """ISIC 2019 with rows of ``image,MEL,…,UNK`` and metadata that tell nothing but the lesion."""
+    """ISIC 2019 with rows of ``image,MEL,…,UNK`` and metadata that name only the lesion."""
     names = [row.split(",")[0] for row in rows]
     for name in names:
         picture(folder / f"ISIC_2019_{part}_Input" / f"{name}.jpg")
@@ -111,7 +97,7 @@ def test_index_reads_every_column(tmp_path: Path) -> None:
     ]
 
 
-def test_index_fills_what_is_not_told(tmp_path: Path) -> None:
+def test_index_fills_what_is_missing(tmp_path: Path) -> None:
     (sample,) = read_table(index(tmp_path, "A.jpg,A,HAM10000,NV,,,,,,unknown,,"))
     assert (sample.lesion_id, sample.group) == ("A", "A")
     assert (sample.patient_id, sample.age, sample.sex, sample.site, sample.dx_type) == (None,) * 5
@@ -245,7 +231,7 @@ def test_class_list_of_the_users_own(tmp_path: Path) -> None:
 # Refusals
 
 
-def test_unknown_layout_tells_what_was_looked_for(tmp_path: Path) -> None:
+def test_unknown_layout_names_what_is_expected(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"no known layout.*index\.csv.*HAM10000_metadata.*ISIC_2019.*MEL, NV"
     ):
@@ -409,84 +395,3 @@ def test_byte_order_mark_and_a_nameless_first_column(tmp_path: Path) -> None:
     # As pandas writes its row numbers.
     table(file, ["", *INDEX], "0,A.jpg,A,HAM10000,NV,,,,,,,,")
     assert len(read_table(tmp_path)) == 1
-
-
-# Choosing and counting
-
-
-def samples_of(*labels: str) -> list[Sample]:
-    return [
-        Sample(Path("x"), str(i), label, str(i), None, str(i), None, None, None, None, "train", "x")
-        for i, label in enumerate(labels)
-    ]
-
-
-def test_select_names_the_splits_there_are() -> None:
-    first, second = samples_of("MEL", "NV")
-    samples = [first, replace(second, split="val")]
-    assert select(samples, "val") == samples[1:]
-    with pytest.raises(DataError, match=r"no image in split 'test'; there are: train, val"):
-        select(samples, "test")
-
-
-def test_targets_and_counts() -> None:
-    samples = samples_of("NV", "MEL", "NV")
-    assert targets(samples, ["MEL", "NV", "BCC"]).tolist() == [1, 0, 1]
-    assert class_counts(samples, ["MEL", "NV", "BCC"]).tolist() == [1, 2, 0]
-    assert class_counts([], ["MEL", "NV"]).tolist() == [0, 0]
-
-
-def test_targets_refuse_other_labels() -> None:
-    with pytest.raises(DataError, match=r"UNK \(2 images\)"):
-        targets(samples_of("NV", "UNK", "UNK"), ISIC_2019)
-
-
-def test_every_class_is_required() -> None:
-    require_every_class(samples_of("MEL", "NV"), ["MEL", "NV"])
-    with pytest.raises(DataError, match=r"without a single image \(2\): BCC, DF;"):
-        require_every_class(samples_of("MEL"), ["MEL", "BCC", "DF"])
-
-
-def test_disjoint_samples_pass() -> None:
-    first, second = samples_of("MEL", "NV")
-    check_disjoint([first, replace(second, split="test")])
-
-
-# The real table
-
-
-@pytest.fixture(scope="module")
-def real() -> list[Sample]:
-    if not (REAL / "index.csv").is_file():
-        pytest.skip("no index.csv: set EDGESKIN_DATA to the folder of real images")
-    return read_table(REAL)
-
-
-def test_real_counts(real: list[Sample]) -> None:
-    """The numbers that the data's own description gives."""
-    assert len(real) == 15257
-    kept = [s for s in real if s.split in ("train", "val", "test")]
-    assert Counter((s.source == "HAM10000", s.split) for s in kept) == {
-        (True, "train"): 7017,
-        (True, "val"): 1521,
-        (True, "test"): 1475,
-        (False, "train"): 2259,
-        (False, "val"): 481,
-        (False, "test"): 476,
-    }
-    others = Counter(s.split for s in real if s.split not in ("train", "val", "test"))
-    assert others.pop("external") == 780 + 800
-    assert others.pop("ood_val") == others.pop("ood_test") == 200
-    assert sum(others.values()) == 48
-    assert all(str(split).startswith("original:") for split in others)
-
-
-def test_real_table_keeps_lesions_on_one_side(real: list[Sample]) -> None:
-    sides: dict[str, set[str]] = {}
-    for sample in real:
-        if sample.split in ("train", "val", "test"):
-            sides.setdefault(sample.group, set()).add(sample.split)
-            sides.setdefault(f"lesion {sample.lesion_id}", set()).add(sample.split)
-    assert {len(found) for found in sides.values()} == {1}
-    for split in ("train", "val", "test"):
-        require_every_class(select(real, split), ISIC_2019)

@@ -36,12 +36,12 @@ def test_the_same_masks_give_torchs_logits(net: LesionNet, head: Head, features:
     second = (rng.random((5, 64)) >= 0.2).astype(np.float32) / np.float32(0.8)
     _, linear1, silu, norm, _, linear2 = net.head
     with torch.no_grad():
-        for masks, said in zip(
+        for masks, logits in zip(
             zip(first, second, strict=True), head.logits(features, first, second), strict=True
         ):
             mask1, mask2 = map(torch.from_numpy, masks)
             expected = linear2(norm(silu(linear1(torch.from_numpy(features) * mask1))) * mask2)
-            np.testing.assert_allclose(said, expected, atol=1e-4)
+            np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
 def test_free_masks_agree_with_torchs_dropout(net: LesionNet, head: Head, features: np.ndarray) -> None:
@@ -63,7 +63,7 @@ def test_free_masks_agree_with_torchs_dropout(net: LesionNet, head: Head, featur
 
 
 def test_a_sample_is_one_network_for_all_views(head: Head, features: np.ndarray) -> None:
-    """Views that are alike say what one of them says."""
+    """Equal views give the samples of one of them."""
     same = np.repeat(features[:1], 8, axis=0)
     np.testing.assert_allclose(head.sample(same, 20, 3), head.sample(features[:1], 20, 3), atol=1e-4)
 
@@ -79,8 +79,8 @@ def test_without_dropout_every_sample_is_the_network(
     still = dataclasses.replace(head, dropout=(0.0, 0.0))
     with torch.no_grad():
         expected = net.head(torch.from_numpy(features)).mean(dim=0)
-    for said in still.sample(features, 3, 0):
-        np.testing.assert_allclose(said, expected, atol=1e-4)
+    for logits in still.sample(features, 3, 0):
+        np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
 def test_far_features_stay_finite(head: Head, features: np.ndarray) -> None:
@@ -89,34 +89,34 @@ def test_far_features_stay_finite(head: Head, features: np.ndarray) -> None:
 
 def test_the_parts_of_the_entropy_are_scipys() -> None:
     logits = np.random.default_rng(0).normal(scale=2, size=(200, 8)).astype(np.float32)
-    told = summarize(logits, 4, temperature_scaling(1.5, 8), ISIC_2019, CANCER)
+    result = summarize(logits, 4, temperature_scaling(1.5, 8), ISIC_2019, CANCER)
     each = softmax(logits.astype(np.float64) / 1.5, axis=1)
     p_cancer = each[:, [0, 2, 3, 7]].sum(axis=1)
-    assert told.entropy == pytest.approx(entropy(each.mean(axis=0)))
-    assert told.aleatoric == pytest.approx(entropy(each, axis=1).mean())
+    assert result.entropy == pytest.approx(entropy(each.mean(axis=0)))
+    assert result.aleatoric == pytest.approx(entropy(each, axis=1).mean())
     # The mutual information as the mean divergence of the samples from their mean.
-    assert told.epistemic == pytest.approx(entropy(each, each.mean(axis=0), axis=1).mean())
-    assert told.cancer_probability == pytest.approx(p_cancer.mean())
-    assert told.cancer_std == pytest.approx(p_cancer.std())
+    assert result.epistemic == pytest.approx(entropy(each, each.mean(axis=0), axis=1).mean())
+    assert result.cancer_probability == pytest.approx(p_cancer.mean())
+    assert result.cancer_std == pytest.approx(p_cancer.std())
     ordered = np.sort(p_cancer)
-    assert ordered[4] <= told.cancer_interval[0] <= ordered[5]
-    assert ordered[194] <= told.cancer_interval[1] <= ordered[195]
-    assert (told.samples, told.seed) == (200, 4)
-    assert list(told.probabilities.values()) == pytest.approx(each.mean(axis=0).tolist())
+    assert ordered[4] <= result.cancer_interval[0] <= ordered[5]
+    assert ordered[194] <= result.cancer_interval[1] <= ordered[195]
+    assert (result.samples, result.seed) == (200, 4)
+    assert list(result.probabilities.values()) == pytest.approx(each.mean(axis=0).tolist())
 
 
 def test_certain_and_agreeing_networks_have_no_entropy() -> None:
     logits = np.tile(np.float32([1e4, 0, 0, 0, 0, 0, 0, 0]), (3, 1))
-    told = summarize(logits, 0, temperature_scaling(1.0, 8), ISIC_2019, CANCER)
-    assert (told.entropy, told.aleatoric, told.epistemic, told.cancer_std) == (0, 0, 0, 0)
+    result = summarize(logits, 0, temperature_scaling(1.0, 8), ISIC_2019, CANCER)
+    assert (result.entropy, result.aleatoric, result.epistemic, result.cancer_std) == (0, 0, 0, 0)
 
 
 def test_two_networks_that_contradict_each_other() -> None:
     """Each is certain of another class: one bit, all of it disagreement."""
     logits = 1e4 * np.eye(8, dtype=np.float32)[:2]
-    told = summarize(logits, 0, temperature_scaling(1.0, 8), ISIC_2019, CANCER)
-    assert (told.entropy, told.aleatoric, told.epistemic) == pytest.approx((np.log(2), 0, np.log(2)))
-    assert (told.cancer_probability, told.cancer_std) == pytest.approx((0.5, 0.5))
+    result = summarize(logits, 0, temperature_scaling(1.0, 8), ISIC_2019, CANCER)
+    assert (result.entropy, result.aleatoric, result.epistemic) == pytest.approx((np.log(2), 0, np.log(2)))
+    assert (result.cancer_probability, result.cancer_std) == pytest.approx((0.5, 0.5))
 
 
 @pytest.mark.parametrize(("samples", "seed"), [(-1, 0), (1, 0), (1001, 0), (2.0, 0), (30, -1), (30, 0.5)])
@@ -183,8 +183,8 @@ def test_a_head_of_another_network_is_refused(
 def test_threads_share_one_head(shared_micro_bundle: Path, lesion_jpg: Path) -> None:
     classifier = Classifier(shared_micro_bundle)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        told = list(pool.map(lambda _: classifier.assess(lesion_jpg, mc_samples=20).uncertainty, range(8)))
-    assert all(one == told[0] for one in told)
+        result = list(pool.map(lambda _: classifier.assess(lesion_jpg, mc_samples=20).uncertainty, range(8)))
+    assert all(one == result[0] for one in result)
 
 
 def test_an_assessment_carries_the_samples_and_decides_without_them(

@@ -1,4 +1,4 @@
-"""A network read back from a bundle computes what the bundle's IR computes, and can be trained on."""
+"""A network rebuilt from a bundle computes what the bundle's IR computes, and can be trained further."""
 
 import dataclasses
 import json
@@ -21,16 +21,21 @@ from tests.conftest import MICRO_SIZE, write_manifest
 from train.cli import app
 from train.config import DistillationConfig, ModelConfig, Stage, TrainConfig
 from train.data.table import read_table
-from train.fit.run import load_run
+from train.fit.run import RunRecord, WeightsSource, load_run
 from train.fit.trainer import fit
-from train.models.from_bundle import _bias, _check, load_bundle, unpack, unpacked
-from train.models.lesion_net import IMAGENET_MEAN, IMAGENET_STD, LesionNet, ServedNet
+from train.models.from_bundle import (
+    _bias,
+    check_same_logits,
+    load_bundle_weights,
+    network_from_bundle,
+    write_run_from_bundle,
+)
+from train.models.lesion_net import LesionNet, ServedNet
 
 
-def normalized(pictures: np.ndarray) -> torch.Tensor:
-    """uint8 (n, s, s, 3) -> float32 (n, 3, s, s)."""
-    mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return (torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255 - mean) / std
+def tensors(pictures: np.ndarray) -> torch.Tensor:
+    """uint8 (n, s, s, 3) -> uint8 (n, 3, s, s)."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2)
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +61,8 @@ def test_the_network_computes_what_the_bundle_computes(
     bundle: Bundle, micro_config: TrainConfig, pictures: np.ndarray
 ) -> None:
     net = LesionNet(micro_config.model, 8)
-    images = normalized(pictures)
-    load_bundle(net, bundle, ISIC_2019, images)
+    load_bundle_weights(net, bundle, ISIC_2019, tensors(pictures))
+    images = net.normalize(tensors(pictures))
     compiled = openvino.compile_model(bundle.folder / "fp32.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     expected = np.concatenate([compiled(picture[None])["logits"] for picture in pictures])
     with torch.no_grad():
@@ -78,18 +83,19 @@ def test_a_run_goes_on_from_a_bundle(
     )
     run = fit(read_table(lesion_folder), tmp_path, config, str(bundle.folder))
     record = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    told = {"source": "micro 0", "sha256": bundle.sha256, "kind": "bundle"}
-    assert record["initial_weights"] == told
+    source = {"source": "micro 0", "sha256": bundle.sha256, "kind": "bundle"}
+    assert record["initial_weights"] == source
 
 
-def test_a_bundle_teaches_a_run_which_resumes_with_nothing_else(
+def test_a_run_is_distilled_from_a_bundle_and_resumes_with_the_same(
     bundle: Bundle, micro_config: TrainConfig, lesion_folder: Path, tmp_path: Path, pictures: np.ndarray
 ) -> None:
-    """As its manifest tells how to build its network; one that does not is refused."""
-    with pytest.raises(SettingError, match="does not tell how its network is built"):
-        unpacked(bundle, ISIC_2019, normalized(pictures))
-    told = {"run": {"config": {"model": dataclasses.asdict(micro_config.model)}}}
-    write_manifest(bundle.folder, ood=None, training=told)
+    """Its manifest records how its network is built; a bundle without a record is refused."""
+    with pytest.raises(SettingError, match="no complete record"):
+        network_from_bundle(bundle, ISIC_2019, tensors(pictures))
+    run = RunRecord({"model": dataclasses.asdict(micro_config.model)}, "0" * 64, WeightsSource("none"))
+    training = {"run": run.to_dict()}
+    write_manifest(bundle.folder, ood=None, training=training)
     config = dataclasses.replace(
         micro_config, stages=(Stage(1, MICRO_SIZE),), distillation=DistillationConfig(0.7)
     )
@@ -99,13 +105,13 @@ def test_a_bundle_teaches_a_run_which_resumes_with_nothing_else(
     assert record["teacher"] == {
         "source": "micro 0", "sha256": open_bundle(bundle.folder).sha256, "kind": "bundle"
     }  # fmt: skip
-    write_manifest(bundle.folder, ood=None, training=told, version="1")
+    write_manifest(bundle.folder, ood=None, training=training, version="1")
     with pytest.raises(SettingError, match="the teacher"):
         fit(samples, tmp_path, config, "none", resume=True, teacher=bundle.folder)
 
 
 @pytest.mark.parametrize(
-    ("model", "classes", "said"),
+    ("model", "classes", "message"),
     [
         (ModelConfig("test_resnet", 16), ISIC_2019, "convolution|backbone"),
         (ModelConfig("test_efficientnet", 8), ISIC_2019, "model.hidden"),
@@ -113,40 +119,40 @@ def test_a_bundle_teaches_a_run_which_resumes_with_nothing_else(
     ],
 )
 def test_another_network_is_refused(
-    bundle: Bundle, model: ModelConfig, classes: tuple[str, ...], said: str, pictures: np.ndarray
+    bundle: Bundle, model: ModelConfig, classes: tuple[str, ...], message: str, pictures: np.ndarray
 ) -> None:
-    with pytest.raises(SettingError, match=said):
-        load_bundle(LesionNet(model, 8), bundle, classes, normalized(pictures[:2]))
+    with pytest.raises(SettingError, match=message):
+        load_bundle_weights(LesionNet(model, 8), bundle, classes, tensors(pictures[:2]))
 
 
 def test_a_backbone_with_other_weights_is_refused(
     bundle: Bundle, micro_config: TrainConfig, pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is left as it was, such as a layer scale, shows in the logits; here biases that are not read."""
+    """Weights that are not read, such as a layer scale, change the logits; here the biases."""
     monkeypatch.setattr("train.models.from_bundle._bias", lambda node: 1 + _bias(node))
-    with pytest.raises(SettingError, match="gives other logits"):
-        load_bundle(LesionNet(micro_config.model, 8), bundle, ISIC_2019, normalized(pictures))
+    with pytest.raises(SettingError, match="other logits"):
+        load_bundle_weights(LesionNet(micro_config.model, 8), bundle, ISIC_2019, tensors(pictures))
 
 
 def test_a_layer_that_is_another_shows(
     bundle: Bundle, micro_config: TrainConfig, pictures: np.ndarray
 ) -> None:
-    """Even where the whole network says nearly the same of every picture, as the micro one."""
+    """Even where a network answers nearly the same for every picture, as the micro one does."""
     net = LesionNet(micro_config.model, 8)
-    load_bundle(net, bundle, ISIC_2019, normalized(pictures))
+    load_bundle_weights(net, bundle, ISIC_2019, tensors(pictures))
     first, *_, last = (module for module in net.backbone.modules() if isinstance(module, nn.Conv2d))
     for convolution, factor in ((first, 1 / 255), (last, 0.9)):
         with torch.no_grad():
             convolution.weight *= factor
-            with pytest.raises(SettingError, match="gives other logits"):
-                _check(net, bundle)
+            with pytest.raises(SettingError, match="other logits"):
+                check_same_logits(net, bundle)
             convolution.weight /= factor
-    _check(net, bundle)
+    check_same_logits(net, bundle)
 
 
 def test_batch_norms_learn_again(bundle: Bundle, micro_config: TrainConfig, pictures: np.ndarray) -> None:
     net = LesionNet(micro_config.model, 8)
-    load_bundle(net, bundle, ISIC_2019, normalized(pictures))
+    load_bundle_weights(net, bundle, ISIC_2019, tensors(pictures))
     norms = [module for module in net.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
     assert all((norm.running_var > 0).any() and not (norm.weight == 1).all() for norm in norms)
 
@@ -158,45 +164,48 @@ def bundle_of_a_run(bundle: Bundle, micro_run: Path) -> Bundle:
     return open_bundle(bundle.folder)
 
 
-def test_a_bundle_is_unpacked_into_the_run_it_came_from(
+def test_a_bundle_becomes_the_run_it_came_from(
     bundle_of_a_run: Bundle, micro_run: Path, lesion_folder: Path, tmp_path: Path, pictures: np.ndarray
 ) -> None:
-    """Its record and its network are the run's; what it was unpacked from before is kept."""
-    command = ["unpack", str(bundle_of_a_run.folder), "--data", str(lesion_folder), "--out"]
+    """Its record and its network are the run's; the bundles that it came from before stay in the record."""
+    command = ["from-bundle", str(bundle_of_a_run.folder), "--data", str(lesion_folder), "--out"]
     assert CliRunner().invoke(app, [*command, str(tmp_path / "deep" / "run")]).exit_code == 0
     net, config = load_run(tmp_path / "deep" / "run")
     expected, expected_config = load_run(micro_run)
     assert config == expected_config
     with torch.no_grad():
-        said, wanted = net(normalized(pictures)), expected(normalized(pictures))
+        images = net.normalize(tensors(pictures))
+        logits, expected_logits = net(images), expected(images)
     # Stored as FP16.
-    torch.testing.assert_close(said, wanted, atol=0.1 * float(wanted.std(dim=0).max()), rtol=0)
+    torch.testing.assert_close(
+        logits, expected_logits, atol=0.1 * float(expected_logits.std(dim=0).max()), rtol=0
+    )
     record = json.loads((tmp_path / "deep" / "run" / "run.json").read_text(encoding="utf-8"))
-    told = {"source": "micro 0", "sha256": bundle_of_a_run.sha256, "kind": "bundle"}
-    assert record == bundle_of_a_run.manifest.training["run"] | {"unpacked_from": [told]}
+    source = {"source": "micro 0", "sha256": bundle_of_a_run.sha256, "kind": "bundle"}
+    assert record == bundle_of_a_run.manifest.training["run"] | {"unpacked_from": [source]}
     write_manifest(bundle_of_a_run.folder, ood=None, training={"run": record}, version="1")
     again = open_bundle(bundle_of_a_run.folder)
-    unpack(again, lesion_folder, tmp_path / "again")
+    write_run_from_bundle(again, lesion_folder, tmp_path / "again")
     record = json.loads((tmp_path / "again" / "run.json").read_text(encoding="utf-8"))
     assert [one["source"] for one in record["unpacked_from"]] == ["micro 1", "micro 0"]
 
 
-def test_what_cannot_be_unpacked(
+def test_what_cannot_become_a_run(
     bundle_of_a_run: Bundle, lesion_folder: Path, tmp_path: Path, micro_config: TrainConfig
 ) -> None:
-    """Nothing is written, a run is not written over, and `fit` does not write over what was unpacked."""
+    """Nothing is written, a run is not overwritten, and `fit` does not overwrite what was rebuilt."""
     out = tmp_path / "run"
     fewer = Path(shutil.copytree(lesion_folder, tmp_path / "fewer"))
     (fewer / "train" / "MEL" / "train_MEL_0.png").unlink()
     with pytest.raises(SettingError, match="not the images and split"):
-        unpack(bundle_of_a_run, fewer, out)
+        write_run_from_bundle(bundle_of_a_run, fewer, out)
     assert not out.exists()
-    unpack(bundle_of_a_run, lesion_folder, out)
-    with pytest.raises(SettingError, match="there is something there"):
-        unpack(bundle_of_a_run, lesion_folder, out)
-    with pytest.raises(SettingError, match="holds a network without checkpoints"):
+    write_run_from_bundle(bundle_of_a_run, lesion_folder, out)
+    with pytest.raises(SettingError, match="exists already"):
+        write_run_from_bundle(bundle_of_a_run, lesion_folder, out)
+    with pytest.raises(SettingError, match="without checkpoints"):
         fit(read_table(lesion_folder), out, micro_config, "none")
     for training in ({}, {"run": []}, {"run": {"split_sha256": ""}}):
         write_manifest(bundle_of_a_run.folder, ood=None, training=training)
-        with pytest.raises(SettingError, match="does not tell of the run"):
-            unpack(open_bundle(bundle_of_a_run.folder), lesion_folder, tmp_path / "another")
+        with pytest.raises(SettingError, match="no complete record"):
+            write_run_from_bundle(open_bundle(bundle_of_a_run.folder), lesion_folder, tmp_path / "another")
