@@ -14,7 +14,7 @@ from quantize.gate import Comparison
 from quantize.recipes import Attempt
 from train.data.table import Sample
 from train.evaluate.bootstrap import Estimate
-from train.evaluate.evaluation import measure
+from train.evaluate.measures import measure
 
 VNNI = "AVX512_CORE_VNNI"
 

@@ -24,6 +24,7 @@ from edgeskin.explain.cam import (
     layer_cam,
     occlusion,
 )
+from edgeskin.imaging.dihedral import transform
 from edgeskin.imaging.preprocess import preprocess
 from edgeskin.imaging.segmentation import skin_color
 from edgeskin.network.engine import Engine, Outputs

@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import CSVLogger
 from torch.cpu import _is_avx512_bf16_supported  # torch has no public name for it
 
 from edgeskin.bundle.bundle import open_bundle
+from edgeskin.bundle.manifest import Normalization
 from edgeskin.errors import SettingError
 from train.config import TrainConfig
 from train.data.split import left_out, split_sha256
@@ -34,7 +35,7 @@ from train.fit.run import (
     write_record,
 )
 from train.input.dataset import LesionData
-from train.models.backbones import Normalization, keep_slow_convolutions_in_float32, load_strictly
+from train.models.backbones import keep_slow_convolutions_in_float32, load_strictly
 from train.models.from_bundle import (
     STATISTICS_IMAGES,
     load_bundle_weights,

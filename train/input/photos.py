@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.progress import track
 
-from edgeskin.imaging.preprocess import Image, Preprocessing, preprocess
+from edgeskin.arrays import Image
+from edgeskin.imaging.preprocess import Preprocessing, preprocess
 from edgeskin.photo.decode import load_photo
 from train.data.table import Sample
 

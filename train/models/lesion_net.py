@@ -5,8 +5,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from edgeskin.bundle.manifest import Normalization
 from train.config import ModelConfig
-from train.models.backbones import Normalization, build_backbone, normalization_of
+from train.models.backbones import build_backbone, normalization_of
 
 
 class LesionNet(nn.Module):
