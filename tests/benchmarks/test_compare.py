@@ -7,12 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from edgeskin.examination import Examination
 
 from benchmarks.environment import RESULTS
 from benchmarks.robustness.repeatability import CHANGES
 from edgeskin import Classifier, EdgeskinError, open_bundle
 from edgeskin.errors import RegistrationError
-from edgeskin.examination import Examination
 from edgeskin.imaging.change import LIMITS, LIMITS_OF, Comparison, LimitsOf, color_difference, compare
 from edgeskin.imaging.registration import SIDE, Registration
 from edgeskin.photo.decode import load_photo

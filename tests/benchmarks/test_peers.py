@@ -7,9 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from edgeskin.bundle.ir import ir_of
 
 from benchmarks.speed import runtimes as peers
-from edgeskin.bundle.ir import ir_of
 from edgeskin.errors import EdgeskinError
 from edgeskin.imaging.dihedral import transform
 from edgeskin.imaging.preprocess import Preprocessing, preprocess

@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from quantize.fitting.rules import Labels
 
 from benchmarks.environment import RESULTS
 from benchmarks.robustness import isa_consistency as rounding
 from edgeskin.bundle.bundle import open_bundle
 from edgeskin.bundle.manifest import OperatingPoint, Variant, temperature_scaling
 from edgeskin.errors import SettingError
-from quantize.fitting.rules import Labels
 
 
 def test_changes() -> None:

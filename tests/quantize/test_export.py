@@ -15,7 +15,8 @@ from edgeskin.bundle.bundle import IR
 from edgeskin.network.engine import Engine
 from quantize.export import ExportError, averages_as_pooling, check_parity, expect_interface
 from tests.conftest import MICRO_SIZE
-from train.models.lesion_net import IMAGENET_MEAN, IMAGENET_STD, ServedNet
+from train.models.backbones import IMAGENET
+from train.models.lesion_net import ServedNet
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def engine_of(folder: Path, threads: int | None = None, views: int = 1) -> Engin
 def test_normalisation_is_inside(served: ServedNet) -> None:
     image = torch.randint(0, 256, (2, MICRO_SIZE, MICRO_SIZE, 3), dtype=torch.uint8)
     with torch.no_grad():
-        normalized = functional.normalize(image.permute(0, 3, 1, 2) / 255, IMAGENET_MEAN, IMAGENET_STD)
+        normalized = functional.normalize(image.permute(0, 3, 1, 2) / 255, IMAGENET.mean, IMAGENET.std)
         for inside, outside in zip(served(image), served.net.outputs(normalized), strict=True):
             torch.testing.assert_close(inside, outside, rtol=1e-4, atol=1e-5)
 
@@ -91,8 +92,8 @@ def test_every_image_of_a_batch_counts(folder: Path, served: ServedNet) -> None:
     views = [np.rot90(side, quarters) for side in (image, image[:, ::-1]) for quarters in range(4)]
     with torch.no_grad():
         logits, features, _ = served(torch.tensor(np.stack(views)))
-    np.testing.assert_allclose(outputs.features, features, atol=0.02)
-    np.testing.assert_allclose(outputs.logits, logits.mean(dim=0), atol=0.02)
+    np.testing.assert_allclose(outputs.view_features[0], features, atol=0.02)
+    np.testing.assert_allclose(outputs.logits[0], logits.mean(dim=0), atol=0.02)
 
 
 def test_weights_are_stored_as_fp16(folder: Path) -> None:

@@ -87,9 +87,9 @@ def test_validation_is_measured_by_the_rules(lesion_folder: Path) -> None:
     labels = labels_of(samples, classes, ("MEL", "BCC"))
     logits = np.random.default_rng(0).normal(size=(len(samples), len(classes)))
     point = OperatingPoint("screen", 0.2, 0.95, 1.0, 1.0)
-    rules = DecisionRules(temperature_scaling(2.0, len(classes)), (point,))
+    rules = DecisionRules(classes, ("MEL", "BCC"), temperature_scaling(2.0, len(classes)), (point,))
     calibrations = {"temperature": CalibrationScores(0.5, 0.4, 0.3, 0.2)}
-    found = validate(samples, logits, labels, rules, calibrations)
+    found = validate(samples, logits, rules, calibrations)
     p_cancer = labels.p_cancer(logits, rules.calibration)
     referred = p_cancer >= 0.2
     assert (found.images, found.lesions) == (16, 16)

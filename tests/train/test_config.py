@@ -35,8 +35,8 @@ def test_without_a_file_the_shipped_recipe() -> None:
 
 def test_the_shipped_recipe_is_that_of_the_shipped_bundle() -> None:
     """In all but the loss, whose smoothing 0.11.0 defined otherwise (see test_cross_entropy)."""
-    run = open_bundle().manifest.training["run"]
-    shipped = read_config(run["config"])
+    run = open_bundle().manifest.training.run
+    shipped = read_config(run.config)
     assert load_config(None) == dataclasses.replace(shipped, loss=load_config(None).loss)
 
 
@@ -56,7 +56,7 @@ def test_losses_by_name(tmp_path: Path, text: str, loss: MaxRecallConfig | Cross
 @pytest.mark.parametrize("name", ["default", "lite"])
 def test_the_settings_of_bundles_of_0_11_are_read(name: str) -> None:
     """Their loss has no name: it was MaxRecall, with all terms off."""
-    values = open_bundle(name).manifest.training["run"]["config"]["loss"]
+    values = open_bundle(name).manifest.training.run.config["loss"]
     assert "name" not in values
     assert read_config({"loss": values}).loss == MaxRecallConfig(**values)
 

@@ -10,7 +10,7 @@ import sklearn.metrics as sk
 import torch
 
 from edgeskin.bundle.bundle import open_bundle
-from edgeskin.bundle.manifest import temperature_scaling
+from edgeskin.decision.calibration import temperature_scaling
 from edgeskin.errors import SettingError
 from edgeskin.imaging.preprocess import preprocess
 from edgeskin.network.engine import Engine
@@ -92,7 +92,7 @@ def test_a_bundle(shared_micro_bundle: Path, lesion_folder: Path, precision: str
     engine = Engine(bundle.ir(name))
     for sample, logits in list(zip(predictions.samples, predictions.logits, strict=True))[::7]:
         picture = preprocess(load_photo(sample.image, 64).image, bundle.manifest.preprocessing)
-        np.testing.assert_array_equal(engine.infer(picture).logits, logits)
+        np.testing.assert_array_equal(engine.infer(picture).logits[0], logits)
 
     assert evaluation.provenance.network == f"bundle micro 0 {name}"
     assert evaluation.provenance.sha256 == bundle.sha256

@@ -11,26 +11,18 @@ import torch
 from torch import Tensor
 
 from edgeskin import Classifier, SettingError, open_bundle
-from edgeskin.arrays import Floats
-from edgeskin.bundle.manifest import Calibration
-from edgeskin.explain.cam import (
-    CANCER,
-    Explanation,
-    Target,
-    eigen_cam,
-    find_target,
-    grad_cam,
-    grad_cam_plus_plus,
-    layer_cam,
-    occlusion,
-)
+from edgeskin.arrays import Float32s
+from edgeskin.bundle.manifest import Calibration, DecisionRules, OperatingPoint
+from edgeskin.explain.cam import eigen_cam, grad_cam, grad_cam_plus_plus, layer_cam
+from edgeskin.explain.occlusion import occlusion
+from edgeskin.explain.target import CANCER, Target, find_target
 from edgeskin.imaging.dihedral import transform
 from edgeskin.imaging.preprocess import preprocess
 from edgeskin.imaging.segmentation import skin_color
-from edgeskin.network.engine import Engine, Outputs
+from edgeskin.network.engine import Engine
 from edgeskin.network.head import Head
 from edgeskin.photo.decode import load_photo
-from edgeskin.results import ModelInfo
+from edgeskin.results import Explanation, ModelInfo
 from edgeskin.taxonomy import CANCER as CANCER_CLASSES
 from edgeskin.taxonomy import ISIC_2019
 from tests.conftest import MICRO_SIZE
@@ -50,8 +42,13 @@ CALIBRATION = Calibration(
 )
 
 
+RULES = DecisionRules(
+    ISIC_2019, CANCER_CLASSES, CALIBRATION, (OperatingPoint("screen", 0.1, 0.95, 1.0, 1.0),)
+)
+
+
 def target(name: str) -> Target:
-    return find_target(name, ISIC_2019, CANCER_CLASSES, CALIBRATION)
+    return find_target(name, RULES)
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +56,10 @@ def images() -> Tensor:
     return torch.randn(3, 3, 160, 160, generator=torch.Generator().manual_seed(1))
 
 
-def outputs_of(net: LesionNet, images: Tensor) -> Outputs:
+def features_and_fmaps(net: LesionNet, images: Tensor) -> tuple[Float32s, Float32s]:
     with torch.no_grad():
-        return Outputs(*(output.numpy() for output in net.outputs(images)))
+        _, features, fmaps = net.outputs(images)
+    return features.numpy(), fmaps.numpy()
 
 
 def log_odds(logits: Tensor) -> Tensor:
@@ -83,21 +81,21 @@ def test_grad_cam_is_autograds(net: LesionNet, head: Head, images: Tensor, name:
     (slopes,) = torch.autograd.grad(score, fmaps)
     expected = (slopes.mean(dim=(2, 3), keepdim=True) * fmaps).sum(dim=1).detach().numpy()
 
-    outputs = Outputs(logits.detach().numpy(), features.detach().numpy(), fmaps.detach().numpy())
-    gradient = head.gradient(outputs.features, target(name).gradient(outputs.logits))
+    mean_logits = mean.detach().numpy()
+    gradient = head.gradient(features.detach().numpy(), target(name).gradient(mean_logits))
     # The score is of the mean of three views, so each has a third of the gradient.
-    ours = grad_cam(outputs.fmaps, gradient) / 3
+    ours = grad_cam(fmaps.detach().numpy(), gradient) / 3
     np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
-    assert target(name).score(outputs.logits) == pytest.approx(float(score.detach()), rel=1e-4)
+    assert target(name).score(mean_logits) == pytest.approx(float(score.detach()), rel=1e-4)
 
 
-def theirs(method: type, net: LesionNet, images: Tensor, position: int) -> Floats:
+def theirs(method: type, net: LesionNet, images: Tensor, position: int) -> Float32s:
     """By pytorch-grad-cam: relu, then 0 to 1 in each picture, (n, 160, 160)."""
     with method(model=net, target_layers=[net.backbone.bn2]) as cam:
         return np.asarray(cam(input_tensor=images, targets=[ClassifierOutputTarget(position)] * len(images)))
 
 
-def scaled(cams: Floats) -> Floats:
+def scaled(cams: Float32s) -> Float32s:
     """As pytorch-grad-cam prepares a map to be looked at, with its own function."""
     return np.asarray(scale_cam_image(scale_cam_image(np.maximum(cams, 0), (160, 160))))
 
@@ -111,16 +109,16 @@ def scaled(cams: Floats) -> Floats:
     ],
 )
 def test_maps_are_pytorch_grad_cams(
-    ours: Callable[[Floats, Floats], Floats],
+    ours: Callable[[Float32s, Float32s], Float32s],
     method: type,
     net: LesionNet,
     head: Head,
     images: Tensor,
 ) -> None:
-    outputs = outputs_of(net, images)
+    features, fmaps = features_and_fmaps(net, images)
     position = ISIC_2019.index("SCC")
     expected = theirs(method, net, images, position)
-    maps = ours(outputs.fmaps, head.gradient(outputs.features, np.eye(8)[position]))
+    maps = ours(fmaps, head.gradient(features, np.eye(8)[position]))
     ours_scaled = scaled(maps)
     if ours is eigen_cam:  # whose sign is free, and theirs left to chance
         other = scaled(-maps)
@@ -149,7 +147,7 @@ def test_grad_cam_plus_plus_is_pytorch_grad_cams(net: LesionNet, head: Head, ima
 
 
 def test_eigen_cam_is_positive_where_it_is_farthest_from_0(net: LesionNet, images: Tensor) -> None:
-    maps = eigen_cam(outputs_of(net, images).fmaps, np.empty((3, 0), np.float32))
+    maps = eigen_cam(features_and_fmaps(net, images)[1], np.empty((3, 0), np.float32))
     assert (maps.max(axis=(1, 2)) >= -maps.min(axis=(1, 2))).all()
 
 
@@ -168,7 +166,7 @@ def test_the_default_bundles_map_is_autograds_on_its_own_network(lesion_jpg: Pat
         fmaps = net.backbone.forward_features(normalized)
     fmaps.requires_grad_()
     logits = net.head(net.backbone.forward_head(fmaps, pre_logits=True)).mean(dim=0)
-    calibration = manifest.variants["fp32"].calibration
+    calibration = manifest.decision_rules["fp32"].calibration
     weights, bias = (
         torch.tensor(part, dtype=torch.float32) for part in (calibration.weights, calibration.bias)
     )
@@ -179,7 +177,7 @@ def test_the_default_bundles_map_is_autograds_on_its_own_network(lesion_jpg: Pat
     upright += [np.rot90(cam, -quarters)[:, ::-1] for quarters, cam in enumerate(by_view[4:])]
     expected = np.mean(upright, axis=0)
 
-    found = Classifier(precision="fp32").examine(lesion_jpg)
+    found = Classifier(precision="fp32").assess(lesion_jpg, explain="grad-cam")
     assert found.explanation is not None
     np.testing.assert_allclose(found.explanation.map, expected, atol=5e-3 * expected.max())
 
@@ -198,7 +196,7 @@ def test_occlusion_finds_the_part_that_the_score_hangs_on(shared_micro_bundle: P
     edges = np.rint(np.linspace(0, MICRO_SIZE, 8)).astype(int)
 
     def score(picture: np.ndarray) -> float:
-        return float(one.score(engine.infer_each(picture[None]).view_logits[0]))
+        return float(one.score(engine.infer_batch(picture[None]).logits[0]))
 
     def fall(row: int, column: int) -> float:
         hidden = image.copy()
@@ -216,11 +214,11 @@ def test_occlusion_finds_the_part_that_the_score_hangs_on(shared_micro_bundle: P
 def test_every_method_and_target_answers(shared_micro_bundle: Path, lesion_jpg: Path) -> None:
     classifier = Classifier(shared_micro_bundle)
     for method in ("grad-cam", "grad-cam++", "layer-cam", "eigen-cam", "occlusion"):
-        found = classifier.examine(lesion_jpg, target="MEL", method=method)
+        found = classifier.assess(lesion_jpg, explain=method, target="MEL")
         assert found.explanation is not None
         assert found.explanation.map.min() >= 0
         assert found.explanation.target == (None if method == "eigen-cam" else "MEL")
-        assert found.assessment.probabilities == classifier.assess(lesion_jpg).probabilities
+        assert found.probabilities == classifier.assess(lesion_jpg).probabilities
         json.dumps(found.to_dict(), allow_nan=False)
 
 
@@ -231,20 +229,21 @@ def test_an_unknown_target_or_method_names_the_known(
     with pytest.raises(
         SettingError, match=r"choose (cancer or one of MEL, NV|one of grad-cam, grad-cam\+\+)"
     ):
-        Classifier(shared_micro_bundle).examine(lesion_jpg, target=target, method=method)
+        Classifier(shared_micro_bundle).assess(lesion_jpg, explain=method, target=target)
 
 
 def test_what_is_not_assessed_is_not_explained(shared_micro_bundle: Path) -> None:
-    found = Classifier(shared_micro_bundle).examine(np.zeros((300, 300, 3), np.uint8))
-    assert found.assessment.status == "retake"
+    found = Classifier(shared_micro_bundle).assess(np.zeros((300, 300, 3), np.uint8), explain="grad-cam")
+    assert found.status == "retake"
     assert found.explanation is None
-    assert found.square is not None
-    assert (found.mask, found.descriptors) == (None, None)
+    assert found.pixels is not None
+    assert (found.pixels.mask, found.descriptors) == (None, None)
 
 
 def test_cancer_needs_a_class_that_is_none() -> None:
-    with pytest.raises(SettingError, match="every class of this bundle is cancer"):
-        find_target(CANCER, ["MEL", "BCC"], CANCER_CLASSES, CALIBRATION)
+    two = Calibration("by hand", ((1.0, 0.0), (0.0, 1.0)), (0.0, 0.0))
+    with pytest.raises(SettingError):
+        find_target(CANCER, DecisionRules(("MEL", "BCC"), ("MEL", "BCC"), two, RULES.operating_points))
 
 
 def test_the_hottest_part_has_its_share_and_an_empty_map_none() -> None:

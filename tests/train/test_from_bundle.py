@@ -13,7 +13,9 @@ from torch import nn
 from typer.testing import CliRunner
 
 from edgeskin.bundle.bundle import Bundle, open_bundle
-from edgeskin.errors import SettingError
+from edgeskin.bundle.manifest import RunRecord, TrainingRecord, WeightsSource
+from edgeskin.errors import BundleError, SettingError
+from edgeskin.results import to_plain
 from edgeskin.taxonomy import ISIC_2019
 from quantize.export import export
 from quantize.pack import write_head
@@ -21,7 +23,7 @@ from tests.conftest import MICRO_SIZE, write_manifest
 from train.cli import app
 from train.config import DistillationConfig, ModelConfig, Stage, TrainConfig
 from train.data.table import read_table
-from train.fit.run import RunRecord, WeightsSource, load_run
+from train.fit.run import load_run
 from train.fit.trainer import fit
 from train.models.from_bundle import (
     _bias,
@@ -91,10 +93,10 @@ def test_a_run_is_distilled_from_a_bundle_and_resumes_with_the_same(
     bundle: Bundle, micro_config: TrainConfig, lesion_folder: Path, tmp_path: Path, pictures: np.ndarray
 ) -> None:
     """Its manifest records how its network is built; a bundle without a record is refused."""
-    with pytest.raises(SettingError, match="no complete record"):
+    with pytest.raises(SettingError, match="no record"):
         network_from_bundle(bundle, ISIC_2019, tensors(pictures))
     run = RunRecord({"model": dataclasses.asdict(micro_config.model)}, "0" * 64, WeightsSource("none"))
-    training = {"run": run.to_dict()}
+    training = to_plain(TrainingRecord(run=run))
     write_manifest(bundle.folder, ood=None, training=training)
     config = dataclasses.replace(
         micro_config, stages=(Stage(1, MICRO_SIZE),), distillation=DistillationConfig(0.7)
@@ -182,7 +184,7 @@ def test_a_bundle_becomes_the_run_it_came_from(
     )
     record = json.loads((tmp_path / "deep" / "run" / "run.json").read_text(encoding="utf-8"))
     source = {"source": "micro 0", "sha256": bundle_of_a_run.sha256, "kind": "bundle"}
-    assert record == bundle_of_a_run.manifest.training["run"] | {"unpacked_from": [source]}
+    assert record == to_plain(bundle_of_a_run.manifest.training.run) | {"unpacked_from": [source]}
     write_manifest(bundle_of_a_run.folder, ood=None, training={"run": record}, version="1")
     again = open_bundle(bundle_of_a_run.folder)
     write_run_from_bundle(again, lesion_folder, tmp_path / "again")
@@ -205,7 +207,10 @@ def test_what_cannot_become_a_run(
         write_run_from_bundle(bundle_of_a_run, lesion_folder, out)
     with pytest.raises(SettingError, match="without checkpoints"):
         fit(read_table(lesion_folder), out, micro_config, "none")
-    for training in ({}, {"run": []}, {"run": {"split_sha256": ""}}):
+    write_manifest(bundle_of_a_run.folder, ood=None, training={})
+    with pytest.raises(SettingError, match="no record"):
+        write_run_from_bundle(open_bundle(bundle_of_a_run.folder), lesion_folder, tmp_path / "another")
+    for training in ({"run": []}, {"run": {"split_sha256": ""}}):
         write_manifest(bundle_of_a_run.folder, ood=None, training=training)
-        with pytest.raises(SettingError, match="no complete record"):
-            write_run_from_bundle(open_bundle(bundle_of_a_run.folder), lesion_folder, tmp_path / "another")
+        with pytest.raises(BundleError):
+            open_bundle(bundle_of_a_run.folder)

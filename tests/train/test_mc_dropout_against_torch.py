@@ -13,7 +13,8 @@ from scipy.special import softmax
 from scipy.stats import entropy
 
 from edgeskin import Classifier, open_bundle
-from edgeskin.bundle.manifest import temperature_scaling
+from edgeskin.bundle.manifest import DecisionRules, OperatingPoint
+from edgeskin.decision.calibration import temperature_scaling
 from edgeskin.decision.mc_dropout import summarize
 from edgeskin.errors import BundleError, SettingError
 from edgeskin.imaging.preprocess import preprocess
@@ -23,6 +24,11 @@ from edgeskin.photo.decode import load_photo
 from edgeskin.taxonomy import CANCER, ISIC_2019
 from tests.conftest import micro_head, write_manifest
 from train.models.lesion_net import LesionNet
+
+
+def rules_at(temperature: float) -> DecisionRules:
+    point = OperatingPoint("screen", 0.1, 0.95, 1.0, 1.0)
+    return DecisionRules(ISIC_2019, CANCER, temperature_scaling(temperature, 8), (point,))
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +95,7 @@ def test_far_features_stay_finite(head: Head, features: np.ndarray) -> None:
 
 def test_the_parts_of_the_entropy_are_scipys() -> None:
     logits = np.random.default_rng(0).normal(scale=2, size=(200, 8)).astype(np.float32)
-    result = summarize(logits, 4, temperature_scaling(1.5, 8), ISIC_2019, CANCER)
+    result = summarize(logits, 4, rules_at(1.5))
     each = softmax(logits.astype(np.float64) / 1.5, axis=1)
     p_cancer = each[:, [0, 2, 3, 7]].sum(axis=1)
     assert result.entropy == pytest.approx(entropy(each.mean(axis=0)))
@@ -107,14 +113,14 @@ def test_the_parts_of_the_entropy_are_scipys() -> None:
 
 def test_certain_and_agreeing_networks_have_no_entropy() -> None:
     logits = np.tile(np.float32([1e4, 0, 0, 0, 0, 0, 0, 0]), (3, 1))
-    result = summarize(logits, 0, temperature_scaling(1.0, 8), ISIC_2019, CANCER)
+    result = summarize(logits, 0, rules_at(1.0))
     assert (result.entropy, result.aleatoric, result.epistemic, result.cancer_std) == (0, 0, 0, 0)
 
 
 def test_two_networks_that_contradict_each_other() -> None:
     """Each is certain of another class: one bit, all of it disagreement."""
     logits = 1e4 * np.eye(8, dtype=np.float32)[:2]
-    result = summarize(logits, 0, temperature_scaling(1.0, 8), ISIC_2019, CANCER)
+    result = summarize(logits, 0, rules_at(1.0))
     assert (result.entropy, result.aleatoric, result.epistemic) == pytest.approx((np.log(2), 0, np.log(2)))
     assert (result.cancer_probability, result.cancer_std) == pytest.approx((0.5, 0.5))
 
@@ -207,4 +213,4 @@ def test_the_shipped_head_is_the_shipped_network(lesion_jpg: Path) -> None:
     engine = Engine(bundle.ir("fp32"), views=settings.views)
     outputs = engine.infer(preprocess(load_photo(lesion_jpg, settings.size).image, settings))
     head = dataclasses.replace(read_head(bundle.read("head.npz")), dropout=(0.0, 0.0))
-    np.testing.assert_allclose(head.sample(outputs.features, 1, 0)[0], outputs.logits, atol=0.01)
+    np.testing.assert_allclose(head.sample(outputs.view_features[0], 1, 0)[0], outputs.logits[0], atol=0.01)

@@ -7,11 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeskin.bundle.manifest import DecisionRules, OperatingPoint
+from edgeskin.decision.calibration import temperature_scaling
 from train.data.table import DataError, Sample
 from train.evaluate.bootstrap import Estimate, bootstrap_weights
 from train.evaluate.measures import Measures, by_lesion, measure
 
-SMALL = ("MEL", "NV", "BKL")
+RULES = DecisionRules(
+    ("MEL", "NV", "BKL"),
+    ("MEL",),
+    temperature_scaling(1.0, 3),
+    (OperatingPoint("screen", 0.25, 0.95, 1.0, 1.0),),
+)
 
 
 # image, lesion, label, source, probabilities of MEL, NV, BKL
@@ -42,7 +49,7 @@ def predicted() -> tuple[list[Sample], np.ndarray]:
 
 @pytest.fixture(scope="module")
 def by_hand() -> Measures:
-    return measure(*predicted(), SMALL, ("MEL",), threshold=0.25)
+    return measure(*predicted(), RULES)
 
 
 def values(*estimates: Estimate) -> tuple[float, ...]:
@@ -101,17 +108,17 @@ def test_subgroups_by_hand(by_hand: Measures) -> None:
 def test_lesions_by_hand() -> None:
     """L1's two images are one lesion of mean probabilities 0.5, 0.4, 0.1: its class and P(cancer) by hand."""
     samples, logits = predicted()
-    lesions, log_p = by_lesion(samples, logits, None)
+    lesions, log_p = by_lesion(samples, logits, RULES.calibration)
     assert [lesion.image_id for lesion in lesions] == ["a", "c", "d", "e", "f"]
     np.testing.assert_allclose(np.exp(log_p[0]), (0.5, 0.4, 0.1), rtol=1e-6)
-    measures = measure(lesions, log_p, SMALL, ("MEL",), threshold=0.25)
+    measures = measure(lesions, log_p, RULES)
     assert measures.confusion == ((1, 1, 0), (1, 1, 0), (0, 0, 1))
     assert measures.screening.recall == Estimate(
         0.5, pytest.approx(0.0126, abs=1e-4), pytest.approx(0.9874, abs=1e-4), exact=True
     )
     inconsistent = [replace(samples[0], label="NV"), *samples[1:]]
     with pytest.raises(DataError, match="different labels: L1"):
-        by_lesion(inconsistent, logits, None)
+        by_lesion(inconsistent, logits, RULES.calibration)
 
 
 def test_intervals_draw_lesions(by_hand: Measures) -> None:

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from edgeskin.bundle.manifest import temperature_scaling
-from edgeskin.decision.decide import probabilities
+from edgeskin.decision.calibration import probabilities, temperature_scaling
 from edgeskin.taxonomy import ISIC_2019
 from tests.conftest import MICRO_PRIORS
 from train.cli import app

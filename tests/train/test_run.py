@@ -9,20 +9,22 @@ from typing import Any
 import pytest
 import torch
 
-from edgeskin.bundle.bundle import open_bundle
+from edgeskin.bundle.bundle import SHIPPED, open_bundle
+from edgeskin.bundle.manifest import Normalization, WeightsSource
 from edgeskin.errors import SettingError
+from edgeskin.results import to_plain
 from train.config import TrainConfig
 from train.data.table import read_table, select
 from train.fit.run import (
     SELECTED,
-    RunRecord,
-    WeightsSource,
     load_run,
     new_record,
     read_record,
+    recorded_normalization,
     resumed_record,
+    write_record,
 )
-from train.models.backbones import IMAGENET, Normalization
+from train.models.backbones import IMAGENET
 from train.models.lesion_net import LesionNet
 
 
@@ -56,7 +58,7 @@ def test_a_run_of_a_version_with_fewer_settings_can_be_resumed(
     del record["config"]["augment"]["jpeg"], record["config"]["augment"]["mixup"]
     (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
     current = new_record(micro_config, samples, train, "none")
-    assert resumed_record(run, current).to_dict() == record
+    assert to_plain(resumed_record(run, current)) == record
     with pytest.raises(SettingError, match=r"other settings \(the teacher\)"):
         resumed_record(run, dataclasses.replace(current, teacher=WeightsSource("another")))
     other = dataclasses.replace(micro_config, augment=dataclasses.replace(micro_config.augment, jpeg=0.5))
@@ -65,41 +67,46 @@ def test_a_run_of_a_version_with_fewer_settings_can_be_resumed(
 
 
 @pytest.mark.parametrize("name", ["default", "lite"])
-def test_records_of_0_11_are_read_and_keep_their_keys(name: str) -> None:
-    values = open_bundle(name).manifest.training["run"]
-    record = RunRecord.from_dict(values)
-    assert record.to_dict() == {"teacher": None} | values
-    assert record.image_normalization == IMAGENET
+def test_records_of_0_11_are_read(name: str, tmp_path: Path) -> None:
+    """In run.json of 0.11.0, as the bundles' manifests hold it, scores are at the top level."""
+    manifest = json.loads((SHIPPED[name] / "manifest.json").read_text(encoding="utf-8"))
+    values = manifest["training"]["run"]
+    (tmp_path / "run.json").write_text(json.dumps(values), encoding="utf-8")
+    record = read_record(tmp_path)
+    assert record == open_bundle(name).manifest.training.run
     assert record.scores == {"val_cancer_auroc": values["val_cancer_auroc"]}
+    assert recorded_normalization(record) == IMAGENET
+    assert record.config == values["config"]
 
 
-def test_a_record_has_the_normalization_of_its_backbone(micro_run: Path) -> None:
+def test_a_record_has_the_normalization_of_its_backbone(micro_run: Path, tmp_path: Path) -> None:
     """Runs of 0.11.0 used ImageNet's for every backbone, and still do."""
     record = read_record(micro_run)
     assert record.normalization == IMAGENET
     other = dataclasses.replace(record, normalization=Normalization((0.5,) * 3, (0.25,) * 3))
-    assert RunRecord.from_dict(json.loads(json.dumps(other.to_dict()))) == other
-    assert RunRecord.from_dict({k: v for k, v in other.to_dict().items() if k != "normalization"}) == (
-        dataclasses.replace(other, normalization=None)
-    )
+    write_record(other, tmp_path)
+    assert read_record(tmp_path) == other
+    assert recorded_normalization(other) == other.normalization
+    assert recorded_normalization(dataclasses.replace(other, normalization=None)) == IMAGENET
 
 
 @pytest.mark.parametrize(
     ("values", "path"),
     [
-        ([], "a.b: expected a mapping"),
-        ({"config": {}}, r"a\.b\.split_sha256, a\.b\.initial_weights: missing"),
-        ({"config": {}, "split_sha256": 1, "initial_weights": {"source": "hub"}}, r"a\.b\.split_sha256"),
-        ({"config": {}, "split_sha256": "", "initial_weights": {}}, r"a\.b\.initial_weights\.source"),
+        ([], "expected a mapping"),
+        ({"config": {}}, "split_sha256, initial_weights: missing"),
+        ({"config": {}, "split_sha256": 1, "initial_weights": {"source": "hub"}}, "split_sha256"),
+        ({"config": {}, "split_sha256": "", "initial_weights": {}}, r"initial_weights\.source"),
         (
             {"config": {}, "split_sha256": "", "initial_weights": {"source": "hub"}, "val_x": "1"},
-            r"a\.b\.scores\.val_x",
+            r"scores\.val_x",
         ),
     ],
 )
-def test_malformed_records_are_refused(values: Any, path: str) -> None:
+def test_malformed_records_are_refused(values: Any, path: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps(values), encoding="utf-8")
     with pytest.raises(SettingError, match=path):
-        RunRecord.from_dict(values, "a.b")
+        read_record(tmp_path)
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from train.data.split import split_sha256
 from train.data.table import DataError, Sample, read_table
 from train.fit import curves
 from train.fit.module import LesionTraining
-from train.fit.run import load_run
+from train.fit.run import load_run, read_record
 from train.fit.trainer import fit
 from train.models.lesion_net import LesionNet
 
@@ -68,7 +68,7 @@ def test_the_files_of_a_run(micro_run: Path, micro_config: TrainConfig, samples:
     for name in ("train_loss", "val_loss", "val_composite", "val_cancer_auroc", "val_macro_f1"):
         assert [row["epoch"] for row in rows if row[name]] == ["0", "1"]
     best = max(float(row["val_composite"]) for row in rows if row["val_composite"])
-    assert record["val_composite"] == pytest.approx(best)
+    assert record["scores"]["val_composite"] == pytest.approx(best)
 
 
 def test_frozen_backbone_is_untouched_after_its_stage(interrupted: Path, micro_config: TrainConfig) -> None:
@@ -147,7 +147,7 @@ def test_command_with_other_settings(lesion_folder: Path, micro_run: Path, tmp_p
     assert result.exit_code == 0, result.output
     _, settings = load_run(tmp_path / "run")
     assert settings.preprocessing.color_constancy == "gray_world"
-    assert "val_specificity_at_95" in json.loads((tmp_path / "run/run.json").read_text(encoding="utf-8"))
+    assert "val_specificity_at_95" in read_record(tmp_path / "run").scores
 
 
 def test_a_run_is_not_overwritten(micro_run: Path, micro_config: TrainConfig, samples: list[Sample]) -> None:

@@ -186,7 +186,7 @@ def check_same_logits(net: LesionNet, bundle: Bundle) -> None:
         logits = net.eval()(net.normalize(pictures))
     net.train()
     served = pictures.permute(0, 2, 3, 1).to(torch.uint8).contiguous().numpy()
-    expected = torch.from_numpy(np.stack([engine.infer(picture).logits for picture in served]))
+    expected = torch.from_numpy(np.stack([engine.infer(picture).logits[0] for picture in served]))
     difference = float((logits - expected).abs().max())
     if not difference <= MAX_DIFFERENCE * float(expected.std(dim=0).max()):
         raise SettingError(
