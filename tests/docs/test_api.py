@@ -34,11 +34,17 @@ def test_it_names_every_field_of_an_assessment() -> None:
 
 def test_it_names_every_code() -> None:
     rows = API.partition("## Codes for programs")[2].partition("\n## ")[0]
-    listed = {row.split("`")[1]: set(re.findall(r"`(\w+)`", row)) for row in re.findall(r"^\| `.*$", rows, re.M)}
+    listed = {
+        row.split("`")[1]: set(re.findall(r"`(\w+)`", row)) for row in re.findall(r"^\| `.*$", rows, re.M)
+    }
     assert listed["action_code"] - {"action_code"} == set(get_args(ActionCode))
     by_kind = {kind: {one.code for one in LIMITS if one.kind == kind} for kind in ("retake", "advice")}
     assert listed["quality.failed"] == by_kind["retake"]
     assert listed["quality.advised"] == by_kind["advice"]
-    contexts = [PatientContext(), PatientContext(age=YOUNG - 1), *(PatientContext(site=site) for site in SITES)]
+    contexts = [
+        PatientContext(),
+        PatientContext(age=YOUNG - 1),
+        *(PatientContext(site=site) for site in SITES),
+    ]
     found = {one.code for context in contexts for one in known_limitations(context)}
     assert {one.code for one in ALWAYS} <= found == listed["limitations[].code"]

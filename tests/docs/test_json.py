@@ -10,7 +10,9 @@ from edgeskin import Classifier
 from tests.docs.documents import ROOT
 
 ROWS = re.findall(
-    r"^\| `([\w.\[\]]+)` \|", (ROOT / "docs" / "json.md").read_text(encoding="utf-8").partition("\n## Comp")[0], re.M
+    r"^\| `([\w.\[\]]+)` \|",
+    (ROOT / "docs" / "json.md").read_text(encoding="utf-8").partition("\n## Comp")[0],
+    re.M,
 )
 NAMED = {"probabilities": "CLASS", "class_priors": "CLASS", "timing_ms": "STEP"}
 """Objects with a name of a class or step as keys."""
