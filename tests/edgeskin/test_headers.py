@@ -1,0 +1,212 @@
+"""Headers read before any decoder: sizes and orientations, and files made by hand that must be refused."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgeskin.errors import PhotoError
+from edgeskin.photo.decode import load_photo
+from edgeskin.photo.headers import read_header
+from tests.edgeskin.pictures import (
+    BMP,
+    GRAY,
+    IDAT,
+    IEND,
+    JPEG,
+    PNG,
+    RGB,
+    RGBA,
+    TEXT_BOMB,
+    WEBP,
+    encode,
+    ihdr,
+    png,
+    smooth,
+    sof,
+)
+
+ORIENTATION = 0x0112
+
+
+def assert_refused(data: bytes, code: str, names: str = "") -> None:
+    """Refused with this code and this value in the message, and for the same reason when it is decoded."""
+    with pytest.raises(PhotoError, match=names or ".") as caught:
+        read_header(data)
+    assert caught.value.code == code
+    if data:
+        with pytest.raises(PhotoError, match=rf"^<bytes>: .*{names}") as caught:
+            load_photo(data, 224)
+        assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("data", "fmt", "cost"),
+    [
+        (encode(RGB, "JPEG"), "jpeg", 1),
+        (encode(RGB, "JPEG", progressive=True), "jpeg", 2),
+        (PNG, "png", 2),
+        (WEBP, "webp", 2),
+        (encode(RGB, "WEBP", lossless=True), "webp", 2),
+        (encode(RGBA, "WEBP"), "webp", 2),
+        (BMP, "bmp", 2),
+    ],
+    ids=["jpeg", "progressive", "png", "webp", "lossless", "alpha", "bmp"],
+)
+def test_headers_of_ordinary_files(data: bytes, fmt: str, cost: int) -> None:
+    header = read_header(data)
+    assert (header.format, header.width, header.height) == (fmt, 160, 120)
+    assert (header.orientation, header.cost) == (1, cost)
+
+
+def test_deep_png_costs_more() -> None:
+    assert read_header(png(ihdr(160, 120, 16), IDAT, IEND)).cost == 4
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("fmt", ["JPEG", "PNG", "WEBP"])
+def test_orientation_of_pillows_exif(fmt: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    header = read_header(encode(RGB, fmt, exif=exif))
+    assert (header.orientation, header.width, header.height) == (orientation, 160, 120)
+
+
+@pytest.mark.parametrize(
+    ("exif", "orientation"),
+    [
+        (struct.pack("<2sHIHHHIHH", b"II", 42, 8, 1, ORIENTATION, 3, 1, 6, 0), 6),
+        (struct.pack(">2sHIHHHIHH", b"MM", 42, 8, 1, ORIENTATION, 3, 1, 6, 0), 6),
+        (struct.pack("<2sHIHHHIHH", b"II", 42, 8, 1, ORIENTATION, 3, 1, 9, 0), 1),
+        (struct.pack("<2sHIH", b"II", 42, 8, 9), 1),
+        (struct.pack("<2sHI", b"II", 42, 2**32 - 1), 1),
+        (b"garbage", 1),
+    ],
+    ids=["little", "big", "out-of-range", "truncated", "far-directory", "garbage"],
+)
+def test_exif_by_hand(exif: bytes, orientation: int) -> None:
+    segment = b"\xff\xe1" + struct.pack(">H", 8 + len(exif)) + b"Exif\0\0" + exif
+    data = encode(RGB, "JPEG")
+    data = data[:2] + segment + data[2:]
+    assert read_header(data).orientation == orientation
+    assert load_photo(data, 224).image.shape[:2] == ((160, 120) if orientation == 6 else (120, 160))
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "names"),
+    [
+        (b"just some text, renamed to .jpg", "unsupported_format", ""),
+        (bytes(200), "unsupported_format", ""),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100), "unsupported_format", "HEIC.*JPEG"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(100), "unsupported_format", "HEIC"),
+        (b"\0\0\0\x18ftypavif\0\0\0\0mif1avif" + bytes(100), "unsupported_format", "AVIF.*JPEG"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + bytes(100), "unsupported_format", "video"),
+        (encode(RGB, "TIFF"), "unsupported_format", "TIFF"),
+        (encode(RGB, "GIF"), "unsupported_format", "GIF"),
+        (b"\n" * 128 + b"DICM" + bytes(100), "unsupported_format", "DICOM"),
+        (b"%PDF-1.7\n", "unsupported_format", "PDF"),
+        (
+            encode(RGB, "WEBP", save_all=True, append_images=[Image.fromarray(GRAY)]),
+            "unsupported_format",
+            "animated",
+        ),
+        (b"BM", "cut_off", ""),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_other_files_are_refused(data: bytes, code: str, names: str) -> None:
+    assert_refused(data, code, names)
+
+
+@pytest.mark.parametrize("data", [JPEG, PNG, WEBP, BMP], ids=["jpeg", "png", "webp", "bmp"])
+def test_files_cut_off_anywhere_are_refused(data: bytes) -> None:
+    for length in {*range(12, 200, 7), *range(200, len(data) - 1, len(data) // 20), len(data) - 1}:
+        assert_refused(data[:length], "cut_off")
+
+
+@pytest.mark.parametrize(
+    "trailer",
+    [bytes(5000), JPEG[: len(JPEG) // 2], b"\0\0\0\x18ftypmp42" + bytes(1000), b"SEFT\xff\xd8\xff\xe1"],
+    ids=["padding", "second-picture", "motion-photo", "maker-trailer"],
+)
+def test_jpeg_trailers_are_ignored(trailer: bytes) -> None:
+    assert (read_header(JPEG + trailer).width, read_header(JPEG + trailer).height) == (800, 600)
+    np.testing.assert_array_equal(load_photo(JPEG + trailer, 224).image, load_photo(JPEG, 224).image)
+
+
+def test_the_end_of_a_thumbnail_is_not_that_of_the_jpeg() -> None:
+    thumbnail = encode(smooth(60, 80), "JPEG")
+    exif = b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0" + thumbnail
+    whole = JPEG[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(exif)) + exif + JPEG[2:]
+    assert read_header(whole).width == 800
+    assert_refused(whole[: len(exif) + 6], "cut_off")
+    assert_refused(whole[: len(whole) // 2], "cut_off")
+
+
+def test_jpeg_headers_that_are_refused() -> None:
+    assert (read_header(sof(65535, 300)).width, read_header(sof(65535, 300)).height) == (65535, 300)
+    assert_refused(JPEG.replace(b"\xff\xc0\0\x11\x08", b"\xff\xc3\0\x11\x08"), "unsupported_format", "SOF3")
+    assert_refused(b"\xff\xd8\xff\xd9", "damaged")
+    assert_refused(b"\xff\xd8\xff\xda\0\x02", "cut_off")
+    assert_refused(b"\xff\xd8\xff\xfe\0\0" + JPEG[2:], "damaged")
+    assert_refused(b"\xff\xd8" + b"\xff\xfe\0\x02" * 100_001 + JPEG[2:], "damaged")
+    assert_refused(b"\xff\xd8\xff" + b"\xff" * 10_000_000, "cut_off")
+
+
+def test_a_jpeg_of_endless_scans_is_refused() -> None:
+    data = encode(RGB, "JPEG", progressive=True)
+    last_scan = data[data.rfind(b"\xff\xda") : -2]
+    assert_refused(data[:-2] + last_scan * 64 + data[-2:], "damaged")
+
+
+def test_png_extras_are_left_out() -> None:
+    bomb = zlib.compress(bytes(10_000_000))
+    extras = [
+        (b"iCCP", b"profile\0\0" + bomb),
+        (b"zTXt", b"Comment\0\0" + bomb),
+        (b"tEXt", b"Comment\0hello"),
+        (b"acTL", struct.pack(">II", 2**31 - 1, 0)),
+        (b"fcTL", struct.pack(">IIIIIHHBB", 0, 160, 120, 0, 0, 1, 1, 0, 0)),
+    ]
+    data = png(ihdr(160, 120), *extras, IDAT, (b"fdAT", b"\0\0\0\1" + IDAT[1]), IEND) + b"more"
+    assert read_header(data).encoded == png(ihdr(160, 120), IDAT, IEND)
+    np.testing.assert_array_equal(load_photo(data, 224).image, RGB)
+
+
+def test_png_chunks_that_are_refused() -> None:
+    size = ihdr(160, 120)
+    assert_refused(TEXT_BOMB, "cut_off")
+    assert_refused(png(size, IEND), "damaged")
+    assert_refused(png(IDAT, size, IEND), "damaged")
+    assert_refused(png(size, ihdr(20_000, 20_000), IDAT, IEND), "damaged")
+    assert_refused(png(size, IDAT), "cut_off")
+    assert_refused(PNG[:100] + bytes([PNG[100] ^ 1]) + PNG[101:], "damaged")
+    assert_refused(png(size, *[(b"tEXt", b"")] * 100_000, IDAT, IEND), "damaged")
+    # A chunk before IHDR must not be taken for it.
+    before = png((b"tEXt", size[1]), ihdr(20_000, 20_000), IDAT, IEND)
+    assert (read_header(before).width, read_header(before).height) == (20_000, 20_000)
+
+
+def test_webp_canvas_is_read() -> None:
+    data = bytearray(encode(RGBA, "WEBP"))
+    data[24:27] = (16384).to_bytes(3, "little")
+    assert (read_header(bytes(data)).width, read_header(bytes(data)).height) == (16385, 120)
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "code"), [(22, -(2**31), "cut_off"), (30, 1, "unsupported_format")]
+)
+def test_bmp_headers_that_are_refused(offset: int, value: int, code: str) -> None:
+    data = bytearray(BMP)
+    data[offset : offset + 4] = struct.pack("<i", value)
+    assert_refused(bytes(data), code)
+
+
+def test_bmp_variants() -> None:
+    top_down = bytearray(BMP)
+    top_down[22:26] = struct.pack("<i", -120)
+    core = b"BM" + struct.pack("<IIIIHHHH", 0, 0, 26, 12, 160, 120, 1, 24) + BMP[54:]
+    for data in (bytes(top_down), core):
+        assert (read_header(data).width, read_header(data).height) == (160, 120)
