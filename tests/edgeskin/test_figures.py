@@ -1,4 +1,4 @@
-"""What is drawn: maps over photos, outlines, and what stays as it was."""
+"""Figures: maps over photos, outlines, and what is left as it is."""
 
 import dataclasses
 from pathlib import Path
@@ -7,20 +7,21 @@ import cv2
 import numpy as np
 import pytest
 
-from edgeskin import Classifier
-from edgeskin.examination import Examination
-from edgeskin.explain.cam import FAINT, Explanation
+from edgeskin import Assessment, Classifier, compare_photos
+from edgeskin.imaging.change import Comparison
 from edgeskin.report.figures import (
     HOTTEST,
     caption,
     colored,
+    compared,
+    encode_jpeg,
     encode_png,
     outlined,
     overlay,
     page,
     side_by_side,
 )
-from edgeskin.results import ModelInfo
+from edgeskin.results import LOW_EVIDENCE, Explanation, ModelInfo
 
 PALETTE = colored(np.arange(256, dtype=np.uint8)[None])[0]
 MODEL = ModelInfo("micro", "0", "0" * 64, "fp32", "generic")
@@ -31,16 +32,21 @@ def explanation(values: np.ndarray) -> Explanation:
 
 
 @pytest.fixture(scope="module")
-def found(shared_micro_bundle: Path, lesion_jpg: Path) -> Examination:
-    return Classifier(shared_micro_bundle).examine(lesion_jpg, target="NV")
+def explained(shared_micro_bundle: Path, lesion_jpg: Path) -> Assessment:
+    return Classifier(shared_micro_bundle).assess(lesion_jpg, explain="grad-cam", target="NV")
 
 
-def test_where_nothing_speaks_for_the_target_the_photo_stays() -> None:
+@pytest.fixture(scope="module")
+def comparison(explained: Assessment) -> Comparison:
+    return compare_photos(explained, explained)
+
+
+def test_without_evidence_the_photo_stays_as_it_is() -> None:
     photo = np.random.default_rng(0).integers(0, 256, (70, 70, 3), dtype=np.uint8)
     np.testing.assert_array_equal(overlay(photo, explanation(np.zeros((7, 7)))), photo)
 
 
-def test_the_map_shows_where_it_is_hot_and_its_line_holds_the_hottest_share() -> None:
+def test_the_map_shows_where_the_evidence_is_and_its_line_holds_the_hottest_share() -> None:
     photo = np.full((140, 140, 3), 200, np.uint8)
     values = np.zeros((7, 7))
     values[1:3, 4:6] = 1
@@ -59,7 +65,7 @@ def test_the_map_shows_where_it_is_hot_and_its_line_holds_the_hottest_share() ->
 
 
 def test_the_palette_gets_lighter_all_along() -> None:
-    """So that it can be read without colour: rising CIELAB lightness."""
+    """It can be read without colour: CIELAB lightness rises."""
     lightness = cv2.cvtColor(PALETTE[None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0, :, 0]
     assert (np.diff(lightness) > -0.1).all()
     assert lightness[-1] - lightness[0] > 60
@@ -76,31 +82,77 @@ def test_an_outline_goes_around_the_lesion() -> None:
     np.testing.assert_array_equal(outlined(photo, np.zeros((100, 100), bool)), photo)
 
 
-def test_photo_and_map_stand_beside_each_other(found: Examination) -> None:
-    both = side_by_side(found)
-    turned_away = side_by_side(dataclasses.replace(found, mask=None, explanation=None))
-    assert both.shape[1] - turned_away.shape[1] == 464
+def test_photo_and_map_are_side_by_side(explained: Assessment) -> None:
+    assert explained.pixels is not None
+    both = side_by_side(explained)
+    refused = side_by_side(
+        dataclasses.replace(
+            explained,
+            status="retake",
+            explanation=None,
+            descriptors=None,
+            pixels=dataclasses.replace(explained.pixels, mask=None),
+        )
+    )
+    assert both.shape == (536, 944, 3)
+    assert refused.shape == (536, 480, 3)
 
 
-def test_letters_that_cannot_be_drawn_do_not_stop_the_page(found: Examination) -> None:
-    assert page(found, "  risk      HIGH\nfoto_größe_病変.jpg").shape[1] == 944
+def test_a_comparison_is_three_panels(comparison: Comparison) -> None:
+    figure = compared(comparison)
+    assert figure.shape == (536, 1408, 3)
+    # Before, and after aligned to it: the same photo, apart from the lesion's outline and the sampling.
+    before, after = figure[16:464, 16:464].astype(int), figure[16:464, 480:928].astype(int)
+    assert np.median(np.abs(before - after)) <= 2
 
 
-def test_a_png_holds_the_picture_bit_for_bit(found: Examination) -> None:
-    drawn = side_by_side(found)
-    decoded = cv2.imdecode(np.frombuffer(encode_png(drawn), np.uint8), cv2.IMREAD_COLOR)
-    np.testing.assert_array_equal(decoded[..., ::-1], drawn)
+def test_letters_outside_ascii_do_not_stop_the_page(explained: Assessment) -> None:
+    assert page(explained, "  Action       refer\nfoto_größe_病変.jpg").shape[1] == 944
 
 
-def test_captions_say_what_is_shown() -> None:
-    assert caption(explanation(np.ones((7, 7)))) == "where, not why: the evidence for cancer (grad-cam)"
-    assert caption(explanation(np.zeros((7, 7)))).startswith("hardly anything speaks for cancer")
+def test_long_lines_of_a_page_are_wrapped(explained: Assessment) -> None:
+    short, long = (page(explained, "  Always       " + "word " * count) for count in (5, 60))
+    assert long.shape[1] == short.shape[1] == 944
+    assert long.shape[0] - short.shape[0] == 3 * 18
+
+
+def test_a_png_holds_the_picture_bit_for_bit(explained: Assessment) -> None:
+    figure = side_by_side(explained)
+    decoded = cv2.imdecode(np.frombuffer(encode_png(figure), np.uint8), cv2.IMREAD_COLOR)
+    np.testing.assert_array_equal(decoded[..., ::-1], figure)
+
+
+def test_a_jpeg_is_nearly_the_picture(explained: Assessment) -> None:
+    assert explained.pixels is not None
+    square = explained.pixels.square
+    decoded = cv2.imdecode(np.frombuffer(encode_jpeg(square), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    assert np.abs(decoded.astype(int) - square).mean() < 3
+
+
+def test_captions_name_method_and_target() -> None:
+    """A map of low evidence has another caption, as it is not shown."""
+    evidence = caption(explanation(np.ones((7, 7))))
+    none = caption(explanation(np.zeros((7, 7))))
+    assert evidence != none
+    assert all("cancer" in text and "grad-cam" in text for text in (evidence, none))
     eigen = dataclasses.replace(explanation(np.ones((7, 7))), method="eigen-cam", target=None)
-    assert caption(eigen) == "what stands out in the features (eigen-cam)"
+    assert "eigen-cam" in caption(eigen)
+    assert "cancer" not in caption(eigen)
 
 
-def test_a_faint_map_leaves_the_photo_as_it_is() -> None:
+def test_a_map_of_low_evidence_leaves_the_photo_as_it_is() -> None:
     photo = np.random.default_rng(0).integers(0, 256, (70, 70, 3), dtype=np.uint8)
-    faint = explanation(np.eye(7) * 0.9 * FAINT)
-    np.testing.assert_array_equal(overlay(photo, faint), photo)
-    assert (overlay(photo, dataclasses.replace(faint, method="occlusion")) != photo).any()
+    low = explanation(np.eye(7) * 0.9 * LOW_EVIDENCE)
+    np.testing.assert_array_equal(overlay(photo, low), photo)
+    assert (overlay(photo, dataclasses.replace(low, method="occlusion")) != photo).any()
+
+
+def test_figures_leave_their_source_as_it_is(explained: Assessment) -> None:
+    assert explained.pixels is not None
+    assert explained.pixels.mask is not None
+    assert explained.explanation is not None
+    before = explained.pixels.square.copy()
+    overlay(explained.pixels.square, explained.explanation)
+    outlined(explained.pixels.square, explained.pixels.mask)
+    side_by_side(explained)
+    np.testing.assert_array_equal(explained.pixels.square, before)
