@@ -34,9 +34,7 @@ def test_agreement_is_that_of_single_assessments(
     for precision, assessed in results.items():
         assert agreement.recall[precision] == np.mean([assessed[i].risk != "LOW" for i in cancers])
         assert agreement.specificity[precision] == np.mean([assessed[i].risk == "LOW" for i in benign])
-    gaps = [
-        abs(a.cancer_probability - b.cancer_probability) for a, b in zip(*results.values(), strict=True)
-    ]
+    gaps = [abs(a.cancer_probability - b.cancer_probability) for a, b in zip(*results.values(), strict=True)]
     assert agreement.p_cancer_difference["max"] == pytest.approx(max(gaps))
     assert agreement.p_cancer_difference["median"] == pytest.approx(np.median(gaps))
     same = [a.predicted_class == b.predicted_class for a, b in zip(*results.values(), strict=True)]

@@ -146,6 +146,8 @@ def test_all_of_the_runtime_loads_nothing_heavy(shared_micro_bundle: Path) -> No
 def test_public_names_resolve() -> None:
     assert all(getattr(edgeskin, name) is not None for name in edgeskin.__all__)
     assert set(edgeskin.__all__) == set(dir(edgeskin))
-    assert {"Classifier", "Assessment", "PatientContext", "compare_photos", "render_text"} <= set(dir(edgeskin))
+    assert {"Classifier", "Assessment", "PatientContext", "compare_photos", "render_text"} <= set(
+        dir(edgeskin)
+    )
     with pytest.raises(AttributeError, match="Examination"):
         _ = edgeskin.Examination

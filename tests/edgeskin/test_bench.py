@@ -24,9 +24,7 @@ def test_a_run_with_every_output(shared_micro_bundle: Path, labelled_csv: Path, 
 
 
 def test_a_run_without_labels_is_a_table(shared_micro_bundle: Path) -> None:
-    done = run_cli(
-        "bench", "--bundle", shared_micro_bundle, "--threads", 1, "--repeats", 10, "--rounds", 1
-    )
+    done = run_cli("bench", "--bundle", shared_micro_bundle, "--threads", 1, "--repeats", 10, "--rounds", 1)
     assert done.returncode == 0, done.stderr
     assert "int8" in done.stdout
     assert "fp32" in done.stdout

@@ -349,9 +349,7 @@ def test_bundles_without_optional_parts_assess_without_them(micro_bundle: Path, 
 
 
 @pytest.mark.parametrize("ood", [True, False])
-def test_an_answer_that_is_not_finite_is_an_error(
-    micro_bundle: Path, lesion_jpg: Path, ood: bool
-) -> None:
+def test_an_answer_that_is_not_finite_is_an_error(micro_bundle: Path, lesion_jpg: Path, ood: bool) -> None:
     """A network whose logits overflow. It never reads as low risk."""
     network = micro_network(0, scale=float("inf"))
     openvino.save_model(network, micro_bundle / "int8.xml", compress_to_fp16=False)
@@ -415,9 +413,7 @@ def test_every_method_and_target_explains(
     json.dumps(result.to_dict(), allow_nan=False)
 
 
-def test_explained_results_have_pixels_and_descriptors(
-    classifier: Classifier, image: np.ndarray
-) -> None:
+def test_explained_results_have_pixels_and_descriptors(classifier: Classifier, image: np.ndarray) -> None:
     plain, explained = classifier.assess(image), classifier.assess(image, explain="grad-cam")
     assert (plain.explanation, plain.descriptors, plain.pixels) == (None, None, None)
     assert explained.descriptors is not None
@@ -492,7 +488,10 @@ def test_a_pickled_copy_answers_the_same(
     classifier = Classifier(shared_micro_bundle, **settings)  # type: ignore[arg-type]
     copy = pickle.loads(pickle.dumps(classifier))
     assert copy.engine is not classifier.engine
-    assert (copy.engine.threads, copy.engine.workers) == (classifier.engine.threads, classifier.engine.workers)
+    assert (copy.engine.threads, copy.engine.workers) == (
+        classifier.engine.threads,
+        classifier.engine.workers,
+    )
     assert settings_of(copy.assess(lesion_jpg)) == settings_of(classifier.assess(lesion_jpg))
     dark = np.zeros((300, 300, 3), np.uint8)
     assert copy.assess(dark).status == classifier.assess(dark).status

@@ -110,9 +110,7 @@ def test_the_default_bundle_averages_every_view(precision: Precision, lesion_jpg
 
 @pytest.mark.parametrize("bundle", [*SHIPPED])
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
-def test_shipped_networks_answer_as_the_files_do(
-    bundle: str, precision: Precision, lesion_jpg: Path
-) -> None:
+def test_shipped_networks_answer_as_the_files_do(bundle: str, precision: Precision, lesion_jpg: Path) -> None:
     """As the network that OpenVINO compiles of the files as they are.
 
     The same bits on AVX2, where that was measured; elsewhere INT8 is no farther off than one instruction set
@@ -134,9 +132,7 @@ def test_shipped_networks_answer_as_the_files_do(
         expected = whole(np.stack(views[first : first + 4]))
         for values, name in zip((found.view_logits, found.view_features, found.fmaps), OUTPUTS, strict=True):
             assert values is not None
-            np.testing.assert_allclose(
-                values[0, first : first + 4], expected[name], rtol=0, atol=tolerance
-            )
+            np.testing.assert_allclose(values[0, first : first + 4], expected[name], rtol=0, atol=tolerance)
 
 
 def test_dequantized_weights_are_the_same_numbers(tmp_path: Path) -> None:

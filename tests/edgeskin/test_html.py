@@ -206,7 +206,9 @@ def test_every_warning_of_the_gates_is_shown_and_nothing_is_certified(assessed: 
 
 def test_a_name_that_is_not_valid_text_is_written_all_the_same(assessed: Assessment, tmp_path: Path) -> None:
     write(
-        dataclasses.replace(assessed, image="/patients/someone/bad\udcff.jpg"), tmp_path / "report.html", CREATED
+        dataclasses.replace(assessed, image="/patients/someone/bad\udcff.jpg"),
+        tmp_path / "report.html",
+        CREATED,
     )
     html = (tmp_path / "report.html").read_text()
     assert "bad\\udcff.jpg" in html
@@ -219,8 +221,8 @@ def test_a_map_of_low_evidence_is_not_drawn(assessed: Assessment) -> None:
     assert low.low_evidence
     html = render_html(dataclasses.replace(assessed, explanation=low), CREATED)
     # The legend of a map names the share that its line holds.
-    assert "20%" in render_html(assessed, CREATED).partition("<section class=\"columns\">")[0]
-    assert "20%" not in html.partition("<section class=\"columns\">")[0]
+    assert "20%" in render_html(assessed, CREATED).partition('<section class="columns">')[0]
+    assert "20%" not in html.partition('<section class="columns">')[0]
     assert "NV (grad-cam)" in html
 
 

@@ -165,7 +165,17 @@ def test_without_the_scope_gate_there_is_a_warning(lesion_jpg: Path, micro_bundl
 
 
 def test_age_and_site_select_the_limitations(lesion_jpg: Path, shared_micro_bundle: Path) -> None:
-    command = ["predict", lesion_jpg, "--bundle", shared_micro_bundle, "--json", "--age", 30, "--site", "nail"]
+    command = [
+        "predict",
+        lesion_jpg,
+        "--bundle",
+        shared_micro_bundle,
+        "--json",
+        "--age",
+        30,
+        "--site",
+        "nail",
+    ]
     values = json.loads(run_cli(*command).stdout)
     assert [limitation["code"] for limitation in values["limitations"]] == [
         "age_under_40", "site_nail", "skin_tone", "amelanotic_melanoma"
@@ -251,7 +261,15 @@ def test_explain_writes_several_maps_into_a_folder(
     out.mkdir()
     photos = (tmp_path / "missing.jpg", lesion_jpg)
     done = run_cli(
-        "predict", *photos, "--json", "--explain", out, "--method", "layer-cam", "--bundle", shared_micro_bundle
+        "predict",
+        *photos,
+        "--json",
+        "--explain",
+        out,
+        "--method",
+        "layer-cam",
+        "--bundle",
+        shared_micro_bundle,
     )
     failed, assessed = results_of(done.stdout)
     assert done.returncode == 1

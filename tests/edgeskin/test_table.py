@@ -28,7 +28,9 @@ def test_what_is_unknown_is_a_dash(bench_result: Result) -> None:
     )
     agreement = dataclasses.replace(bench_result.agreement, recall={"int8": None, "fp32": None})
     text = bench_text(dataclasses.replace(bench_result, rows=rows, agreement=agreement))
-    assert [line.split()[-1] for line in text.splitlines() if line.startswith(("int8 ", "fp32 "))] == ["-"] * 2
+    assert [line.split()[-1] for line in text.splitlines() if line.startswith(("int8 ", "fp32 "))] == [
+        "-"
+    ] * 2
     assert [line for line in text.splitlines() if line.startswith(("int8:", "fp32:")) and "-," in line]
 
 
