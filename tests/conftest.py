@@ -62,7 +62,7 @@ def lesion_jpg() -> Path:
     return ROOT / "examples" / "lesion.jpg"
 
 
-def run_cli(*arguments: str | Path | int, **environment: str) -> "subprocess.CompletedProcess[str]":
+def run_cli(*arguments: str | Path | float, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run the command in a process of its own, as a user does."""
     command = [sys.executable, "-m", "edgeskin", *map(str, arguments)]
     return subprocess.run(

@@ -1,4 +1,4 @@
-"""The engine against the micro-network worked out in numpy, and the shipped networks as OpenVINO runs them."""
+"""The engine against the micro-network in numpy, and against OpenVINO alone on the shipped networks."""
 
 import concurrent.futures
 import os

@@ -107,7 +107,7 @@ def shown(browser: Browser, path: Path, scheme: str, widths: list[int]) -> np.nd
         browser: The browser.
         path: The report.
         scheme: ``light`` or ``dark``.
-        widths: Pixels of the pictures in it. The micro-bundle's small input lets JPEG be decoded at a quarter.
+        widths: Pixels of the pictures in it. JPEG is decoded at a quarter for the micro-bundle's small input.
     """
     context = browser.new_context(color_scheme=scheme, viewport={"width": 800, "height": 1000})
     page = context.new_page()

@@ -28,18 +28,22 @@ DECIDED = ("probabilities", "cancer_probability", "risk", "action_code", "operat
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "precision"),
     [
-        (),
-        ("--precision", "fp32"),
-        ("--mc-dropout", 20, "--seed", 3),
-        ("--mc-dropout", 20, "--precision", "int8"),
-        ("--sensitivity", 0.9),
+        ((), "int8"),
+        (("--precision", "fp32"), "fp32"),
+        (("--mc-dropout", 20, "--seed", 3), "fp32"),
+        (("--mc-dropout", 20, "--precision", "int8"), "int8"),
+        (("--sensitivity", 0.9), "int8"),
     ],
     ids=["default", "fp32", "sampled", "sampled-int8", "sensitivity"],
 )
 def test_a_report_decides_as_predict_does(
-    shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path, options: tuple[str | int, ...]
+    shared_micro_bundle: Path,
+    lesion_jpg: Path,
+    tmp_path: Path,
+    options: tuple[str | float, ...],
+    precision: str,
 ) -> None:
     shared = (*options, "--bundle", shared_micro_bundle)
     report = run_cli("report", lesion_jpg, "-o", tmp_path / "report.json", *shared)
@@ -49,9 +53,6 @@ def test_a_report_decides_as_predict_does(
     assert {key: written[key] for key in DECIDED} == {key: printed[key] for key in DECIDED}
     assert written["uncertainty"] == printed["uncertainty"]
     assert report.stderr == predict.stderr  # which names the network that decides under MC-dropout
-    precision = (
-        "fp32" if "fp32" in options or ("--mc-dropout" in options and "int8" not in options) else "int8"
-    )
     assert written["model"]["precision"] == precision
     assert (precision.upper() in report.stderr) == ("--mc-dropout" in options)
 
