@@ -58,14 +58,15 @@ class EqualByValue:
             return NotImplemented
         assert is_dataclass(self)
         pairs = ((getattr(self, one.name), getattr(other, one.name)) for one in fields(self))
-        return all(
-            np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
-            if isinstance(a, np.ndarray) and isinstance(b, np.ndarray)
-            else a == b
-            for a, b in pairs
-        )
+        return all(_equal(a, b) for a, b in pairs)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+    return not isinstance(one, np.ndarray) and not isinstance(other, np.ndarray) and bool(one == other)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What several test modules share: the project's own pictures, and a micro-bundle of a few kilobytes."""
+"""What test modules share: the example picture, drawn lesions and a micro-bundle of a few kilobytes."""
 
 import hashlib
 import json
@@ -31,9 +31,14 @@ from edgeskin.imaging.preprocess import Preprocessing
 from edgeskin.results import SensitivityBound, to_plain
 from edgeskin.taxonomy import CANCER, ISIC_2019
 
-# Networks of a few kilobytes gain nothing from torch's threads, which would only wait for each other.
+if TYPE_CHECKING:
+    from edgeskin.network.head import Head
+    from train.config import TrainConfig
+    from train.models.lesion_net import LesionNet
+
+# Networks of a few kilobytes gain nothing from torch's threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Nothing that a user has kept is taken, here and in the processes that tests start.
+# No test, and no process that a test starts, reads the user's cache.
 os.environ["XDG_CACHE_HOME"] = os.devnull
 os.environ.pop("EDGESKIN_CACHE", None)
 
@@ -57,8 +62,8 @@ def lesion_jpg() -> Path:
     return ROOT / "examples" / "lesion.jpg"
 
 
-def run_cli(*arguments: str | Path | int, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """The command as a user types it, in a process of its own."""
+def run_cli(*arguments: str | Path | float, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command in a process of its own, as a user does."""
     command = [sys.executable, "-m", "edgeskin", *map(str, arguments)]
     return subprocess.run(
         command,
@@ -71,10 +76,13 @@ def run_cli(*arguments: str | Path | int, **environment: str) -> "subprocess.Com
     )
 
 
-def micro_network(seed: int, batch: int = -1) -> Any:
-    """A network of the bundle's form, in ONNX-free OpenVINO: one convolution, pooling, one linear layer.
+def micro_network(seed: int, batch: int = -1, scale: float = 1.0) -> Any:
+    """A network of the bundle's form, built in OpenVINO: one convolution, pooling, one linear layer.
 
-    batch: images it takes at once, -1 leaves it open.
+    Args:
+        seed: Of its weights.
+        batch: Pictures it takes at once; -1 leaves it open.
+        scale: Factor of the logits.
     """
     import openvino
     from openvino import opset13 as ops
@@ -86,7 +94,7 @@ def micro_network(seed: int, batch: int = -1) -> Any:
     kernel = rng.normal(size=(16, 3, 8, 8)).astype(np.float32) / 4
     fmap = ops.relu(ops.convolution(scaled, kernel, [8, 8], [0, 0], [0, 0], [1, 1]))
     features = ops.reduce_mean(fmap, np.array([2, 3]))
-    weights = rng.normal(size=(16, len(ISIC_2019))).astype(np.float32)
+    weights = rng.normal(size=(16, len(ISIC_2019))).astype(np.float32) * np.float32(scale)
     logits = ops.matmul(features, weights, False, False)
     results = []
     for name, output in (("logits", logits), ("features", features), ("fmap", fmap)):
@@ -96,7 +104,7 @@ def micro_network(seed: int, batch: int = -1) -> Any:
 
 
 def micro_head() -> dict[str, Any]:
-    """A head as `quantize.pack.write_head` stores it, that fits the micro-network's features."""
+    """A head as `quantize.pack.write_head` stores it, for the micro-network's features."""
     rng = np.random.default_rng(7)
     shapes = {
         "linear1_weight": (12, 16), "linear1_bias": 12, "norm_weight": 12, "norm_bias": 12, "norm_mean": 12,
@@ -111,7 +119,7 @@ def micro_head() -> dict[str, Any]:
 
 
 def micro_statistics() -> dict[str, Any]:
-    """As `quantize.fitting.ood.write_statistics` stores them, for the micro-network's features."""
+    """OOD statistics as `quantize.fitting.ood.write_statistics` stores them, for the micro-network."""
     rng = np.random.default_rng(8)
     shapes = {"feature_mean": 16, "feature_basis": (16, 4), "picture_mean": 768, "picture_basis": (768, 5)}
     values = {name: rng.random(shape, np.float32) for name, shape in shapes.items()}
@@ -134,7 +142,7 @@ def write_micro_bundle(folder: Path) -> Path:
 
 
 def write_manifest(folder: Path, **changes: object) -> None:
-    """A manifest that fits the folder's files, but for the changes; with ``ood=None`` of one without it."""
+    """Write a manifest that fits the folder's files, but for the changes; ``ood=None`` leaves OOD out."""
     rules = DecisionRules(
         ISIC_2019,
         CANCER,
@@ -163,6 +171,15 @@ def write_manifest(folder: Path, **changes: object) -> None:
     )  # fmt: skip
     values = to_plain(manifest) | changes
     (folder / "manifest.json").write_text(json.dumps(values), encoding="utf-8")
+
+
+def change_rules(folder: Path, **changes: object) -> None:
+    """Change the decision rules of both precisions in a bundle's manifest."""
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    for rules in manifest["decision_rules"].values():
+        rules |= changes
+    path.write_text(json.dumps(manifest), encoding="utf-8")
 
 
 @pytest.fixture

@@ -47,13 +47,12 @@ def verdict(assessment: Assessment, *, color: bool = False) -> str:
 
 def warnings(assessment: Assessment) -> list[str]:
     """What the gates would have refused the picture for, had they not been switched off."""
-    found = list(assessment.quality.retake) if assessment.quality else []
-    ood = assessment.ood
+    found, ood = [], assessment.ood
     if ood is not None and ood.score > ood.threshold:
         found.append(
             f"not dermoscopy as the network knows it (distance {ood.score:.1f}, limit {ood.threshold:.1f})"
         )
-    return found
+    return [*found, *(assessment.quality.retake if assessment.quality else ())]
 
 
 def certified(point: AppliedPoint) -> str:

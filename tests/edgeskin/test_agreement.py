@@ -1,114 +1,111 @@
-import csv
+"""Labels, and the agreement of both precisions against single assessments."""
+
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from edgeskin import Classifier
-from edgeskin.bench import measure as bench
+from edgeskin.bench.agreement import measure_agreement, read_labels
 from edgeskin.bundle.bundle import open_bundle
 from edgeskin.errors import SettingError
 
-
-@pytest.fixture(scope="module")
-def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four noise pictures with labels, and one that is no picture."""
-    folder = tmp_path_factory.mktemp("labelled")
-    rng = np.random.default_rng(3)
-    rows = []
-    for position, label in enumerate(["MEL", "NV", "BCC", "NV", "MEL", "OTHER"]):
-        path = folder / f"{position}.png"
-        image = rng.integers(0, 40 * (position + 1), (70, 70, 3)).astype(np.uint8)
-        path.write_bytes(cv2.imencode(".png", image)[1].tobytes() if position != 4 else b"broken")
-        rows.append({"path": path.name, "label": label, "split": "val" if position < 5 else "test"})
-    with (folder / "labels.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    return folder / "labels.csv"
+CLASSES = ("MEL", "NV")
 
 
-def test_a_whole_run_adds_up(shared_micro_bundle: Path, labelled: Path, tmp_path: Path) -> None:
-    result = bench.run(shared_micro_bundle, 1, 10, 1, labelled, "val")
-    by_name = {row.precision: row for row in result.rows}
-    files = {path.name: path.stat().st_size for path in shared_micro_bundle.iterdir()}
-    assert by_name["int8"].model_bytes == files["int8.xml"] + files["int8.bin"]
-    assert result.speedup == by_name["fp32"].median.p50_ms / by_name["int8"].median.p50_ms
-    assert all(row.median.p95_ms >= row.median.p50_ms > 0 for row in result.rows)
-    assert result.agreement.images == 4
-    assert len(result.agreement.failed) == 1
-    json.dumps(result.to_dict(), allow_nan=False)
-    told = bench.table(result)
-    assert "INT8 is" in told
-    assert "not read: " in told
-    bench.draw(result, tmp_path / "bench.png")
-    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_without_matplotlib_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SettingError, match="the figure needs matplotlib"):
-        bench.require_plots()
-
-
-def test_agreement_is_what_single_assessments_say(
-    shared_micro_bundle: Path, labelled: Path, capsys: pytest.CaptureFixture[str]
+def test_agreement_is_that_of_single_assessments(
+    shared_micro_bundle: Path, labelled_csv: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pairs = bench.read_labels(labelled, "val", open_bundle(shared_micro_bundle).manifest.classes)[0][:4]
-    agreement = bench.compare(open_bundle(shared_micro_bundle), 1, pairs, {})
-    told = capsys.readouterr()
-    assert (told.out, "assessing by both precisions" in told.err) == ("", True)
+    bundle = open_bundle(shared_micro_bundle)
+    pairs = read_labels(labelled_csv, "val", bundle.manifest.classes)[0][:4]
+    agreement = measure_agreement(bundle, 1, pairs, {"OTHER": 2})
+    output = capsys.readouterr()
+    assert output.out == ""  # progress is on stderr
     results = {
-        p: [Classifier(shared_micro_bundle, p, 1, quality_gate=False).assess(path) for path, _ in pairs]
+        p: [
+            Classifier(shared_micro_bundle, p, 1, quality_gate=False, scope_gate=False).assess(path)
+            for path, _ in pairs
+        ]
         for p in ("fp32", "int8")
     }
-    cancers = [0, 2]
+    cancers, benign = [0, 2], [1, 3]
+    assert (agreement.images, agreement.cancers, agreement.left_out) == (4, 2, {"OTHER": 2})
     for precision, assessed in results.items():
         assert agreement.recall[precision] == np.mean([assessed[i].risk != "LOW" for i in cancers])
-    gap = max(
-        abs(a.cancer_probability - b.cancer_probability) for a, b in zip(*results.values(), strict=True)
-    )
-    assert agreement.p_cancer_difference["max"] == pytest.approx(gap)
-    lost = [
-        str(pairs[i][0])
-        for i in cancers
-        if results["fp32"][i].risk != "LOW" and results["int8"][i].risk == "LOW"
-    ]
-    assert list(agreement.lost) == lost
+        assert agreement.specificity[precision] == np.mean([assessed[i].risk == "LOW" for i in benign])
+    gaps = [abs(a.cancer_probability - b.cancer_probability) for a, b in zip(*results.values(), strict=True)]
+    assert agreement.p_cancer_difference["max"] == pytest.approx(max(gaps))
+    assert agreement.p_cancer_difference["median"] == pytest.approx(np.median(gaps))
+    same = [a.predicted_class == b.predicted_class for a, b in zip(*results.values(), strict=True)]
+    assert agreement.same_class == np.mean(same)
+
+
+def test_lost_cancers_are_those_that_int8_alone_misses(micro_bundle: Path, labelled_csv: Path) -> None:
+    """FP32 flags every picture, INT8 none. Names alone are given, as folders may name the patient."""
+    manifest = json.loads((micro_bundle / "manifest.json").read_text(encoding="utf-8"))
+    point = {"name": "screen", "target_recall": 0.9, "recall": 0.9, "specificity": 0.5}
+    for precision, threshold in (("fp32", 0.0), ("int8", 1.0)):
+        manifest["decision_rules"][precision]["operating_points"] = [point | {"threshold": threshold}]
+    (micro_bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    bundle = open_bundle(micro_bundle)
+    pairs = read_labels(labelled_csv, "val", bundle.manifest.classes)[0][:4]
+    agreement = measure_agreement(bundle, 1, pairs, {})
+    assert agreement.lost == ("0.png", "2.png")
+    assert agreement.recall == {"int8": 0.0, "fp32": 1.0}
+    assert agreement.specificity == {"int8": 1.0, "fp32": 0.0}
+
+
+def test_images_that_cannot_be_read_are_named_and_not_counted(
+    shared_micro_bundle: Path, labelled_csv: Path
+) -> None:
+    bundle = open_bundle(shared_micro_bundle)
+    pairs, left_out = read_labels(labelled_csv, "val", bundle.manifest.classes)
+    agreement = measure_agreement(bundle, 1, pairs, left_out)
+    assert agreement.images == len(pairs) - 1
+    (failed,) = agreement.failed
+    assert failed.startswith("4.png: ")
+    with pytest.raises(SettingError, match=r"4\.png"):
+        measure_agreement(bundle, 1, pairs[-1:], {})
+
+
+def test_without_cancers_there_is_no_recall(shared_micro_bundle: Path, labelled_csv: Path) -> None:
+    bundle = open_bundle(shared_micro_bundle)
+    agreement = measure_agreement(bundle, 1, [(labelled_csv.parent / "1.png", "NV")], {})
+    assert agreement.recall == {"int8": None, "fp32": None}
+    assert set(agreement.specificity.values()) <= {0.0, 1.0}
 
 
 def test_class_folders_are_labels_too(tmp_path: Path) -> None:
     for name in ("MEL", "notes"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.jpg").write_bytes(b"")
-    assert bench.read_labels(tmp_path, None, ("MEL", "NV")) == ([(tmp_path / "MEL" / "a.jpg", "MEL")], {})
+    assert read_labels(tmp_path, None, CLASSES) == ([(tmp_path / "MEL" / "a.jpg", "MEL")], {})
 
 
-def test_rows_of_other_labels_are_counted(labelled: Path) -> None:
-    pairs, left_out = bench.read_labels(labelled, None, ("MEL", "NV"))
+def test_rows_of_other_labels_are_counted(labelled_csv: Path) -> None:
+    pairs, left_out = read_labels(labelled_csv, None, CLASSES)
     assert [label for _, label in pairs] == ["MEL", "NV", "NV", "MEL"]
     assert left_out == {"BCC": 1, "OTHER": 1}
-    with pytest.raises(SettingError, match="there is no such file or folder"):
-        bench.read_labels(labelled.parent / "nowhere.csv", None, ("MEL",))
-    with pytest.raises(SettingError, match=r"labels there: BCC, MEL, NV, OTHER$"):
-        bench.read_labels(labelled, None, ("DF",))
+    with pytest.raises(SettingError, match=r"nowhere\.csv"):
+        read_labels(labelled_csv.parent / "nowhere.csv", None, ("MEL",))
+    with pytest.raises(SettingError, match="BCC, MEL, NV, OTHER"):
+        read_labels(labelled_csv, None, ("DF",))
 
 
 @pytest.mark.parametrize("split", ["test", "nonsense"])
-def test_no_labelled_images_is_an_error(labelled: Path, split: str) -> None:
-    with pytest.raises(SettingError, match="no images of the classes"):
-        bench.read_labels(labelled, split, ("MEL", "NV"))
+def test_no_labelled_images_is_an_error(labelled_csv: Path, split: str) -> None:
+    with pytest.raises(SettingError, match=f"MEL, NV.*{split}"):
+        read_labels(labelled_csv, split, CLASSES)
 
 
 def test_a_split_of_a_csv_without_splits_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("path,label\na.jpg,MEL\n")
-    with pytest.raises(SettingError, match="no column split"):
-        bench.read_labels(tmp_path / "t.csv", "val", ("MEL",))
+    with pytest.raises(SettingError, match=r"t\.csv: .*split"):
+        read_labels(tmp_path / "t.csv", "val", ("MEL",))
 
 
 def test_a_csv_without_the_columns_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(SettingError, match="columns path and label"):
-        bench.read_labels(tmp_path / "t.csv", None, ("MEL",))
+    with pytest.raises(SettingError, match=r"t\.csv: .*path.*label"):
+        read_labels(tmp_path / "t.csv", None, ("MEL",))

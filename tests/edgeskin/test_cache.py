@@ -43,9 +43,7 @@ def cached(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "cache").iterdir())
 
 
-def test_a_cached_network_is_the_one_that_runs(
-    logits_of: Callable[..., np.ndarray], tmp_path: Path
-) -> None:
+def test_a_cached_network_is_the_one_that_runs(logits_of: Callable[..., np.ndarray], tmp_path: Path) -> None:
     expected = logits_of()
     (file,) = cached(tmp_path)
     written = file.stat().st_mtime_ns

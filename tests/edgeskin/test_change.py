@@ -46,9 +46,7 @@ def test_a_photo_does_not_differ_from_itself(before: Assessment) -> None:
     assert comparison != dataclasses.replace(comparison, difference=comparison.difference + 1)
 
 
-def test_a_change_is_found_where_it_is(
-    classifier: Classifier, before: Assessment, photo: np.ndarray
-) -> None:
+def test_a_change_is_found_where_it_is(classifier: Classifier, before: Assessment, photo: np.ndarray) -> None:
     """A new dark spot of a tenth of the width, well beside the middle."""
     later = photo.copy()
     side = len(later)
@@ -106,7 +104,9 @@ def test_measures_are_those_of_the_assessment(before: Assessment) -> None:
     assert found["asymmetry"] == pytest.approx(sum(before.descriptors.asymmetry) / 2)
     assert found["colors"] == len(before.descriptors.colors)
     for extreme in (0.0, 1.0):
-        assert np.isfinite(measures(dataclasses.replace(before, cancer_probability=extreme))["cancer_log_odds"])
+        assert np.isfinite(
+            measures(dataclasses.replace(before, cancer_probability=extreme))["cancer_log_odds"]
+        )
 
 
 @pytest.mark.parametrize("side", [0.1, 0.2])

@@ -1,19 +1,27 @@
-import dataclasses
+"""The classifier: assessments by hand, workers, gates, copies, and what it refuses."""
+
+import concurrent.futures
 import json
+import multiprocessing
 import os
+import pickle
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
+import openvino
 import pytest
-from scipy.special import softmax
 
-from edgeskin import Classifier
+from edgeskin import Assessment, Classifier, PatientContext, open_bundle
 from edgeskin.errors import BundleError, EdgeskinError, PhotoError, SettingError
-from edgeskin.imaging.preprocess import preprocess
-from tests.conftest import MICRO_PRIORS, write_manifest
+from edgeskin.imaging.preprocess import center_square, preprocess, resize
+from edgeskin.results import Method
+from tests.conftest import MICRO_PRIORS, change_rules, micro_head, micro_network, write_manifest
 
 
 @pytest.fixture(scope="module")
@@ -21,27 +29,59 @@ def classifier(shared_micro_bundle: Path) -> Classifier:
     return Classifier(shared_micro_bundle, "fp32", threads=1, quality_gate=False)
 
 
-def test_an_assessment_is_the_network_temperature_and_threshold_put_together(
-    classifier: Classifier, lesion_jpg: Path
+@pytest.fixture(scope="module")
+def image(lesion_jpg: Path) -> np.ndarray:
+    return cv2.cvtColor(cv2.imdecode(np.fromfile(lesion_jpg, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+
+def test_an_assessment_puts_network_temperature_and_thresholds_together(
+    classifier: Classifier, image: np.ndarray
 ) -> None:
-    image = cv2.cvtColor(cv2.imdecode(np.fromfile(lesion_jpg, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     result = classifier.assess(image)
-    logits = classifier.engine.infer(preprocess(image, classifier.manifest.preprocessing)).logits
-    expected = softmax(logits.astype(np.float64) / 1.5)
+    logits = classifier.engine.infer(preprocess(image, classifier.manifest.preprocessing)).logits[0]
+    powers = np.exp(logits.astype(np.float64) / 1.5)
+    expected = powers / powers.sum()
+    assert result.probabilities is not None
+    assert result.cancer_probability is not None
     np.testing.assert_allclose(list(result.probabilities.values()), expected, atol=1e-9)
     assert result.cancer_probability == pytest.approx(expected[[0, 2, 3, 7]].sum())
     assert result.prevalence == pytest.approx(0.1 + 0.05 + 0.05 + 0.05)
     assert result.predicted_class == classifier.manifest.classes[(expected / MICRO_PRIORS).argmax()]
-    assert result.risk == (
-        "LOW" if result.cancer_probability < 0.3 else "MEDIUM" if result.cancer_probability < 0.6 else "HIGH"
-    )
-    assert result.operating_point.threshold == 0.3
+    p = result.cancer_probability
+    expected_risk = ("LOW", "no_referral") if p < 0.3 else ("MEDIUM", "refer")
+    assert (result.risk, result.action_code) == (expected_risk if p < 0.6 else ("HIGH", "refer_urgently"))
+    assert result.operating_points is not None
+    assert result.operating_point == result.operating_points[0]
     assert [(point.name, point.threshold) for point in result.operating_points] == [
         ("screen", 0.3), ("balanced", 0.6)
     ]  # fmt: skip
+    assert result.model == classifier.model
+    assert (result.model.name, result.model.precision) == ("micro", "fp32")
+    assert result.model.sha256 == classifier.bundle.sha256
 
 
-def test_path_bytes_and_array_agree(classifier: Classifier, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("screen", "balanced", "risk", "code"),
+    [(0.0, 0.0, "HIGH", "refer_urgently"), (0.0, 1.0, "MEDIUM", "refer"), (1.0, 1.0, "LOW", "no_referral")],
+)
+def test_every_risk_has_its_action(
+    micro_bundle: Path, image: np.ndarray, screen: float, balanced: float, risk: str, code: str
+) -> None:
+    point = {"target_recall": 0.9, "recall": 0.9, "specificity": 0.5}
+    change_rules(
+        micro_bundle,
+        operating_points=[
+            point | {"name": "screen", "threshold": screen},
+            point | {"name": "balanced", "threshold": balanced},
+        ],
+    )
+    result = Classifier(micro_bundle).assess(image)
+    assert (result.risk, result.action_code) == (risk, code)
+    assert result.operating_point is not None
+    assert result.operating_point.bound is None
+
+
+def test_path_bytes_and_array_agree_and_are_named(classifier: Classifier, tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     path = tmp_path / "é ü 皮膚.png"
     path.write_bytes(cv2.imencode(".png", image[..., ::-1])[1].tobytes())
@@ -50,26 +90,50 @@ def test_path_bytes_and_array_agree(classifier: Classifier, tmp_path: Path) -> N
     assert [result.image for result in results] == [str(path), str(path), "<bytes>", "<ndarray>"]
 
 
-def test_one_bad_image_stops_nothing(classifier: Classifier, lesion_jpg: Path, tmp_path: Path) -> None:
+def test_a_name_stands_for_bytes_arrays_and_paths(
+    classifier: Classifier, image: np.ndarray, lesion_jpg: Path
+) -> None:
+    for source in (lesion_jpg.read_bytes(), image, lesion_jpg):
+        assert classifier.assess(source, name="upload 7").image == "upload 7"
+    (failed,) = classifier.assess_many([b"no picture"], name="upload 8")
+    assert (failed.image, failed.status) == ("upload 8", "error")
+    dark = classifier.assess(np.zeros((300, 300, 3), np.uint8), name="upload 9")
+    assert dark.image == "upload 9"
+
+
+def test_one_bad_photo_stops_nothing(classifier: Classifier, lesion_jpg: Path, tmp_path: Path) -> None:
     bad = tmp_path / "text.jpg"
     bad.write_text("no picture")
     results = list(classifier.assess_many([lesion_jpg, bad, lesion_jpg]))
     assert [result.status for result in results] == ["assessed", "error", "assessed"]
-    assert results[1].risk is None
-    assert results[1].action is None
-    assert results[1].error.type == "PhotoError"
-    assert "text.jpg" in results[1].error.message
+    failed = results[1]
+    assert (failed.risk, failed.action, failed.action_code) == (None, None, None)
+    assert failed.error is not None
+    assert (failed.error.type, failed.error.code) == ("PhotoError", "unsupported_format")
+    assert "text.jpg" in failed.error.message
+    assert "total" in failed.timing_ms
     with pytest.raises(PhotoError, match=r"text\.jpg"):
         classifier.assess(bad)
 
 
-def test_streams_give_the_same_answers_in_order(
+@pytest.mark.parametrize("kind", ["str", "path", "bytes", "array"])
+def test_assess_many_refuses_a_single_photo(
+    classifier: Classifier, lesion_jpg: Path, image: np.ndarray, kind: str
+) -> None:
+    """A string would be taken apart by letters, bytes by numbers, an array by rows."""
+    one = {"str": str(lesion_jpg), "path": lesion_jpg, "bytes": lesion_jpg.read_bytes(), "array": image}[kind]
+    with pytest.raises(SettingError) as caught:
+        classifier.assess_many(one)  # type: ignore[arg-type]  # before the first result is asked for
+    assert caught.value.code == "setting"
+
+
+def test_workers_give_the_same_answers_in_order(
     shared_micro_bundle: Path, lesion_folder: Path, tmp_path: Path
 ) -> None:
     photos = sorted(lesion_folder.rglob("*.png"))[:20]
     photos.insert(7, tmp_path / "missing.jpg")
     one, several = (
-        list(Classifier(shared_micro_bundle, threads=3, quality_gate=False, streams=n).assess_many(photos))
+        list(Classifier(shared_micro_bundle, threads=3, quality_gate=False, workers=n).assess_many(photos))
         for n in (1, 3)
     )
     assert [result.image for result in several] == [str(photo) for photo in photos]
@@ -78,27 +142,28 @@ def test_streams_give_the_same_answers_in_order(
     np.testing.assert_allclose(*p, atol=1e-6)
 
 
-def test_streams_work_at_the_same_time(shared_micro_bundle: Path, lesion_jpg: Path) -> None:
-    """Each photo is opened only once another is being worked on: one after the other, this breaks."""
+def test_workers_work_at_the_same_time(shared_micro_bundle: Path, lesion_jpg: Path) -> None:
+    """Each photo is opened only while another is: one after the other, the barrier breaks."""
     meeting = threading.Barrier(2, timeout=30)
 
     class Photo(os.PathLike[str]):
-        asked = 0
+        opened = 0
 
         def __fspath__(self) -> str:
-            self.asked += 1
-            if self.asked == 1:
+            self.opened += 1
+            if self.opened == 1:
                 meeting.wait()
             return str(lesion_jpg)
 
-    results = Classifier(shared_micro_bundle, threads=2, streams=2).assess_many([Photo() for _ in range(4)])
+    results = Classifier(shared_micro_bundle, threads=2, workers=2).assess_many([Photo() for _ in range(4)])
     assert [result.status for result in results] == ["assessed"] * 4
 
 
-def test_streams_take_no_more_photos_than_they_can_work_on(
-    shared_micro_bundle: Path, lesion_jpg: Path
+@pytest.mark.parametrize("workers", [1, 2])
+def test_photos_are_taken_as_they_are_needed(
+    shared_micro_bundle: Path, lesion_jpg: Path, workers: int
 ) -> None:
-    """And whoever stops asking stops the work: there is no end to these photos."""
+    """These photos have no end, and whoever stops asking stops the work."""
     taken = 0
 
     def endless() -> Iterator[Path]:
@@ -107,62 +172,56 @@ def test_streams_take_no_more_photos_than_they_can_work_on(
             taken += 1
             yield lesion_jpg
 
-    results = Classifier(shared_micro_bundle, threads=2, streams=2).assess_many(endless())
+    results = Classifier(shared_micro_bundle, threads=2, workers=workers).assess_many(endless())
     for _ in range(10):
         next(results)
-    results.close()
-    assert taken <= 10 + 2 * 2
+    results.close()  # type: ignore[attr-defined]
+    assert taken <= 10 + 2 * workers
 
 
-def test_an_error_of_the_bundle_stops_every_stream(micro_bundle: Path, lesion_jpg: Path) -> None:
-    classifier = Classifier(micro_bundle, threads=2, streams=2, quality_gate=False)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_of_the_bundle_stops_every_worker(
+    micro_bundle: Path, lesion_jpg: Path, workers: int
+) -> None:
+    classifier = Classifier(micro_bundle, threads=2, workers=workers, quality_gate=False)
     (micro_bundle / "head.npz").write_bytes(b"")  # which is read when it is needed
-    with pytest.raises(BundleError):
+    with pytest.raises(BundleError, match=r"head\.npz"):
         list(classifier.assess_many([lesion_jpg] * 5, mc_samples=5))
 
 
-@pytest.mark.parametrize("streams", [0, 3, 1.5])
-def test_streams_out_of_range_are_refused(shared_micro_bundle: Path, streams: int) -> None:
-    with pytest.raises(SettingError, match="choose 1 to the number of threads, 2"):
-        Classifier(shared_micro_bundle, threads=2, streams=streams)
-
-
-def test_the_json_is_the_contract(classifier: Classifier, lesion_jpg: Path) -> None:
-    result = classifier.assess(lesion_jpg)
-    values = json.loads(json.dumps(result.to_dict(), allow_nan=False))
-    assert list(values) == [
-        "schema_version", "image", "status", "probabilities", "cancer_probability", "predicted_class",
-        "class_priors", "prevalence", "operating_point", "operating_points", "risk", "action", "label_set",
-        "leading_label",
-        "certainty", "uncertainty", "ood", "quality", "model", "timing_ms", "error", "blind_spots",
-        "safety_net", "notice", "cancer_classes",
-    ]  # fmt: skip
-    assert values["schema_version"] == 1
-    assert set(values["operating_point"]) == {"name", "threshold", "certificate"}
-    assert set(values["model"]) == {"name", "version", "sha256", "precision", "isa"}
-    assert all(values[part] is not None for part in ("label_set", "leading_label", "certainty", "ood"))
-    assert all(values[part] is None for part in ("uncertainty", "error"))
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        result.risk = "LOW"
+@pytest.mark.parametrize("workers", [0, 3, 1.5])
+def test_workers_out_of_range_are_refused(shared_micro_bundle: Path, workers: int) -> None:
+    with pytest.raises(SettingError, match=str(workers)):
+        Classifier(shared_micro_bundle, threads=2, workers=workers)
 
 
 def test_an_unknown_precision_is_refused(shared_micro_bundle: Path) -> None:
     with pytest.raises(SettingError, match="int4"):
-        Classifier(shared_micro_bundle, "int4")
+        Classifier(shared_micro_bundle, "int4")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"explain": "gradcam"}, {"explain": "grad-cam", "target": "XYZ"}, {"mc_samples": 1}, {"mc_samples": -1},
+     {"mc_samples": 5, "seed": -1}],
+    ids=["method", "target", "one-sample", "negative", "seed"],
+)  # fmt: skip
+def test_options_out_of_range_are_refused_for_all_photos(
+    classifier: Classifier, lesion_jpg: Path, tmp_path: Path, options: dict[str, object]
+) -> None:
+    with pytest.raises(SettingError):
+        classifier.assess(lesion_jpg, **options)  # type: ignore[arg-type]
+    with pytest.raises(SettingError):
+        list(classifier.assess_many([tmp_path / "missing.jpg", lesion_jpg], **options))
 
 
 def test_a_network_of_other_classes_is_refused(micro_bundle: Path) -> None:
+    classes = {"classes": ["MEL", "NV"], "cancer_classes": ["MEL"]}
+    calibration = {"method": "", "weights": [[1.0, 0.0], [0.0, 1.0]], "bias": [0.0, 0.0]}
     point = {"name": "screen", "threshold": 0.3, "target_recall": 0.9, "recall": 0.9, "specificity": 0.5}
-    variants = {key: {"temperature": 1.0, "operating_points": [point]} for key in ("fp32", "int8")}
-    write_manifest(
-        micro_bundle,
-        schema_version=1,
-        ood=None,
-        classes=["MEL", "NV"],
-        cancer_classes=["MEL"],
-        variants=variants,
-    )
-    with pytest.raises(BundleError, match="pack the bundle anew"):
+    rules = classes | {"calibration": calibration, "operating_points": [point]}
+    write_manifest(micro_bundle, ood=None, decision_rules={"fp32": rules, "int8": rules}, **classes)
+    with pytest.raises(BundleError, match=r"int8\.xml: .* 8\).* 2\)"):
         Classifier(micro_bundle)
 
 
@@ -172,40 +231,39 @@ def test_a_network_of_another_size_than_the_manifest_is_refused(micro_bundle: Pa
         Classifier(micro_bundle)
 
 
-def test_what_is_far_from_training_gets_no_risk(micro_bundle: Path, lesion_jpg: Path) -> None:
-    values = json.loads((micro_bundle / "manifest.json").read_text())
-    variants = {name: variant | {"ood_threshold": -1e3} for name, variant in values["variants"].items()}
-    write_manifest(micro_bundle, variants=variants)
+def test_a_picture_far_from_training_gets_no_risk(micro_bundle: Path, lesion_jpg: Path) -> None:
+    change_rules(micro_bundle, ood_threshold=-1e3)
     result = Classifier(micro_bundle, quality_gate=False).assess(lesion_jpg)
     assert (result.status, result.risk, result.cancer_probability) == ("out_of_scope", None, None)
-    assert "refer on clinical grounds" in result.action
+    assert result.action_code == "out_of_scope"
+    assert result.ood is not None
     assert result.ood.score > result.ood.threshold == -1e3
-    gated = Classifier(micro_bundle, quality_gate=False, scope_gate=False).assess(lesion_jpg)
-    assert (gated.status, gated.ood) == ("assessed", result.ood)
+    ungated = Classifier(micro_bundle, quality_gate=False, scope_gate=False).assess(lesion_jpg)
+    assert (ungated.status, ungated.ood) == ("assessed", result.ood)
 
 
-def test_the_ood_score_is_that_of_the_outputs(classifier: Classifier, lesion_jpg: Path) -> None:
+def test_the_ood_score_is_that_of_the_outputs(classifier: Classifier, image: np.ndarray) -> None:
     """The formula written out, on the stored arrays."""
-    image = cv2.cvtColor(cv2.imdecode(np.fromfile(lesion_jpg, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     result = classifier.assess(image)
     prepared = preprocess(image, classifier.manifest.preprocessing)
     outputs = classifier.engine.infer(prepared)
     with np.load(classifier.bundle.folder / "ood.npz") as stored:
         values = {name: stored[name].astype(np.float64) for name in stored.files}
-    features = outputs.features.mean(axis=0).astype(np.float64)
+    features = outputs.features[0].astype(np.float64)
     centred = features / np.linalg.norm(features) - values["feature_mean"]
-    off = np.linalg.norm(centred - values["feature_basis"] @ (values["feature_basis"].T @ centred))
-    logits = outputs.logits.astype(np.float64)
+    residual = np.linalg.norm(centred - values["feature_basis"] @ (values["feature_basis"].T @ centred))
+    logits = outputs.logits[0].astype(np.float64)
     energy = np.log(np.exp(logits - logits.mean()).sum())
     small = cv2.resize(prepared, (16, 16), interpolation=cv2.INTER_AREA).reshape(-1) / 255
     apart = small - values["picture_mean"]
-    off_picture = np.linalg.norm(apart - values["picture_basis"] @ (values["picture_basis"].T @ apart))
-    assert result.ood.features == pytest.approx(2 * off - energy - 1, abs=1e-3)
-    assert result.ood.picture == pytest.approx((off_picture - 2) / 3, abs=1e-3)
+    of_picture = np.linalg.norm(apart - values["picture_basis"] @ (values["picture_basis"].T @ apart))
+    assert result.ood is not None
+    assert result.ood.features == pytest.approx(2 * residual - energy - 1, abs=1e-3)
+    assert result.ood.picture == pytest.approx((of_picture - 2) / 3, abs=1e-3)
     assert result.ood.score == pytest.approx(result.ood.features + result.ood.picture)
 
 
-def test_statistics_of_another_network_are_refused(micro_bundle: Path, lesion_jpg: Path) -> None:
+def test_ood_statistics_of_another_network_are_refused(micro_bundle: Path) -> None:
     rng = np.random.default_rng(0)
     with np.load(micro_bundle / "ood.npz") as stored:
         values = {name: stored[name] for name in stored.files}
@@ -213,66 +271,291 @@ def test_statistics_of_another_network_are_refused(micro_bundle: Path, lesion_jp
     changed = {"feature_mean": rng.random(20, np.float32), "feature_basis": basis}
     np.savez(micro_bundle / "ood.npz", **values | changed)
     write_manifest(micro_bundle)
-    with pytest.raises(BundleError, match="another network"):
-        Classifier(micro_bundle, quality_gate=False).assess(lesion_jpg)
+    with pytest.raises(BundleError, match=r"ood\.npz"):
+        Classifier(micro_bundle, quality_gate=False)
 
 
-def test_a_sensitivity_of_the_users_own_moves_the_screening_point(
-    shared_micro_bundle: Path, lesion_jpg: Path
+@pytest.mark.parametrize("widths", [(5, 8), (16, 3)])
+def test_a_head_of_another_network_is_refused(
+    widths: tuple[int, int], micro_bundle: Path, lesion_jpg: Path
 ) -> None:
+    """The head's arrays fit each other, but they have other features or classes."""
+    features, classes = widths
+    other = {"linear1_weight": (12, features), "linear2_weight": (classes, 12), "linear2_bias": (classes,)}
+    changes = {name: np.zeros(shape, np.float32) for name, shape in other.items()}
+    np.savez(micro_bundle / "head.npz", **(micro_head() | changes))
+    write_manifest(micro_bundle)
+    for options in ({"mc_samples": 5}, {"explain": "grad-cam"}):
+        with pytest.raises(BundleError, match=rf"head\.npz: .*\({features}, {classes}\)"):
+            list(Classifier(micro_bundle).assess_many([lesion_jpg], **options))
+
+
+def test_a_sensitivity_moves_the_screening_point(shared_micro_bundle: Path, lesion_jpg: Path) -> None:
     """Of 100 lesions at 1 / 101, 2 / 101, ... four misses certify 0.9, five do not."""
     classifier = Classifier(shared_micro_bundle, quality_gate=False, sensitivity=0.9)
-    point = classifier.operating_points[0]
-    assert (point.name, point.threshold, point.certificate.missed) == ("screen", 5 / 101, 4)
-    assert point.certificate.sensitivity >= 0.9
+    point = classifier.rules.operating_points[0]
+    assert point.bound is not None
+    assert (point.name, point.threshold, point.bound.missed) == ("screen", 5 / 101, 4)
+    assert point.bound.sensitivity >= 0.9
     assert (point.recall, point.specificity) == (0.96, 0.0)
-    assert [point.name for point in classifier.operating_points] == ["screen", "balanced"]
-    assert classifier.assess(lesion_jpg).operating_point.threshold == 5 / 101
-    # Certainty's rule belongs to the bundle's own point.
-    assert classifier.assess(lesion_jpg).certainty is None
+    assert [point.name for point in classifier.rules.operating_points] == ["screen", "balanced"]
+    result = classifier.assess(lesion_jpg)
+    assert result.operating_point is not None
+    assert (result.operating_point.threshold, result.operating_point.bound) == (5 / 101, point.bound)
+    assert result.confidence is None
     for refused in (0.09, 1.0, float("nan")):
-        with pytest.raises(SettingError, match=r"choose 0\.8 or more"):
+        with pytest.raises(SettingError, match=str(refused)):
             Classifier(shared_micro_bundle, sensitivity=refused)
-    with pytest.raises(SettingError, match=r"100 cancer lesions certify 0\.97 at most"):
+    with pytest.raises(SettingError, match=r"0\.99\D.* 100 .*0\.97 "):
         Classifier(shared_micro_bundle, sensitivity=0.99)
 
 
-def test_the_label_set_and_its_most_serious_class(classifier: Classifier, lesion_jpg: Path) -> None:
-    result = classifier.assess(lesion_jpg)
-    plausible = {name for name, share in result.probabilities.items() if share >= 0.1}
-    assert set(result.label_set) == plausible | {max(result.probabilities, key=result.probabilities.get)}
-    shares = [result.probabilities[name] for name in result.label_set]
-    assert shares == sorted(shares, reverse=True)
-    serious = [name for name in ("MEL", "SCC", "BCC", "AK") if name in result.label_set]
-    assert result.leading_label == (serious or result.label_set)[0]
-
-
-@pytest.mark.parametrize("version", [1, 2])
-def test_bundles_of_before_assess_without_the_new_parts(
-    micro_bundle: Path, lesion_jpg: Path, version: int
-) -> None:
-    values = json.loads((micro_bundle / "manifest.json").read_text(encoding="utf-8"))["variants"]["int8"]
-    kept = {name: values[name] for name in ("class_priors", "calibration")}
-    if version == 1:
-        kept = {"temperature": 1.5}
-    point = {"name": "screen", "threshold": 0.3, "target_recall": 0.95, "recall": 0.96, "specificity": 0.6}
-    variant = kept | {"operating_points": [point]}
-    before = Classifier(micro_bundle, quality_gate=False).assess(lesion_jpg)
-    write_manifest(
-        micro_bundle, schema_version=version, ood=None, variants={"fp32": variant, "int8": variant}
-    )
-    result = Classifier(micro_bundle, quality_gate=False).assess(lesion_jpg)
-    assert result.cancer_probability == before.cancer_probability
-    assert all(getattr(result, part) is None for part in ("ood", "label_set", "leading_label", "certainty"))
-    assert result.operating_point.certificate is None
-    with pytest.raises(SettingError, match="no lesions to certify"):
+def test_without_lesions_no_sensitivity_is_certified(micro_bundle: Path) -> None:
+    change_rules(micro_bundle, lesion_scores=None)
+    with pytest.raises(SettingError):
         Classifier(micro_bundle, sensitivity=0.9)
 
 
-def test_a_score_that_is_no_number_is_no_answer(
-    shared_micro_bundle: Path, lesion_jpg: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    classifier = Classifier(shared_micro_bundle, quality_gate=False)
-    monkeypatch.setattr(type(classifier._statistics), "of_image", lambda *_: np.array([np.nan, 0.0]))
-    with pytest.raises(EdgeskinError, match="no finite answer"):
+def test_the_prediction_set_and_its_most_serious_class(classifier: Classifier, lesion_jpg: Path) -> None:
+    result = classifier.assess(lesion_jpg)
+    assert result.probabilities is not None
+    assert result.prediction_set is not None
+    plausible = {name for name, share in result.probabilities.items() if share >= 0.1}
+    assert set(result.prediction_set) == plausible | {
+        max(result.probabilities, key=result.probabilities.__getitem__)
+    }
+    shares = [result.probabilities[name] for name in result.prediction_set]
+    assert shares == sorted(shares, reverse=True)
+    serious = [name for name in ("MEL", "SCC", "BCC", "AK") if name in result.prediction_set]
+    assert result.most_serious_label == (serious or result.prediction_set)[0]
+
+
+def test_bundles_without_optional_parts_assess_without_them(micro_bundle: Path, lesion_jpg: Path) -> None:
+    before = Classifier(micro_bundle, quality_gate=False).assess(lesion_jpg)
+    values = json.loads((micro_bundle / "manifest.json").read_text(encoding="utf-8"))
+    optional = ("class_priors", "lesion_scores", "prediction_sets", "confidence", "ood_threshold")
+    rules = {
+        precision: {name: value for name, value in whole.items() if name not in optional}
+        for precision, whole in values["decision_rules"].items()
+    }
+    write_manifest(micro_bundle, ood=None, decision_rules=rules)
+    result = Classifier(micro_bundle, quality_gate=False).assess(lesion_jpg)
+    assert result.cancer_probability == before.cancer_probability
+    parts = ("ood", "prediction_set", "most_serious_label", "confidence", "class_priors", "prevalence")
+    assert all(getattr(result, part) is None for part in parts)
+    assert all(getattr(before, part) is not None for part in parts)
+    assert result.probabilities is not None
+    assert result.predicted_class == max(result.probabilities, key=result.probabilities.__getitem__)
+
+
+@pytest.mark.parametrize("ood", [True, False])
+def test_an_answer_that_is_not_finite_is_an_error(micro_bundle: Path, lesion_jpg: Path, ood: bool) -> None:
+    """A network whose logits overflow. It never reads as low risk."""
+    network = micro_network(0, scale=float("inf"))
+    openvino.save_model(network, micro_bundle / "int8.xml", compress_to_fp16=False)
+    write_manifest(micro_bundle, **({} if ood else {"ood": None}))
+    classifier = Classifier(micro_bundle, quality_gate=False)
+    with np.errstate(invalid="ignore"), pytest.raises(EdgeskinError, match="micro") as caught:
         classifier.assess(lesion_jpg)
+    assert caught.value.code == "error"
+    with np.errstate(invalid="ignore"):
+        (result,) = classifier.assess_many([lesion_jpg])
+    assert (result.status, result.risk) == ("error", None)
+
+
+def test_limitations_follow_the_context(classifier: Classifier, lesion_jpg: Path) -> None:
+    for context, codes in (
+        (None, ["age_unknown", "site_unknown", "skin_tone", "amelanotic_melanoma"]),
+        (PatientContext(30, "nail"), ["age_under_40", "site_nail", "skin_tone", "amelanotic_melanoma"]),
+        (PatientContext(60, "head/neck"), ["skin_tone", "amelanotic_melanoma"]),
+    ):
+        result = classifier.assess(lesion_jpg, context=context)
+        assert [limitation.code for limitation in result.limitations] == codes
+
+
+# Sampling and explanations
+
+
+def test_sampling_adds_uncertainty_and_does_not_decide(shared_micro_bundle: Path, lesion_jpg: Path) -> None:
+    classifier = Classifier(shared_micro_bundle)
+    plain = classifier.assess(lesion_jpg)
+    sampled = classifier.assess(lesion_jpg, mc_samples=30, seed=2)
+    assert plain.uncertainty is None
+    assert (sampled.cancer_probability, sampled.risk) == (plain.cancer_probability, plain.risk)
+    assert sampled.uncertainty == classifier.assess(lesion_jpg, mc_samples=30, seed=2).uncertainty
+    assert sampled.uncertainty != classifier.assess(lesion_jpg, mc_samples=30, seed=3).uncertainty
+    assert sampled.uncertainty is not None
+    low, high = sampled.uncertainty.cancer_interval
+    assert 0 <= low < high <= 1
+    assert (sampled.uncertainty.samples, sampled.uncertainty.seed) == (30, 2)
+
+
+def test_threads_share_one_classifier(shared_micro_bundle: Path, lesion_jpg: Path) -> None:
+    classifier = Classifier(shared_micro_bundle)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: classifier.assess(lesion_jpg, mc_samples=20), range(8)))
+    assert all(one.uncertainty == results[0].uncertainty for one in results)
+    assert all(one.probabilities == results[0].probabilities for one in results)
+
+
+@pytest.mark.parametrize("method", get_args(Method))
+@pytest.mark.parametrize("target", ["cancer", "MEL"])
+def test_every_method_and_target_explains(
+    classifier: Classifier, lesion_jpg: Path, method: Method, target: str
+) -> None:
+    result = classifier.assess(lesion_jpg, explain=method, target=target)
+    assert result.explanation is not None
+    assert result.explanation.map.min() >= 0
+    assert result.explanation.method == method
+    assert result.explanation.target == (None if method == "eigen-cam" else target)
+    assert result.explanation.model == result.model
+    assert result.probabilities == classifier.assess(lesion_jpg).probabilities
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
+def test_explained_results_have_pixels_and_descriptors(classifier: Classifier, image: np.ndarray) -> None:
+    plain, explained = classifier.assess(image), classifier.assess(image, explain="grad-cam")
+    assert (plain.explanation, plain.descriptors, plain.pixels) == (None, None, None)
+    assert explained.descriptors is not None
+    assert explained.pixels is not None
+    assert explained.pixels.mask is not None
+    assert explained.pixels.mask.shape == (128, 128)
+    square = center_square(image)
+    np.testing.assert_array_equal(explained.pixels.square, resize(square, min(len(square), 448)))
+    assert set(explained.timing_ms) - set(plain.timing_ms) == {"lesion", "explanation"}
+
+
+def test_a_refused_photo_is_shown_and_not_explained(shared_micro_bundle: Path) -> None:
+    result = Classifier(shared_micro_bundle).assess(np.zeros((300, 300, 3), np.uint8), explain="grad-cam")
+    assert result.status == "retake"
+    assert (result.explanation, result.descriptors) == (None, None)
+    assert result.pixels is not None
+    assert result.pixels.mask is None
+
+
+def test_a_photo_without_a_lesion_has_no_descriptors(classifier: Classifier) -> None:
+    result = classifier.assess(np.full((300, 300, 3), (200, 160, 140), np.uint8), explain="grad-cam")
+    assert result.status == "assessed"
+    assert result.descriptors is None
+    assert result.pixels is not None
+    assert result.pixels.mask is not None
+    assert not result.pixels.mask.any()
+
+
+# Life of a classifier
+
+
+def test_a_closed_classifier_refuses_work(shared_micro_bundle: Path, lesion_jpg: Path) -> None:
+    with Classifier(shared_micro_bundle) as classifier:
+        assert classifier.assess(lesion_jpg).status == "assessed"
+    for use in (lambda: classifier.assess(lesion_jpg), lambda: classifier.assess_many([lesion_jpg])):
+        with pytest.raises(SettingError) as caught:
+            use()
+        assert caught.value.code == "setting"
+    classifier.close()  # twice does no harm
+    with Classifier(shared_micro_bundle) as other:
+        assert other.assess(lesion_jpg).status == "assessed"
+
+
+def test_the_end_of_a_block_closes_after_an_error_too(shared_micro_bundle: Path, lesion_jpg: Path) -> None:
+    classifier = Classifier(shared_micro_bundle)
+    with pytest.raises(ZeroDivisionError), classifier:
+        _ = 1 / 0
+    with pytest.raises(SettingError):
+        classifier.assess(lesion_jpg)
+
+
+def test_a_result_asked_for_after_the_end_is_refused(shared_micro_bundle: Path, lesion_jpg: Path) -> None:
+    with Classifier(shared_micro_bundle) as classifier:
+        results = classifier.assess_many([lesion_jpg] * 3)
+        assert next(results).status == "assessed"
+    with pytest.raises(SettingError):
+        next(results)
+
+
+def settings_of(result: Assessment) -> tuple[object, ...]:
+    return (result.probabilities, result.risk, result.operating_points, result.model, result.ood)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"precision": "fp32"}, {"sensitivity": 0.9, "quality_gate": False}, {"threads": 2, "workers": 2}],
+    ids=["default", "fp32", "sensitivity", "workers"],
+)
+def test_a_pickled_copy_answers_the_same(
+    shared_micro_bundle: Path, lesion_jpg: Path, settings: dict[str, object]
+) -> None:
+    classifier = Classifier(shared_micro_bundle, **settings)  # type: ignore[arg-type]
+    copy = pickle.loads(pickle.dumps(classifier))
+    assert copy.engine is not classifier.engine
+    assert (copy.engine.threads, copy.engine.workers) == (
+        classifier.engine.threads,
+        classifier.engine.workers,
+    )
+    assert settings_of(copy.assess(lesion_jpg)) == settings_of(classifier.assess(lesion_jpg))
+    dark = np.zeros((300, 300, 3), np.uint8)
+    assert copy.assess(dark).status == classifier.assess(dark).status
+
+
+def test_a_copy_of_an_open_bundle(shared_micro_bundle: Path, lesion_jpg: Path) -> None:
+    classifier = Classifier(open_bundle(shared_micro_bundle))
+    copy = pickle.loads(pickle.dumps(classifier))
+    assert settings_of(copy.assess(lesion_jpg)) == settings_of(classifier.assess(lesion_jpg))
+
+
+def test_a_spawned_process_answers_the_same(shared_micro_bundle: Path, lesion_jpg: Path) -> None:
+    classifier = Classifier(shared_micro_bundle, "fp32", threads=1)
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        other = pool.submit(classifier.assess, lesion_jpg, explain="grad-cam").result(timeout=60)
+    here = classifier.assess(lesion_jpg, explain="grad-cam")
+    assert settings_of(other) == settings_of(here)
+    assert other.explanation == here.explanation
+    assert other.pixels == here.pixels
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_is_refused_and_the_parent_goes_on(
+    shared_micro_bundle: Path, lesion_jpg: Path
+) -> None:
+    code = f"""
+import os, sys, warnings
+from edgeskin import Classifier, SettingError
+warnings.simplefilter("ignore")
+classifier = Classifier({str(shared_micro_bundle)!r}, threads=1)
+photo = {str(lesion_jpg)!r}
+before = classifier.assess(photo).cancer_probability
+child = os.fork()
+if not child:
+    refusals = []
+    for use in (lambda: classifier.assess(photo), lambda: classifier.assess_many([photo])):
+        try:
+            use()
+        except SettingError as error:
+            refusals.append(error.code)
+    os._exit(7 if refusals == ["setting"] * 2 else 1)
+status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+print(status, classifier.assess(photo).cancer_probability == before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == ["7", "True"]
+
+
+@pytest.mark.parametrize("name", ["file", "file/inside"])
+def test_a_cache_that_cannot_be_written_is_refused(
+    shared_micro_bundle: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingError, match=str(tmp_path / name)):
+        Classifier(shared_micro_bundle, cache_dir=tmp_path / name)
+
+
+def test_a_cache_gives_the_same_bits(shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path) -> None:
+    plain, written, read = (
+        Classifier(shared_micro_bundle, cache_dir=folder, cache_read_only=is_read_only).assess(lesion_jpg)
+        for folder, is_read_only in ((None, False), (tmp_path, False), (tmp_path, True))
+    )
+    assert plain.probabilities == written.probabilities == read.probabilities
+    assert len(list(tmp_path.iterdir())) == 1

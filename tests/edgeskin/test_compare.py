@@ -1,4 +1,4 @@
-"""The commands that write files: maps, reports, comparisons; as a user types them."""
+"""``edgeskin compare``: two photos of one lesion, compared or refused."""
 
 import json
 from pathlib import Path
@@ -7,138 +7,117 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.conftest import run_cli
+from tests.conftest import change_rules, run_cli
 
 
-def test_explain_draws_beside_the_answer(shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path) -> None:
-    picture = tmp_path / "map.png"
-    settings = ("--bundle", shared_micro_bundle)
-    done = run_cli("predict", lesion_jpg, "--explain", picture, "--target", "NV", *settings)
-    plain = run_cli("predict", lesion_jpg, *settings)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[:-2] == plain.stdout.splitlines()[:-2]  # but for the time it took
-    assert cv2.imread(str(picture)).shape == (536, 944, 3)
+@pytest.fixture
+def mirrored(lesion_jpg: Path, tmp_path: Path) -> Path:
+    """A picture that cannot be aligned with the example."""
+    cv2.imwrite(str(tmp_path / "mirrored.jpg"), cv2.imread(str(lesion_jpg))[:, ::-1])
+    return tmp_path / "mirrored.jpg"
 
 
-def test_explain_draws_several_into_a_folder(
-    shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
-) -> None:
-    """One that cannot be read stops nothing and gets no drawing."""
-    out = tmp_path / "out"
-    out.mkdir()
-    photos = (tmp_path / "missing.jpg", lesion_jpg)
-    done = run_cli("predict", *photos, "--json", "--explain", out, "--bundle", shared_micro_bundle)
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert done.returncode == 1
-    assert [one["status"] for one in told] == ["error", "assessed"]
-    assert told[1]["explanation"]["method"] == "grad-cam"
-    assert [path.name for path in out.iterdir()] == ["lesion.jpg.png"]
-
-
-@pytest.mark.parametrize(
-    ("photos", "out", "says"),
-    [
-        (2, "map.png", "an existing folder for several"),
-        (1, "map.jpg", "name a PNG file"),
-        (1, "missing/map.png", "its folder does not exist"),
-        (2, ".", "lesion.jpg.png"),
-    ],
-)
-def test_a_drawing_that_has_no_place_is_refused_before_any_work(
-    shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path, photos: int, out: str, says: str
-) -> None:
-    done = run_cli(
-        "predict", *[lesion_jpg] * photos, "--explain", tmp_path / out, "--bundle", shared_micro_bundle
-    )
-    assert done.returncode == 2
-    assert says in done.stderr
-    assert done.stdout == ""
-
-
-def test_report_writes_every_file_named(shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path) -> None:
-    files = [tmp_path / f"report.{suffix}" for suffix in ("html", "json", "png")]
-    named = [part for file in files for part in ("-o", file)]
-    done = run_cli("report", lesion_jpg, *named, "--bundle", shared_micro_bundle, "--age", 30)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [str(file) for file in files]
-    told = json.loads(files[1].read_text())
-    assert told["uncertainty"]["samples"] == 30
-    assert any(spot.startswith("under 40 years") for spot in told["blind_spots"])
-    assert "Research software" in files[0].read_text()
-
-
-def test_report_of_a_picture_that_is_turned_away_is_written_and_says_so(
-    shared_micro_bundle: Path, tmp_path: Path
-) -> None:
-    dark, out = tmp_path / "dark.png", tmp_path / "report.html"
-    cv2.imwrite(str(dark), np.zeros((300, 300, 3), np.uint8))
-    done = run_cli("report", dark, "-o", out, "--bundle", shared_micro_bundle)
-    assert done.returncode == 1
-    assert "not assessed (retake)" in done.stderr
-    assert "Not assessed" in out.read_text()
-
-
-@pytest.mark.parametrize(
-    ("photo", "out", "code"), [("lesion", "report.pdf", 2), ("missing", "report.html", 1)]
-)
-def test_report_that_cannot_be_made_leaves_no_file(
-    shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path, photo: str, out: str, code: int
-) -> None:
-    source = lesion_jpg if photo == "lesion" else tmp_path / "missing.jpg"
-    done = run_cli("report", source, "-o", tmp_path / out, "--bundle", shared_micro_bundle)
-    assert done.returncode == code
-    assert done.stderr.startswith("error: ")
-    assert not (tmp_path / out).exists()
-
-
-def test_compare_tells_and_draws_or_refuses(
+def test_two_photos_are_compared_and_drawn(
     shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "changes.png"
     done = run_cli("compare", lesion_jpg, lesion_jpg, "-o", out, "--bundle", shared_micro_bundle)
     assert done.returncode == 0, done.stderr
     assert "correlation 1.00" in done.stdout
+    assert done.stdout.startswith(f"before {lesion_jpg}: ")
+    assert done.stderr.count("not a medical device") == 1
     assert cv2.imread(str(out)).shape == (536, 1408, 3)
-    told = run_cli("compare", lesion_jpg, lesion_jpg, "--json", "--bundle", shared_micro_bundle)
-    assert json.loads(told.stdout)["registration"]["overlap"] == 1
-    turned = tmp_path / "mirrored.jpg"
-    cv2.imwrite(str(turned), cv2.imread(str(lesion_jpg))[:, ::-1])
-    refused = run_cli("compare", lesion_jpg, turned, "--bundle", shared_micro_bundle)
-    assert refused.returncode == 1
-    assert f"{lesion_jpg}, {turned}: the photos cannot be aligned" in refused.stderr
-    assert refused.stdout.count("action") == 2  # what each says alone
-    for wrong in (tmp_path, tmp_path / "changes.json"):
-        refused = run_cli("compare", lesion_jpg, lesion_jpg, "-o", wrong, "--bundle", shared_micro_bundle)
-        assert (refused.returncode, refused.stdout) == (2, "")
-        assert f"{wrong}: name a PNG file to draw into" in refused.stderr
 
 
-def test_no_output_takes_the_place_of_a_photo_or_stays_from_another(
+def test_the_json_holds_both_and_their_changes(shared_micro_bundle: Path, lesion_jpg: Path) -> None:
+    command = ("compare", lesion_jpg, lesion_jpg, "--json", "--bundle", shared_micro_bundle)
+    values = json.loads(run_cli(*command).stdout)
+    assert set(values) == {"before", "after", "registration", "changes", "limits_of"}
+    assert values["registration"]["overlap"] == 1
+    assert values["before"]["status"] == values["after"]["status"] == "assessed"
+    fp32 = json.loads(run_cli(*command, "--precision", "fp32").stdout)
+    assert fp32["before"]["model"]["precision"] == "fp32"
+
+
+def test_photos_that_cannot_be_aligned_are_shown_one_by_one(
+    shared_micro_bundle: Path, lesion_jpg: Path, mirrored: Path
+) -> None:
+    done = run_cli("compare", lesion_jpg, mirrored, "--bundle", shared_micro_bundle)
+    assert done.returncode == 1
+    assert f"error: {lesion_jpg}, {mirrored}: " in done.stderr
+    assert done.stdout.count("P(cancer)") == 2
+    values = json.loads(
+        run_cli("compare", lesion_jpg, mirrored, "--json", "--bundle", shared_micro_bundle).stdout
+    )
+    assert (values["before"]["status"], values["after"]["status"]) == ("assessed", "assessed")
+    assert values["registration"] is None
+
+
+def test_a_photo_that_is_not_assessed_is_not_compared(
     shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
 ) -> None:
-    photo, dark, out = tmp_path / "photo.png", tmp_path / "dark.png", tmp_path / "map.png"
-    cv2.imwrite(str(photo), cv2.imread(str(lesion_jpg)))
+    dark = tmp_path / "dark.png"
     cv2.imwrite(str(dark), np.zeros((300, 300, 3), np.uint8))
+    done = run_cli("compare", lesion_jpg, dark, "--bundle", shared_micro_bundle)
+    assert done.returncode == 1
+    assert str(dark) in done.stderr
+    assert done.stdout.count("P(cancer)") == 1
+    missing = run_cli("compare", lesion_jpg, tmp_path / "missing.jpg", "--bundle", shared_micro_bundle)
+    assert (missing.returncode, missing.stdout) == (1, "")
+
+
+def test_warnings_of_the_gates_are_shown_for_both(lesion_jpg: Path, micro_bundle: Path) -> None:
+    change_rules(micro_bundle, ood_threshold=-1000.0)
+    command = ("compare", lesion_jpg, lesion_jpg, "--bundle", micro_bundle)
+    assert run_cli(*command).returncode == 1
+    ungated = run_cli(*command, "--no-scope-gate")
+    assert ungated.returncode == 0
+    assert ungated.stdout.count("WARNING") == 2
+
+
+@pytest.mark.parametrize("name", ["", "changes.json", "missing/changes.png"])
+def test_a_figure_without_a_place_is_refused(
+    shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path, name: str
+) -> None:
+    out = tmp_path / name
+    done = run_cli("compare", lesion_jpg, lesion_jpg, "-o", out, "--bundle", shared_micro_bundle)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert str(out) in done.stderr
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_figure_never_replaces_a_photo(
+    shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path, place: int
+) -> None:
+    photo = tmp_path / "photo.png"
+    cv2.imwrite(str(photo), cv2.imread(str(lesion_jpg)))
     content = photo.read_bytes()
-    for command in (
-        ("predict", photo, "--explain", photo),
-        ("report", photo, "-o", photo),
-        ("compare", photo, lesion_jpg, "-o", photo),
-    ):
-        done = run_cli(*command, "--bundle", shared_micro_bundle)
-        assert done.returncode == 2
-        assert f"{photo}: this is an input picture" in done.stderr
+    photos = [photo, lesion_jpg] if place == 0 else [lesion_jpg, photo]
+    done = run_cli("compare", *photos, "-o", photo, "--bundle", shared_micro_bundle)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert str(photo) in done.stderr
     assert photo.read_bytes() == content
-    out.write_bytes(b"the map of another picture")
-    done = run_cli("predict", dark, "--explain", out, "--bundle", tmp_path / "missing")
-    assert done.returncode == 3
-    assert out.exists()  # what cannot work takes nothing away
-    done = run_cli("predict", dark, "--explain", out, "--bundle", shared_micro_bundle)
-    assert "no map is drawn" in done.stderr
+
+
+def test_a_stale_figure_is_deleted(
+    shared_micro_bundle: Path, lesion_jpg: Path, mirrored: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "changes.png"
+    out.write_bytes(b"the changes of another lesion")
+    done = run_cli("compare", lesion_jpg, mirrored, "-o", out, "--bundle", shared_micro_bundle)
+    assert done.returncode == 1
     assert not out.exists()
 
 
-def test_a_map_is_chosen_only_where_one_is_drawn(shared_micro_bundle: Path, lesion_jpg: Path) -> None:
-    done = run_cli("predict", lesion_jpg, "--target", "MEL", "--bundle", shared_micro_bundle)
-    assert done.returncode == 2
-    assert "--explain" in done.stderr
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["x.jpg"], 2),
+        (["x.jpg", "y.jpg", "--bundle", "nowhere"], 3),
+        (["x.jpg", "y.jpg", "--precision", "int4"], 2),
+    ],
+)
+def test_exit_codes(arguments: list[str], code: int) -> None:
+    done = run_cli("compare", *arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert "Traceback" not in done.stderr

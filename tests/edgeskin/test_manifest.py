@@ -75,7 +75,7 @@ def test_calibrations_out_of_range_are_refused(
     ],
 )
 def test_lesion_scores_out_of_range_are_refused(scores: tuple[tuple[float, ...], ...]) -> None:
-    with pytest.raises(ValueError, match="scores|bounds"):
+    with pytest.raises(ValueError, match=r"scores|bounds"):
         LesionScores(*scores)
 
 

@@ -10,7 +10,13 @@ from edgeskin.errors import SettingError
 from edgeskin.results import Precision
 
 # scipy.stats.beta.ppf(0.05, n - k, k + 1) for k misses among n lesions.
-BOUNDS_OF_100 = (0.9704869503929601, 0.9534401885464611, 0.9383807996039593, 0.92428920625017, 0.9108037498411201)
+BOUNDS_OF_100 = (
+    0.9704869503929601,
+    0.9534401885464611,
+    0.9383807996039593,
+    0.92428920625017,
+    0.9108037498411201,
+)
 
 
 def scores(cancer: list[float], bounds: tuple[float, ...]) -> LesionScores:

@@ -93,50 +93,52 @@ def test_a_union_reads_its_first_member_without_a_name() -> None:
 @pytest.mark.parametrize(
     ("values", "path"),
     [
-        ([], "expected a mapping"),
-        (None, "expected a mapping"),
-        ({}, "title: missing"),
-        ({"titel": "a"}, "titel: unknown"),
-        ({"title": "a", "area": 1.0}, "area: unknown"),
-        ({1: "a", "title": "a"}, r"\[1\]: unknown"),
-        ({"title": "a", "parts": [{"side": 1}, {"side": 1, "sides": 2}]}, r"parts\[1\]\.sides: unknown"),
-        ({"title": "a", "parts": [{}]}, r"parts\[0\]\.side: missing"),
-        ({"title": 3}, "title: expected str"),
-        ({"title": None}, "title: expected str"),
-        ({"title": "a", "parts": "abc"}, "parts: expected a list"),
-        ({"title": "a", "parts": {"side": 1}}, "parts: expected a list"),
-        ({"title": "a", "parts": [{"side": "1"}]}, r"parts\[0\]\.side: expected int"),
-        ({"title": "a", "parts": [{"side": 1.0}]}, r"parts\[0\]\.side: expected int"),
-        ({"title": "a", "parts": [{"side": True}]}, r"parts\[0\]\.side: expected int"),
-        ({"title": "a", "frame": {"side": -1}}, "frame: side below 0"),
-        ({"title": "a", "shape": {"radius": -1}}, "shape: radius below 0"),
-        ({"title": "a", "shape": {"radius": True}}, r"shape\.radius: expected float"),
-        ({"title": "a", "shape": {"radius": "1"}}, r"shape\.radius: expected float"),
-        ({"title": "a", "shape": {"radius": float("nan")}}, r"shape\.radius: expected a finite"),
-        ({"title": "a", "shape": {"radius": float("inf")}}, r"shape\.radius: expected a finite"),
-        ({"title": "a", "shape": {"radius": 10**400}}, r"shape\.radius: expected a finite"),
-        ({"title": "a", "shape": {"name": "star"}}, r"shape\.name: expected one of circle, square, box"),
-        ({"title": "a", "shape": {"name": ["circle"]}}, r"shape\.name: expected one of"),
-        ({"title": "a", "shape": {"name": "square", "radius": 1}}, r"shape\.radius: unknown"),
-        ({"title": "a", "shape": None}, "shape: expected a mapping"),
-        ({"title": "a", "size": [1]}, "size: expected 2 values, got 1"),
-        ({"title": "a", "size": [1.0, 1.0]}, r"size\[0\]: expected int"),
-        ({"title": "a", "rows": [[1], ["x"]]}, r"rows\[1\]\[0\]: expected float"),
-        ({"title": "a", "color": "green"}, "color: expected one of red, blue"),
-        ({"title": "a", "color": ["red"]}, "color: expected one of red, blue"),
-        ({"title": "a", "counts": [1]}, "counts: expected a mapping"),
-        ({"title": "a", "counts": {"x": "1"}}, r"counts\.x: expected int"),
-        ({"title": "a", "counts": {"a b": "1"}}, r"counts\['a b'\]: expected int"),
-        ({"title": "a", "counts": {1: 1}}, "counts: expected str"),
-        ({"title": "a", "layers": {"side": {}}}, "layers: expected one of top, base"),
-        ({"title": "a", "opacity": "1"}, "opacity: expected float"),
-        ({"title": "a", "visible": 1}, "visible: expected bool"),
+        ([], ""),
+        (None, ""),
+        ({}, "title"),
+        ({"titel": "a"}, "titel"),
+        ({"title": "a", "area": 1.0}, "area"),
+        ({1: "a", "title": "a"}, r"\[1\]"),
+        ({"title": "a", "parts": [{"side": 1}, {"side": 1, "sides": 2}]}, r"parts\[1\]\.sides"),
+        ({"title": "a", "parts": [{}]}, r"parts\[0\]\.side"),
+        ({"title": 3}, "title"),
+        ({"title": None}, "title"),
+        ({"title": "a", "parts": "abc"}, "parts"),
+        ({"title": "a", "parts": {"side": 1}}, "parts"),
+        ({"title": "a", "parts": [{"side": "1"}]}, r"parts\[0\]\.side"),
+        ({"title": "a", "parts": [{"side": 1.0}]}, r"parts\[0\]\.side"),
+        ({"title": "a", "parts": [{"side": True}]}, r"parts\[0\]\.side"),
+        ({"title": "a", "frame": {"side": -1}}, "frame"),
+        ({"title": "a", "shape": {"radius": -1}}, "shape"),
+        ({"title": "a", "shape": {"radius": True}}, r"shape\.radius"),
+        ({"title": "a", "shape": {"radius": "1"}}, r"shape\.radius"),
+        ({"title": "a", "shape": {"radius": float("nan")}}, r"shape\.radius"),
+        ({"title": "a", "shape": {"radius": float("inf")}}, r"shape\.radius"),
+        ({"title": "a", "shape": {"radius": 10**400}}, r"shape\.radius"),
+        ({"title": "a", "shape": {"name": "star"}}, r"shape\.name"),
+        ({"title": "a", "shape": {"name": ["circle"]}}, r"shape\.name"),
+        ({"title": "a", "shape": {"name": "square", "radius": 1}}, r"shape\.radius"),
+        ({"title": "a", "shape": None}, "shape"),
+        ({"title": "a", "size": [1]}, "size"),
+        ({"title": "a", "size": [1.0, 1.0]}, r"size\[0\]"),
+        ({"title": "a", "rows": [[1], ["x"]]}, r"rows\[1\]\[0\]"),
+        ({"title": "a", "color": "green"}, "color"),
+        ({"title": "a", "color": ["red"]}, "color"),
+        ({"title": "a", "counts": [1]}, "counts"),
+        ({"title": "a", "counts": {"x": "1"}}, r"counts\.x"),
+        ({"title": "a", "counts": {"a b": "1"}}, r"counts\['a b'\]"),
+        ({"title": "a", "counts": {1: 1}}, "counts"),
+        ({"title": "a", "layers": {"side": {}}}, "layers"),
+        ({"title": "a", "opacity": "1"}, "opacity"),
+        ({"title": "a", "visible": 1}, "visible"),
     ],
 )
 def test_refused_with_the_path(values: Any, path: str) -> None:
-    with pytest.raises(SettingError, match=f"^{path}"):
+    """The path of the field, below that of the whole if it has one."""
+    with pytest.raises(SettingError, match=f"^{path}: " if path else r"^\w+ "):
         from_plain(Drawing, values)
-    with pytest.raises(SettingError, match=rf"^a\.b(: |\.|){path}"):
+    below = path if path.startswith(r"\[") or not path else rf"\.{path}"
+    with pytest.raises(SettingError, match=rf"^a\.b{below}: "):
         from_plain(Drawing, values, "a.b")
 
 
@@ -152,5 +154,5 @@ def test_literals_of_equal_value_but_another_type() -> None:
         count: Literal[1, 8]
 
     assert from_plain(Views, {"count": 8}).count == 8
-    with pytest.raises(SettingError, match="count: expected one of 1, 8"):
+    with pytest.raises(SettingError, match=r"^count: .*1, 8"):
         from_plain(Views, {"count": True})

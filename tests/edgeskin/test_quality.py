@@ -1,6 +1,5 @@
-"""Measures of a photo against scipy and by hand; which photos are refused, and which get advice."""
+"""Measures of a photo by hand and as scipy computed them; which photos are refused, and which get advice."""
 
-import json
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -8,12 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from edgeskin import Classifier
 from edgeskin.imaging.quality import LIMITS, SIDE, Limit, assess_quality, measure
 from edgeskin.photo.decode import Photo, load_photo
-from tests.conftest import ROOT, run_cli
+from tests.conftest import ROOT
 
 Image = np.ndarray
 INSTRUCTIONS = {limit.code: limit.instruction for limit in LIMITS}
@@ -110,13 +108,15 @@ def test_advice_on_where_the_lesion_is(offset: int, radius: int, code: str | Non
     assert assess_quality(photo(disc)).advised == (() if code is None else (code,))
 
 
-def test_measures_are_those_of_scipy_and_of_a_drawing() -> None:
-    """Grey noise: scipy's Laplacian of scipy's Gaussian; a dark disc of known area and place on skin."""
+def test_measures_of_noise_and_of_a_drawing() -> None:
+    """Grey noise; a dark disc of known area and place on skin.
+
+    The literal is scipy's: the deviation of ndimage.laplace of ndimage.gaussian_filter (0.8, truncate 1.25,
+    both mirrored, rounded between), without 33 pixels at each edge.
+    """
     noise = np.random.default_rng(0).integers(60, 200, (SIDE, SIDE), dtype=np.uint8)
-    smooth = ndimage.gaussian_filter(noise.astype(float), 0.8, truncate=1.25, mode="mirror").round()
-    laplacian = ndimage.laplace(smooth, mode="mirror")[33:-33, 33:-33]
     measures = measure(photo(np.repeat(noise[..., None], 3, axis=2)))
-    assert measures["sharpness"] == pytest.approx(laplacian.std(), rel=0.05)
+    assert measures["sharpness"] == pytest.approx(28.25929369945863, rel=0.05)
     assert measures["brightness"] == np.median(noise)
     assert measures["contrast"] == np.percentile(noise, 95) - np.percentile(noise, 5)
 
@@ -156,30 +156,11 @@ def test_a_refused_picture_has_no_risk(shared_micro_bundle: Path, good: Image) -
     result = Classifier(shared_micro_bundle).assess(dark)
     assert result.status == "retake"
     assert (result.risk, result.cancer_probability, result.probabilities) == (None, None, None)
+    assert (result.action_code, result.quality.failed) == ("retake", ("brightness_low",))
     assert INSTRUCTIONS["brightness_low"] in result.action
-    assert "clinical grounds" in result.action
     all_the_same = Classifier(shared_micro_bundle, quality_gate=False).assess(dark)
     assert all_the_same.status == "assessed"
     assert all_the_same.quality == result.quality
     assert set(result.timing_ms) == {"decode", "quality", "total"}
     steps = {name: value for name, value in all_the_same.timing_ms.items() if name != "total"}
     assert sum(steps.values()) <= all_the_same.timing_ms["total"]
-
-
-def test_the_command_line_refuses_a_picture_and_goes_on(
-    shared_micro_bundle: Path, good: Image, lesion_jpg: Path, tmp_path: Path
-) -> None:
-    dark = tmp_path / "dark.png"
-    cv2.imwrite(str(dark), scaled(good, 0.2)[..., ::-1])
-    done = run_cli("predict", dark, lesion_jpg, "--bundle", shared_micro_bundle)
-    assert done.returncode == 1
-    assert "not assessed" in done.stdout
-    assert done.stdout.count("risk") == 1
-    both = run_cli(
-        "predict", dark, lesion_jpg, "--bundle", shared_micro_bundle, "--no-quality-gate", "--json"
-    )
-    assert both.returncode == 0
-    results = [json.loads(line) for line in both.stdout.splitlines()]
-    assert [result["status"] for result in results] == ["assessed", "assessed"]
-    assert results[0]["quality"]["failed"] == ["brightness_low"]
-    assert results[0]["quality"]["retake"] == [INSTRUCTIONS["brightness_low"]]

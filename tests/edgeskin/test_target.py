@@ -64,7 +64,7 @@ def test_members_are_the_classes_of_a_target(rules: DecisionRules) -> None:
 
 @pytest.mark.parametrize("name", ["MELANOMA", "", "mel"])
 def test_unknown_targets_are_refused(name: str, rules: DecisionRules) -> None:
-    with pytest.raises(SettingError, match="cancer.*MEL") as caught:
+    with pytest.raises(SettingError, match=r"cancer.*MEL") as caught:
         find_target(name, rules)
     assert caught.value.code == "setting"
 

@@ -104,7 +104,12 @@ def test_the_predicted_class_is_shown_however_small_its_probability(
 
 def test_parts_that_a_bundle_lacks_leave_no_row(assessed: Assessment) -> None:
     bare = dataclasses.replace(
-        assessed, prediction_set=None, most_serious_label=None, confidence=None, uncertainty=None, limitations=()
+        assessed,
+        prediction_set=None,
+        most_serious_label=None,
+        confidence=None,
+        uncertainty=None,
+        limitations=(),
     )
     assert set(rows(render_text(assessed))) - set(rows(render_text(bare))) == {
         "Plausible", "Confidence", "Dropout", "Weak for"
@@ -130,9 +135,7 @@ def worst_case(assessed: Assessment) -> Assessment:
     )
 
 
-def test_the_worst_case_fits(
-    assessed: Assessment, shared_micro_bundle: Path, lesion_jpg: Path
-) -> None:
+def test_the_worst_case_fits(assessed: Assessment, shared_micro_bundle: Path, lesion_jpg: Path) -> None:
     worst = worst_case(assessed)
     require_small(render_text(worst))
     unknown = Classifier(shared_micro_bundle).assess(lesion_jpg, mc_samples=1000, name="lesion.jpg")
@@ -190,7 +193,9 @@ def test_colour_only_when_asked(assessed: Assessment, risk: str) -> None:
     colored = render_text(result, color=True)
     assert colored.count("\x1b[") == 2
     assert colored.splitlines()[0].endswith("\x1b[0m")
-    plain = "".join(part.partition("m")[2] if place else part for place, part in enumerate(colored.split("\x1b")))
+    plain = "".join(
+        part.partition("m")[2] if place else part for place, part in enumerate(colored.split("\x1b"))
+    )
     assert plain == render_text(result)
     assert risk in colored.splitlines()[0]
 
@@ -226,7 +231,7 @@ def test_a_comparison_acts_on_the_higher_risk_and_warns_of_both(assessed: Assess
     for before, after, warned in ((low, high, "before"), (high, low, "after")):
         found = rows(comparison_text(dataclasses.replace(comparison, before=before, after=after)))
         assert found["Action"].startswith("act on HIGH")
-        assert found["WARNING"] == f"{warned}: more light"
+        assert found["WARNING"].startswith(f"{warned}: more light")
 
 
 def test_a_bundles_text_holds_its_rules_and_files() -> None:

@@ -81,7 +81,7 @@ def test_the_runtime_runs_it(folder: Path, served: ServedNet) -> None:
     outputs = engine_of(folder, threads=1).infer(random_image(), fmaps=True)
     with torch.no_grad():
         expected = served(torch.tensor(random_image()[None]))
-    actual = (outputs.logits, outputs.features[0], outputs.fmaps[0])
+    actual = (outputs.logits[0], outputs.features[0], outputs.fmaps[0, 0])
     for ours, theirs in zip(actual, expected, strict=True):
         np.testing.assert_allclose(ours, theirs[0], atol=0.02)
 
