@@ -51,16 +51,16 @@ def test_deletion_and_insertion_are_areas_under_p_cancer(network: Network, pictu
         odds = network.log_odds([painted(picture, hidden), painted(picture, ~hidden)])
         p.append(1 / (1 + np.exp(-odds)))
     expected = trapezoid(np.array(p), dx=0.1, axis=0)
-    told = perturbed(network, picture, heat)
-    assert (told["deletion"], told["insertion"]) == pytest.approx(tuple(expected), abs=1e-6)
+    measured = perturbed(network, picture, heat)
+    assert (measured["deletion"], measured["insertion"]) == pytest.approx(tuple(expected), abs=1e-6)
 
 
 def test_the_fall_is_that_of_the_log_odds(network: Network, picture: np.ndarray) -> None:
     hottest = np.zeros((64, 64), bool)
     hottest[8:24, 30:50] = True
     before, after = network.log_odds([picture, painted(picture, hottest)])
-    told = falls(network, picture, hottest, np.random.default_rng(0))
-    assert told["hottest_fall"] == pytest.approx(before - after)
+    measured = falls(network, picture, hottest, np.random.default_rng(0))
+    assert measured["hottest_fall"] == pytest.approx(before - after)
     nothing = falls(network, picture, np.zeros((64, 64), bool), np.random.default_rng(0))
     assert np.isnan(nothing["hottest_fall"])
 
@@ -109,9 +109,9 @@ def test_means_are_over_the_cancers_found_or_over_all() -> None:
         }
 
     rows = [row(True, True, 1), row(True, True, 5), row(True, False, 6), row(False, False, 4)]
-    told = summary("grad-cam", rows)
-    assert (told["deletion"], told["hottest_fall"], told["hottest_falls_more"]) == (3, 3, 0.5)
-    assert (told["inside"], told["inside_when_right"], told["inside_when_wrong"]) == (
+    measured = summary("grad-cam", rows)
+    assert (measured["deletion"], measured["hottest_fall"], measured["hottest_falls_more"]) == (3, 3, 0.5)
+    assert (measured["inside"], measured["inside_when_right"], measured["inside_when_wrong"]) == (
         4,
         pytest.approx(10 / 3),
         6,

@@ -1,12 +1,12 @@
-"""What changes between two says of the same pictures, by hand; what was judged is the shipped bundle's."""
+"""What differs between two networks on the same images, by hand; the reference is the shipped bundle's."""
 
 import json
 
 import numpy as np
 import pytest
 
-from benchmarks.environment import RESULTS
-from benchmarks.robustness import isa_consistency as rounding
+from benchmarks.evaluation.committed import EVALUATIONS
+from benchmarks.robustness import isa_consistency
 from edgeskin.bundle.bundle import open_bundle
 from edgeskin.bundle.manifest import OperatingPoint, Variant, temperature_scaling
 from edgeskin.errors import SettingError
@@ -25,24 +25,24 @@ def test_changes() -> None:
         p = np.array(p_cancer)
         return np.log(np.stack([p, 1 - p], axis=1)).astype(np.float32)
 
-    judged = logits(0.9, 0.3001, 0.1, 0.59)
-    same = rounding.changes(labels, judged, judged, variant)
+    before = logits(0.9, 0.3001, 0.1, 0.59)
+    same = isa_consistency.changes(labels, before, before, variant)
     assert (same["logit_rms"], same["other_risk"], same["other_class"]) == (0, 0, 0)
     assert same["p_cancer"] == {"median": 0, "p99": 0, "max": 0}
-    told = rounding.changes(labels, judged, logits(0.9, 0.2999, 0.1, 0.61), variant)
-    assert (told["cancers_lost"], told["cancers_gained"]) == (1, 0)
-    assert told["other_risk"] == 2
-    assert told["other_class"] == 0  # 0.59 and 0.61 are both cancers by class, 0.2999 and 0.3001 both not
-    assert told["p_cancer"]["max"] == pytest.approx(0.02, abs=1e-5)
-    assert told["recall"] == [1, 0.5]
-    assert told["specificity"] == [0.5, 0.5]
+    changed = isa_consistency.changes(labels, before, logits(0.9, 0.2999, 0.1, 0.61), variant)
+    assert (changed["cancers_lost"], changed["cancers_gained"]) == (1, 0)
+    assert changed["other_risk"] == 2
+    assert changed["other_class"] == 0  # 0.59 and 0.61 are both cancers by class, 0.2999 and 0.3001 both not
+    assert changed["p_cancer"]["max"] == pytest.approx(0.02, abs=1e-5)
+    assert changed["recall"] == [1, 0.5]
+    assert changed["specificity"] == [0.5, 0.5]
 
 
-def test_what_was_judged_is_of_the_shipped_bundle() -> None:
+def test_the_reference_is_of_the_shipped_bundle() -> None:
     bundle = open_bundle()
-    labels, logits, versions = rounding.kept("int8", bundle.sha256, every=10)
-    provenance = json.loads((RESULTS / "val-int8" / "evaluation.json").read_text())["provenance"]
+    labels, logits, versions = isa_consistency.reference("int8", bundle.sha256, every=10)
+    provenance = json.loads((EVALUATIONS / "val-int8" / "evaluation.json").read_text())["provenance"]
     assert versions == provenance["versions"]
     assert logits.shape == (len(labels.image_ids), len(bundle.manifest.classes))
     with pytest.raises(SettingError, match="of another bundle"):
-        rounding.kept("int8", "another", every=10)
+        isa_consistency.reference("int8", "another", every=10)
