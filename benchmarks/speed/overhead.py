@@ -76,7 +76,9 @@ def runs(classifier: Classifier) -> dict[str, Callable[[], Any]]:
     settings = classifier.manifest.preprocessing
     photo = load_photo(EXAMPLE, settings.size).image
     prepared = preprocess(photo, settings)
-    network = openvino("int8")(classifier.bundle.folder, classifier.engine.threads)
+    # Not pinned to cores, as in the engine.
+    load = openvino("int8", ENABLE_CPU_PINNING=False)
+    network = load(classifier.bundle.folder, classifier.engine.threads)
     views = np.ascontiguousarray(views_of(prepared, settings.views))
     return {
         "network": partial(network, views),

@@ -97,8 +97,14 @@ def batched(run: Network) -> Network:
     return lambda views: np.concatenate([run(part) for part in np.split(views, len(views) // BATCH)])
 
 
-def openvino(name: str, cached: bool = False) -> LoadNetwork:
-    """OpenVINO as `benchmark_app -hint latency -infer_precision f32 -nireq 1 -api sync`; or its cache."""
+def openvino(name: str, cached: bool = False, **options: Any) -> LoadNetwork:
+    """OpenVINO as `benchmark_app -hint latency -infer_precision f32 -nireq 1 -api sync`.
+
+    Args:
+        name: Of the .xml and .bin file.
+        cached: Whether OpenVINO's own cache is used.
+        options: Further settings of OpenVINO.
+    """
 
     def load(folder: Path, threads: int) -> Network:
         # Set before the import, so that it neither writes into the home folder nor posts.
@@ -110,8 +116,9 @@ def openvino(name: str, cached: bool = False) -> LoadNetwork:
         shape = model.input(0).partial_shape
         shape[0] = BATCH
         model.reshape(shape)
-        options = latency(threads) | ({"CACHE_DIR": str(folder / "openvino")} if cached else {})
-        request = core.compile_model(model, "CPU", options).create_infer_request()
+        cache = {"CACHE_DIR": str(folder / "openvino")} if cached else {}
+        compiled = core.compile_model(model, "CPU", latency(threads) | cache | options)
+        request = compiled.create_infer_request()
         return batched(lambda part: request.infer([part], share_inputs=True)["logits"].copy())
 
     return load
