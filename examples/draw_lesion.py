@@ -3,7 +3,7 @@
     python examples/draw_lesion.py --class MEL --seed 0 --size 600 --out examples/lesion.jpg
 
 Each of the eight ISIC 2019 classes looks as textbooks describe it, so that tests can build a small data set
-and a newcomer has something to run. A network's answer on a drawing says nothing about how well it reads skin.
+and a newcomer has something to run. A network's answer on a drawing does not show how well it reads skin.
 
 Skin reflects light, and pigments in layers over it absorb it (Beer-Lambert): melanin near the surface looks
 brown, deep melanin blue, blood red; keratin and scars scatter white.
