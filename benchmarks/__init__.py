@@ -1,1 +1,1 @@
-"""One script a question; each writes its JSON into benchmarks/results."""
+"""Benchmarks: one script per question, its results as JSON beside it, its table rendered by itself."""

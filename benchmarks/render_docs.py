@@ -1,139 +1,211 @@
-"""Do the printed numbers follow from the committed predictions and measurements?
+"""Do the published numbers follow from the committed predictions and measurements?
 
     python -m benchmarks.render_docs [--check]
 
-Measures every evaluation in benchmarks/results again from its logits.npz, writes evaluation.json,
-evaluation.md and its figures anew, and fills the blocks ``<!-- report: NAME -->`` of DOCUMENTS, which
-benchmarks.blocks computes. With --check nothing is written; a number of these that differs, from its receipt
-too, or that is not of the default bundle, is an error (exit code 1). Prose outside the blocks is not read.
+Measures every evaluation in benchmarks/evaluation/results again from its logits.npz; writes its
+evaluation.json, evaluation.md and figures; writes docs/results.md, docs/performance-tables.md and their
+figures; and fills the tables between ``<!-- table: NAME -->`` and ``<!-- end -->`` in README.md,
+MODEL_CARD.md and docs/performance.md. --check writes nothing and exits with 1 if a file differs, if a number
+of the test split differs from its receipt, or if a result is not of the shipped bundle. Text outside the
+generated files and tables is not read.
 """
 
-import argparse
-import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-from benchmarks.blocks import BLOCKS, PRECISIONS, Evaluations, Stored
-from benchmarks.environment import RESULTS
-from benchmarks.evaluation.locked_test import RECEIPTS, main_numbers
-from benchmarks.sureness import TABLES, draw
-from edgeskin.bundle.bundle import open_bundle
+from benchmarks import readme_tables
+from benchmarks.environment import ROOT, argument_parser
+from benchmarks.evaluation import (
+    accuracy,
+    bundle_tables,
+    committed,
+    comparisons,
+    confidence,
+    experiments,
+    external,
+    lesion_leakage,
+    locked_test,
+    ood_images,
+    operating_points,
+    prediction_sets,
+    quantization_ablation,
+)
+from benchmarks.evaluation.committed import Evaluations
+from benchmarks.explanations import faithfulness, low_evidence
+from benchmarks.robustness import bad_input, invariance, isa_consistency, quality, repeatability
+from benchmarks.speed import (
+    bundles,
+    cold_start,
+    latency_breakdown,
+    mc_dropout,
+    overhead,
+    runtimes,
+    scaling,
+    training_step,
+)
+from benchmarks.tables import Table, document
 from edgeskin.errors import SettingError
-from train.evaluate import report
-from train.evaluate.evaluation import Evaluation, evaluation_of
 
-ROOT = Path(__file__).parents[1]
-DOCUMENTS = {
-    ROOT / "README.md": ["results", "risk", "weak-spots", "speed"],
-    ROOT / "MODEL_CARD.md": [
-        *("bundle", "all-measures", "classes", "subgroups", "external", "pad-folds", "known-benign"),
-        *("calibrations", "mc-dropout", "agreement", "invariance", "leaky-twin", "lite-results", "lite"),
-    ],
-    ROOT / "docs/data.md": ["data", "people"],
-    ROOT / "docs/certainty.md": list(TABLES),
-    ROOT / "docs/explanations.md": [
-        *("faint-maps", "explanations", "lesions-hidden", "dice", "registration", "repeatability"),
-        *("painted-changes", "steps"),
-    ],
-    ROOT / "docs/experiments.md": ["runs", "shipped", "experiments", "leaky-twin"],
-    ROOT / "docs/performance.md": [
-        *("peers", "overhead", "profile", "variants", "rounding", "budget", "scaling"),
-    ],
+COMMAND = "python -m benchmarks.render_docs"
+INCLUDED: dict[str, Callable[[Evaluations], Table]] = {
+    "readme-numbers": readme_tables.numbers,
+    "readme-speed": lambda _: readme_tables.speed(),
+    "results": locked_test.table,
+    "classes": accuracy.classes,
+    "weak-subgroups": accuracy.weak_subgroups,
+    "external": external.table,
+    "bundle": lambda _: bundle_tables.bundle(),
+    "speed": lambda _: bundles.table(),
+    "cold-start": lambda _: cold_start.table(),
 }
-"""Each with its blocks, in their order."""
-_BLOCK = re.compile(r"(<!-- report: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+"""The tables that other documents include, by name."""
+INCLUDING = (ROOT / "README.md", ROOT / "MODEL_CARD.md", ROOT / "docs" / "performance.md")
+_INCLUDED = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main() -> None:
-    """Write everything anew, or check it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    """Write everything, or check it."""
+    parser = argument_parser(__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing, fail where a file differs")
+    options = parser.parse_args()
+    evaluations = committed.measure_again()
+    if options.check:
+        found = list(differences(evaluations))
+        print("\n".join(found) or "all files follow from the committed predictions and measurements")
+        sys.exit(bool(found))
+    committed.write(evaluations)
+    operating_points.draw(evaluations, ROOT / "docs" / operating_points.FIGURE)
+    confidence.draw(evaluations, ROOT / "docs" / confidence.FIGURE)
+    runtimes.draw(ROOT / "docs" / runtimes.FIGURE)
+    scaling.draw(ROOT / "docs" / scaling.FIGURE)
+    for path, content in documents(evaluations).items():
+        path.write_text(content, encoding="utf-8")
+
+
+def differences(evaluations: Evaluations) -> Iterator[str]:
+    """Yield a line for each committed file that differs from its sources."""
+    yield from committed.differences(evaluations)
+    for path, content in documents(evaluations).items():
+        if not path.is_file() or path.read_text(encoding="utf-8") != content:
+            yield f"{path}: differs from its sources; run {COMMAND}"
+
+
+def documents(evaluations: Evaluations) -> dict[Path, str]:
+    """Render every generated file, and the documents that include tables, by path."""
+    return {
+        ROOT / "docs" / "results.md": results(evaluations),
+        ROOT / "docs" / "performance-tables.md": performance(),
+        **{path: with_tables(path, evaluations) for path in INCLUDING},
+    }
+
+
+def results(evaluations: Evaluations) -> str:
+    """Render docs/results.md: everything about accuracy."""
+    chapters: Mapping[str, list[Table]] = {
+        "Bundle and data": [
+            bundle_tables.bundle(),
+            bundle_tables.data(),
+            accuracy.demographics(evaluations),
+        ],
+        "Test split": [
+            locked_test.table(evaluations),
+            accuracy.all_measures(evaluations),
+            accuracy.classes(evaluations),
+            accuracy.risk(evaluations),
+            accuracy.weak_subgroups(evaluations),
+            accuracy.subgroups(evaluations),
+        ],
+        "Other sources": [
+            external.table(evaluations),
+            external.folds_table(evaluations),
+            ood_images.benign_table(),
+        ],
+        "Lite bundle": [
+            locked_test.table(evaluations, "lite"),
+            comparisons.lite_table(evaluations),
+        ],
+        "Calibration, operating points and prediction sets": [
+            bundle_tables.calibrations(),
+            operating_points.table(evaluations),
+            operating_points.prevalence_table(evaluations),
+            prediction_sets.table(evaluations),
+        ],
+        "Confidence and scope": [
+            confidence.table(evaluations),
+            confidence.weights_table(),
+            confidence.selective_table(evaluations),
+            ood_images.scores_table(),
+            ood_images.scope_table(evaluations),
+        ],
+        "Quantization": [
+            comparisons.precision_table(evaluations),
+            isa_consistency.table(),
+        ],
+        "Robustness": [
+            invariance.table(),
+            quality.table(),
+            quality.degraded_table(),
+            repeatability.registration_table(),
+            repeatability.limits_table(),
+            repeatability.changes_table(),
+        ],
+        "Explanations": [
+            low_evidence.table(),
+            faithfulness.table(),
+            faithfulness.lesions_hidden_table(),
+            faithfulness.dice_table(),
+        ],
+        "Training": [
+            experiments.runs_table(),
+            experiments.shipped_table(evaluations),
+            experiments.losses_table(evaluations),
+            lesion_leakage.table(evaluations),
+        ],
+    }
+    introduction = (
+        "All measured accuracy of the shipped bundles. Research software, not a medical device.\n\nEvery "
+        f"number follows from committed predictions, measurements and manifests; `{COMMAND} --check` "
+        "measures them again and fails where one differs. Intervals are 95%: a bootstrap over lesions "
+        "(patients, where known), or exact for small counts of independent images."
     )
-    parser.add_argument("--check", action="store_true", help="Write nothing, fail where a number differs.")
-    wanted = parser.parse_args()
-    if wanted.check:
-        problems = list(differences())
-        print("\n".join(problems) or "evaluations, receipts and blocks follow from the committed arrays")
-        sys.exit(bool(problems))
-    stored = measured_again()
-    for name, one in stored.items():
-        report.write_report(one.evaluation, RESULTS / name)
-    draw({name: one.predictions for name, one in stored.items()}, ROOT / "docs")
-    for document, blocks in DOCUMENTS.items():
-        document.write_text(filled(document, blocks, stored), encoding="utf-8")
+    return document("Results", introduction, chapters)
 
 
-def differences() -> Iterator[str]:
-    """One line for each committed file that says something else than its sources."""
-    stored = measured_again()
-    for name, one in stored.items():
-        folder = RESULTS / name
-        if (folder / "evaluation.md").read_text(encoding="utf-8") != report.markdown(one.evaluation):
-            yield f"{folder / 'evaluation.md'}: differs from what logits.npz gives"
-        content = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
-        if not _alike(content, json.loads(report.to_json(one.evaluation))):
-            yield f"{folder / 'evaluation.json'}: differs from what logits.npz gives"
-        if name.endswith(PRECISIONS):
-            shipped = "lite" if name.startswith("lite/") else "default"
-            yield from _not_of_the_bundle(folder, one.evaluation, shipped)
-    for document, blocks in DOCUMENTS.items():
-        if document.read_text(encoding="utf-8") != filled(document, blocks, stored):
-            yield f"{document}: a block differs; run python -m benchmarks.render_docs"
+def performance() -> str:
+    """Render docs/performance-tables.md: everything about time, memory and size."""
+    chapters: Mapping[str, list[Table]] = {
+        "Bundles": [bundles.table()],
+        "Beside other runtimes": [runtimes.table()],
+        "One photo": [overhead.table(), latency_breakdown.table(), mc_dropout.table()],
+        "First answer": [cold_start.table(), cold_start.budget_table()],
+        "Growth": [scaling.table()],
+        "Network": [quantization_ablation.profile_table(), quantization_ablation.table()],
+        "Bad input": [bad_input.table()],
+        "Training": [training_step.table()],
+    }
+    introduction = (
+        "All measured times, memory and sizes. Times depend on the CPU: compare rows of one table, not "
+        f"tables.\n\nEvery number is a committed measurement; `{COMMAND} --check` fails where one differs "
+        "or is not of the shipped bundle. What is compared ran in alternating rounds."
+    )
+    return document("Performance tables", introduction, chapters)
 
 
-def _not_of_the_bundle(folder: Path, evaluation: Evaluation, shipped: str) -> Iterator[str]:
-    """Whether an evaluation is of the shipped bundle as it is, and says what its receipt says."""
-    bundle, provenance = open_bundle(shipped), evaluation.provenance
-    precision = next(precision for precision in PRECISIONS if folder.name.endswith(precision))
-    variant = bundle.manifest.variants[precision]
-    settings = (variant.calibration, variant.operating_points[0].threshold, variant.class_priors)
-    if provenance.sha256 != bundle.sha256:
-        yield f"{folder}: of another bundle than the {shipped} one"
-    elif settings != (provenance.calibration, provenance.threshold, provenance.class_priors):
-        yield f"{folder}: with other settings than the bundle's"
-    if provenance.split == "test":
-        receipts = [json.loads(path.read_text(encoding="utf-8")) for path in RECEIPTS.glob("*.json")]
-        told = [one["numbers"] for one in receipts if one["bundle_sha256"] == provenance.sha256]
-        if not told or not _alike(told[0][precision], main_numbers(evaluation)):
-            yield f"{folder}: no receipt that says the same"
+def with_tables(path: Path, evaluations: Evaluations) -> str:
+    """Render a document with its included tables written again.
 
+    Raises:
+        SettingError: It names an unknown table.
+    """
 
-def measured_again() -> dict[str, Stored]:
-    """Every committed evaluation, from its predictions, by its folder in benchmarks/results."""
-    folders = sorted(path.parent for path in RESULTS.rglob("logits.npz"))
-    stored = {}
-    for folder in folders:
-        provenance, predictions = report.read(folder)
-        name = folder.relative_to(RESULTS).as_posix()
-        stored[name] = Stored(evaluation_of(predictions, provenance), predictions)
-    return stored
+    def table(match: re.Match[str]) -> str:
+        if match["name"] not in INCLUDED:
+            raise SettingError(f"{path}: no table {match['name']!r}; choose from {', '.join(INCLUDED)}")
+        return f"{match[1]}{INCLUDED[match['name']](evaluations).grid()}\n{match[3]}"
 
-
-def filled(document: Path, blocks: Sequence[str], stored: Evaluations) -> str:
-    """A document with its blocks written anew. Raises SettingError unless it has just these, in order."""
-    content = document.read_text(encoding="utf-8")
-    named = [match["name"] for match in _BLOCK.finditer(content)]
-    if named != list(blocks):
-        raise SettingError(f"{document}: blocks {named}, expected {list(blocks)}")
-
-    def block(match: re.Match[str]) -> str:
-        return f"{match[1]}{BLOCKS[match['name']](stored)}\n{match[3]}"
-
-    return _BLOCK.sub(block, content)
-
-
-def _alike(one: Any, other: Any) -> bool:
-    """Equal but for the last digits, in which sums differ between machines."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_alike(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_alike, one, other))
-    if isinstance(one, float) and isinstance(other, float):
-        return abs(one - other) <= 1e-9 * max(1, abs(one))
-    return bool(one == other)
+    return _INCLUDED.sub(table, path.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The pictures of docs/gallery.md and of the README, from synthetic lesions and the default bundle.
+"""Render the pictures of docs/gallery.md and of the README, from synthetic lesions and the default bundle.
 
     python examples/draw_gallery.py [--out docs/gallery]
 
-The report's picture needs a Chromium (extra dev, and `apt install chromium` or `playwright install
-chromium`); the others need the runtime alone.
+The picture of the report needs Chromium (extra `dev`, and `apt install chromium` or `playwright install
+chromium`); the others need the runtime only.
 """
 
 import argparse
@@ -28,7 +28,7 @@ METHODS = ("grad-cam", "grad-cam++", "layer-cam", "eigen-cam", "occlusion")
 
 
 def main() -> None:
-    """Draw them all."""
+    """Render all pictures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def classes(classifier: Classifier) -> Image:
-    """A synthetic lesion of every class over its evidence for cancer."""
+    """Render a synthetic lesion of every class over its evidence for cancer."""
     columns = []
     for label in STYLES:
         photo = draw_lesion(label, np.random.default_rng(1), 512)
@@ -59,32 +59,32 @@ def classes(classifier: Classifier) -> Image:
 
 
 def methods(classifier: Classifier) -> Image:
-    """Every method on the example picture."""
+    """Render every method on the example picture."""
     return np.hstack([small(mapped(classifier, PHOTO, method=method)) for method in METHODS])
 
 
 def targets(classifier: Classifier) -> Image:
-    """The example picture's evidence for cancer, melanoma, keratosis and nevus."""
+    """Render the example picture's evidence for cancer, melanoma, keratosis and nevus."""
     return np.hstack(
         [small(mapped(classifier, PHOTO, target=name)) for name in ("cancer", "MEL", "BKL", "NV")]
     )
 
 
 def changed(classifier: Classifier) -> Image:
-    """A synthetic nevus, and later: turned, under another lamp, with a new dark spot."""
+    """Compare a synthetic nevus with itself rotated, in other light and with a new dark spot."""
     photo = draw_lesion("NV", np.random.default_rng(4), 512)
-    later = photo.copy()
-    cv2.circle(later, (320, 300), 22, (48, 26, 22), cv2.FILLED, cv2.LINE_AA)
-    turn = cv2.getRotationMatrix2D((256, 256), 12, 1.05)
-    later = cv2.warpAffine(later, turn, (512, 512), borderMode=cv2.BORDER_REFLECT)
-    later = np.clip(later * np.array([0.95, 1, 1.04]), 0, 255).astype(np.uint8)
+    spotted = photo.copy()
+    cv2.circle(spotted, (320, 300), 22, (48, 26, 22), cv2.FILLED, cv2.LINE_AA)
+    rotation = cv2.getRotationMatrix2D((256, 256), 12, 1.05)
+    rotated = cv2.warpAffine(spotted, rotation, (512, 512), borderMode=cv2.BORDER_REFLECT)
+    later = np.clip(rotated * np.array([0.95, 1, 1.04]), 0, 255).astype(np.uint8)
     return compared(compare(classifier.examine(photo), classifier.examine(later)))
 
 
 def mapped(
     classifier: Classifier, photo: Image | Path, target: str = "cancer", method: str = "grad-cam"
 ) -> Image:
-    """A photo under its map."""
+    """Render a photo under its map."""
     found = classifier.examine(photo, target=target, method=method)
     assert found.square is not None
     assert found.explanation is not None
@@ -92,15 +92,17 @@ def mapped(
 
 
 def column(*pictures: Image) -> Image:
+    """Stack small pictures."""
     return np.vstack([small(picture, SIDE // 2) for picture in pictures])
 
 
 def small(picture: Image, side: int = SIDE) -> Image:
+    """Resize a picture to a square of side pixels."""
     return np.asarray(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def photograph_report(classifier: Classifier, out: Path) -> None:
-    """The example picture's report in a browser."""
+    """Take a picture of the example's report in a browser."""
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:

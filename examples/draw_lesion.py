@@ -1,13 +1,12 @@
-"""Draw a synthetic picture in the style of dermoscopy: no patient, no photo, nothing medical.
+"""Draw a synthetic dermoscopy picture: no patient, no photo, nothing medical.
 
     python examples/draw_lesion.py --class MEL --seed 0 --size 600 --out examples/lesion.jpg
 
-Each of the eight ISIC 2019 classes has a look of its own, borrowed from textbook descriptions, so
-that tests can build a small data set and a newcomer has something to run. A drawing says nothing
-about how well a network reads skin.
+Each of the eight ISIC 2019 classes looks as textbooks describe it, so that tests can build a small data set
+and a newcomer has something to run. A network's answer on a drawing does not show how well it reads skin.
 
-Skin reflects light; pigments lie in layers over it and absorb it (Beer-Lambert): melanin near the
-surface looks brown, melanin in depth blue, blood red; keratin and scars scatter white.
+Skin reflects light, and pigments in layers over it absorb it (Beer-Lambert): melanin near the surface looks
+brown, deep melanin blue, blood red; keratin and scars scatter white.
 """
 
 import argparse
@@ -19,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 Image = npt.NDArray[np.uint8]
-Map = npt.NDArray[np.float32]
+Map = npt.NDArray[np.floating]
 
 # Absorbance of one unit of pigment in red, green and blue.
 MELANIN = np.array([0.46, 1.00, 1.52], np.float32)
@@ -40,6 +39,7 @@ class Canvas:
     """
 
     def __init__(self, rng: np.random.Generator, size: int) -> None:
+        """Start with empty maps of size pixels a side; `rng` decides what the brushes paint."""
         self.rng = rng
         self.size = size
         axis = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
@@ -47,7 +47,7 @@ class Canvas:
         self.melanin, self.deep, self.blood, self.white = np.zeros((4, size, size), np.float32)
 
     def noise(self, cells: int, octaves: int = 1) -> Map:
-        """Smooth noise, mean 0, deviation about 1, with features of 1 / cells, halved per octave."""
+        """Return smooth noise, mean 0, deviation about 1, with features of 1 / cells, halved per octave."""
         total = np.zeros((self.size, self.size), np.float32)
         for octave in range(octaves):
             n = cells * 2**octave
@@ -60,36 +60,38 @@ class Canvas:
     def blob(
         self, radius: float, center: tuple[float, float] = (0, 0), aspect: float = 1.0, rough: float = 0.1
     ) -> Map:
-        """Depth inside an irregular ellipse: 1 at its centre, 0 on its border, negative outside."""
+        """Return the depth in an irregular ellipse: 1 at its centre, 0 on its border, negative outside."""
         angle = self.rng.uniform(0, np.pi)
         dx, dy = self.x - center[0], self.y - center[1]
         along = dx * np.cos(angle) + dy * np.sin(angle)
         across = dy * np.cos(angle) - dx * np.sin(angle)
         distance = np.sqrt((along / aspect) ** 2 + (across * aspect) ** 2)
         scale = max(3, round(1.2 / radius))
-        return 1 - distance / radius + rough * self.noise(scale, 4)
+        return np.asarray(1 - distance / radius + rough * self.noise(scale, 4))
 
     def anywhere(self, reach: float) -> tuple[float, float]:
-        """A random point at most `reach` from the centre, rarely near it."""
+        """Draw a random point at most `reach` from the centre, rarely near it."""
         angle, distance = self.rng.uniform(0, 2 * np.pi), self.rng.uniform(0.5, 1) * reach
         return distance * np.cos(angle), distance * np.sin(angle)
 
     def grid_points(self, cell: float) -> npt.NDArray[np.float32]:
-        """Jittered points of a hexagonal grid, in pixels: (n, 2)."""
+        """Draw jittered points of a hexagonal grid, in pixels: (n, 2)."""
         step = max(cell * self.size, 2.0)
         count = int(self.size / step) + 3
         column, row = np.meshgrid(np.arange(count), np.arange(int(count * 1.16)))
         points = np.stack([column + 0.5 * (row % 2) - 1, row * 0.866 - 1], axis=-1).reshape(-1, 2)
-        return ((points + self.rng.normal(0, 0.17, points.shape)) * step).astype(np.float32)
+        jittered = points + self.rng.normal(0, 0.17, points.shape)
+        return np.asarray(jittered * step, dtype=np.float32)
 
     def mesh(self, cell: float, pull: float = 0.18) -> Map:
-        """A net, irregular by `pull`: 0 in the middle of a hole, about 1 on the lines between holes."""
+        """Draw a net, irregular by `pull`: 0 in the middle of a hole, about 1 on the lines between holes."""
         seeds = np.full((self.size, self.size), 255, np.uint8)
         points = self.grid_points(cell).astype(int)
         points = points[((points >= 0) & (points < self.size)).all(axis=1)]
         seeds[points[:, 1], points[:, 0]] = 0
-        distance = cv2.distanceTransform(seeds, cv2.DIST_L2, 3) / max(0.58 * cell * self.size, 1)
-        # Pulling the straight net about makes its holes differ in size and shape.
+        to_seed = np.asarray(cv2.distanceTransform(seeds, cv2.DIST_L2, 3), dtype=np.float32)
+        distance = to_seed / max(0.58 * cell * self.size, 1)
+        # Distorting the regular net makes its holes differ in size and shape.
         x, y = (
             ((axis + pull * cell * self.noise(round(0.35 / cell), 2) + 0.5) * self.size).astype(np.float32)
             for axis in (self.x, self.y)
@@ -98,7 +100,7 @@ class Canvas:
         return np.asarray(np.clip(net, 0, 1.2), dtype=np.float32)
 
     def spots(self, where: Map, cell: float, radius: float, share: float) -> Map:
-        """Round spots, 0 to 1, at a share of the grid points where `where` is positive."""
+        """Draw round spots, 0 to 1, at a share of the grid points where `where` is positive."""
         stamp = np.zeros((self.size, self.size), np.uint8)
         for px, py in self.grid_points(cell):
             inside = 0 <= px < self.size and 0 <= py < self.size and where[int(py), int(px)] > 0
@@ -110,7 +112,7 @@ class Canvas:
         return self.soften(stamp, radius * 0.4)
 
     def strokes(self, paths: list[npt.NDArray[np.float32]], widths: list[float]) -> Map:
-        """Lines along paths of (n, 2) points, 0 to 1."""
+        """Draw lines along paths of (n, 2) points, 0 to 1."""
         stamp = np.zeros((self.size, self.size), np.uint8)
         for path, width in zip(paths, widths, strict=True):
             pixels = np.rint((path + 0.5) * self.size * 16).astype(np.int32)
@@ -118,18 +120,21 @@ class Canvas:
         return self.soften(stamp, 0.0008)
 
     def soften(self, stamp: Image, sigma: float) -> Map:
+        """Blur a stamp (0 to 255) by sigma and scale it to 0 to 1."""
         blurred = cv2.GaussianBlur(stamp, (0, 0), max(sigma * self.size, 0.4))
-        return blurred.astype(np.float32) / 255
+        return np.asarray(blurred, dtype=np.float32) / 255
 
-    def walk(self, start: tuple[float, float], heading: float, length: float, bend: float) -> Map:
-        """A winding path of 24 points: (24, 2)."""
+    def walk(
+        self, start: tuple[float, float], heading: float, length: float, bend: float
+    ) -> npt.NDArray[np.float32]:
+        """Draw a winding path of 24 points: (24, 2)."""
         turns = heading + self.rng.normal(0, 3 * bend) * np.linspace(0, 1, 24)
         turns += np.cumsum(self.rng.normal(0, bend, 24))
         steps = np.stack([np.cos(turns), np.sin(turns)], axis=-1) * (length / 24)
         return np.asarray(start + np.cumsum(steps, axis=0), dtype=np.float32)
 
     def vessels(self, start: tuple[float, float], heading: float, length: float, width: float) -> Map:
-        """A vessel that branches like a tree, each branch thinner than its stem."""
+        """Draw a vessel that branches like a tree, each branch thinner than its stem."""
         paths: list[npt.NDArray[np.float32]] = []
         widths: list[float] = []
         queue = [(start, heading, length, width)]
@@ -147,7 +152,7 @@ class Canvas:
 
 
 def edge(depth: Map, width: float | Map) -> Map:
-    """0 outside to 1 inside, over a border of the given width (in units of depth)."""
+    """Return 0 outside to 1 inside, over a border of the given width (in units of depth)."""
     return np.asarray(np.clip(depth / width + 0.5, 0, 1), dtype=np.float32)
 
 
@@ -280,7 +285,7 @@ STYLES: dict[str, Callable[[Canvas], None]] = {
 
 
 def skin(c: Canvas) -> Map:
-    """Bare skin, reflectance 0 to 1, (size, size, 3): tone, mottling, furrows and pores."""
+    """Draw bare skin, reflectance 0 to 1, (size, size, 3): tone, mottling, furrows and pores."""
     weights = c.rng.dirichlet(np.full(len(SKIN_TONES), 0.5)).astype(np.float32)
     redness = 0.05 + 0.035 * c.noise(4, 4)
     furrows = np.exp(-((c.noise(28, 2) / 0.22) ** 2)) * edge(c.noise(6) + 0.6, 2)
@@ -292,7 +297,7 @@ def skin(c: Canvas) -> Map:
 
 
 def hairs(c: Canvas) -> Map:
-    """A few hairs that lie about the same way, 0 to 1."""
+    """Draw a few hairs in about the same direction, 0 to 1."""
     heading = c.rng.uniform(0, 2 * np.pi)
     count = int(c.rng.integers(0, 6))
     paths = [
@@ -303,7 +308,16 @@ def hairs(c: Canvas) -> Map:
 
 
 def draw_lesion(label: str, rng: np.random.Generator, size: int) -> Image:
-    """A synthetic lesion of an ISIC 2019 class: uint8 RGB (size, size, 3), the same for the same `rng`."""
+    """Draw a synthetic lesion.
+
+    Args:
+        label: A class of ISIC 2019.
+        rng: Decides everything; the same state gives the same drawing.
+        size: Pixels a side.
+
+    Returns:
+        uint8 RGB (size, size, 3).
+    """
     c = Canvas(rng, size)
     reflectance = skin(c)
     STYLES[label](c)
@@ -322,7 +336,10 @@ def draw_lesion(label: str, rng: np.random.Generator, size: int) -> Image:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Draw one lesion into a file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("lesion.jpg"))
     parser.add_argument("--class", dest="label", choices=STYLES, default="MEL")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,0 +1,1 @@
+"""How accurate is it, on which images, and what changes that?"""

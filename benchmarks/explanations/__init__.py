@@ -1,0 +1,1 @@
+"""How far can an explanation be trusted?"""

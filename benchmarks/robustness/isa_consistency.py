@@ -1,132 +1,176 @@
-"""Does an answer depend on this CPU's instructions, or on how the graph is spelt?
+"""Does an answer depend on this CPU's instruction set, or on how the graph is expressed?
 
     python -m benchmarks.robustness.isa_consistency --data DIR [--every 1]
 
-INT8 rounds to steps, so that what differs in the last bit before may be another step after. The default
-bundle's networks on pictures of the split val, and the INT8 one with its averages spelt as pooling when it is
-loaded, against the logits that `python -m train evaluate` kept where the bundle was judged (results/val-int8
-and val-fp32), which tell their instructions and versions themselves. --every: on every so many picture.
+INT8 rounds to steps, so a difference in the last bit before one can become a whole step after it. Runs the
+default bundle's networks on the split val, and INT8 with its averages expressed as AvgPool, and compares with
+the committed logits (val-int8 and val-fp32), which name their own instruction set and versions. --every takes
+every n-th image only. Writes benchmarks/robustness/results/isa_consistency.json.
 """
 
-import argparse
 import json
 import tempfile
-from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import numpy.typing as npt
 import openvino
 
-from benchmarks.environment import RESULTS, machine, write
-from edgeskin.bundle.bundle import Precision, open_bundle
+from benchmarks.environment import argument_parser, read_result, result, result_path, write_result
+from benchmarks.evaluation.committed import EVALUATIONS
+from benchmarks.tables import Table
+from edgeskin.bundle.bundle import Bundle, Precision, open_bundle
 from edgeskin.bundle.manifest import Variant
 from edgeskin.errors import SettingError
-from edgeskin.network.engine import instruction_set
-from edgeskin.network.graph import halves
 from quantize.export import averages_as_pooling
 from quantize.fitting.rules import Labels
 from quantize.gate import compare
 from quantize.inference import predict, prepare
 from train.data.table import read_table
 
+RESULT = result_path(__file__)
 Logits = npt.NDArray[np.float32]
-
-
-def pooling() -> Any:
-    """A context in which engines spell averages as pooling."""
-
-    def respell(model: openvino.Model) -> list[openvino.Model]:
-        return halves(averages_as_pooling(model))
-
-    return patch("edgeskin.network.engine.halves", respell)
-
-
-ROWS: dict[str, tuple[Precision, Callable[[], Any]]] = {
-    "int8": ("int8", nullcontext),
-    "int8, averages as pooling": ("int8", pooling),
-    "fp32": ("fp32", nullcontext),
+ROWS: dict[str, tuple[Precision, bool]] = {
+    "int8": ("int8", False),
+    "int8, averages as AvgPool": ("int8", True),
+    "fp32": ("fp32", False),
 }
+"""By name: the precision, and whether averages are expressed as AvgPool."""
 
 
 def main() -> None:
-    """Measure, print and write benchmarks/results/rounding.json."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Measure, print and write the result."""
+    parser = argument_parser(__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--every", type=int, default=1)
-    wanted = parser.parse_args()
+    options = parser.parse_args()
     bundle = open_bundle()
     manifest = bundle.manifest
-    files = {sample.image_id: sample.image for sample in read_table(wanted.data)}
+    files = {sample.image_id: sample.image for sample in read_table(options.data)}
     rows = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, (precision, spelling) in ROWS.items():
-            labels, judged, told = kept(precision, bundle.sha256, wanted.every)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for name, (precision, as_pooling) in ROWS.items():
+            labels, logits, versions = reference(precision, bundle.sha256, options.every)
             absent = [image for image in labels.image_ids if image not in files]
             if absent:
-                raise SettingError(f"{wanted.data} lacks {len(absent)} pictures of val, such as {absent[0]}")
-            pictures = Path(folder) / f"{precision}.npy"
-            if not pictures.exists():
-                prepare([files[image] for image in labels.image_ids], manifest.preprocessing, pictures)
-            with spelling():
-                xml = bundle.folder / f"{precision}.xml"
-                said = predict(xml, pictures, views=manifest.preprocessing.views).logits
-            rows[name] = changes(labels, judged, said, manifest.variants[precision]) | {"judged": told}
+                raise SettingError(f"{options.data} lacks {len(absent)} images of val, such as {absent[0]}")
+            images = folder / f"{precision}.npy"
+            if not images.exists():
+                prepare([files[image] for image in labels.image_ids], manifest.preprocessing, images)
+            xml = (
+                pooling_network(bundle, precision, folder)
+                if as_pooling
+                else bundle.folder / f"{precision}.xml"
+            )
+            here = predict(xml, images, views=manifest.preprocessing.views).logits
+            rows[name] = changes(labels, logits, here, manifest.variants[precision]) | {"reference": versions}
             print(name, rows[name])
-    result = {
-        "command": f"python -m benchmarks.robustness.isa_consistency --data DIR --every {wanted.every}",
-        "machine": machine("openvino", "numpy", "opencv-python-headless"),
-        "isa": instruction_set(),
-        "bundle_sha256": bundle.sha256,
-        "images": len(labels.image_ids),
-        "results": rows,
-    }
-    print(write("rounding", result))
+    write_result(
+        RESULT,
+        result(
+            f"python -m benchmarks.robustness.isa_consistency --data DIR --every {options.every}",
+            *("openvino", "numpy", "opencv-python-headless"),
+            images=len(labels.image_ids),
+            results=rows,
+        ),
+    )
 
 
-def kept(precision: str, sha256: str, every: int) -> tuple[Labels, Logits, dict[str, str]]:
-    """What was judged: labels and logits (n, C) of val, and the versions it was judged with.
+def pooling_network(bundle: Bundle, precision: Precision, folder: Path) -> Path:
+    """Write a bundle's network with its averages expressed as AvgPool; return its .xml file."""
+    path = folder / f"{precision}-pooling.xml"
+    model = openvino.Core().read_model(*bundle.ir(precision).read())
+    openvino.save_model(averages_as_pooling(model), path, compress_to_fp16=False)
+    return path
 
-    Raises SettingError where that was another bundle.
+
+def reference(precision: str, sha256: str, every: int) -> tuple[Labels, Logits, dict[str, str]]:
+    """Read the committed logits of val.
+
+    Args:
+        precision: Of the network.
+        sha256: Of the bundle that they must be of.
+        every: Take every n-th image.
+
+    Returns:
+        Labels, logits (n, C), and the instruction set and versions that gave them.
+
+    Raises:
+        SettingError: They are of another bundle.
     """
-    folder = RESULTS / f"val-{precision}"
-    told = json.loads((folder / "evaluation.json").read_text())["provenance"]
-    if told["sha256"] != sha256:
+    folder = EVALUATIONS / f"val-{precision}"
+    provenance = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["provenance"]
+    if provenance["sha256"] != sha256:
         raise SettingError(f"{folder}: of another bundle; evaluate this one on val first")
     with np.load(folder / "logits.npz", allow_pickle=False) as stored:
-        names, of, groups = (stored[name][::every] for name in ("image_id", "label", "group"))
+        names, label_names, groups = (stored[name][::every] for name in ("image_id", "label", "group"))
         logits = stored["logits"][::every]
-    classes = tuple(told["classes"])
-    targets = np.array([classes.index(label) for label in of])
-    labels = Labels(tuple(names.tolist()), tuple(groups.tolist()), targets, classes, tuple(told["cancer"]))
-    return labels, logits, told["versions"]
+    classes = tuple(provenance["classes"])
+    targets = np.array([classes.index(label) for label in label_names])
+    cancer = tuple(provenance["cancer"])
+    labels = Labels(tuple(names.tolist()), tuple(groups.tolist()), targets, classes, cancer)
+    return labels, logits, provenance["versions"]
 
 
-def changes(labels: Labels, judged: Logits, said: Logits, variant: Variant) -> dict[str, Any]:
-    """From what was judged to what is said here, with the same thresholds. judged, said: (n, C)."""
-    by = compare("", labels, (judged, variant), (said, variant))
-    p_cancer = [labels.p_cancer(logits, variant.calibration) for logits in (judged, said)]
-    decided = [
-        np.searchsorted([point.threshold for point in variant.operating_points], p, side="right")
-        for p in p_cancer
+def changes(labels: Labels, reference: Logits, here: Logits, variant: Variant) -> dict[str, Any]:
+    """Compare two networks' logits (n, C) at the same calibration and thresholds."""
+    compared = compare("", labels, (reference, variant), (here, variant))
+    thresholds = [point.threshold for point in variant.operating_points]
+    risks = [
+        np.searchsorted(thresholds, labels.p_cancer(logits, variant.calibration), side="right")
+        for logits in (reference, here)
     ]
-    (other_class,) = (check.value for check in by.checks if check.name == "share given another class")
+    (other_class,) = (one.value for one in compared.checks if one.name == "share given another class")
     return {
-        "logit_rms": by.logit_rmse,
-        "p_cancer": {"median": by.shift.median, "p99": by.shift.p99, "max": by.shift.max},
-        "other_risk": int((decided[0] != decided[1]).sum()),
-        "other_class": round(other_class * len(said)),
-        "cancers_lost": len(by.lost),
-        "cancers_gained": len(by.gained),
-        "recall": [by.fp32.recall, by.int8.recall],
-        "specificity": [by.fp32.specificity, by.int8.specificity],
-        "auroc": [by.fp32.auroc, by.int8.auroc],
+        "logit_rms": compared.logit_rmse,
+        "p_cancer": {"median": compared.shift.median, "p99": compared.shift.p99, "max": compared.shift.max},
+        "other_risk": int((risks[0] != risks[1]).sum()),
+        "other_class": round(other_class * len(here)),
+        "cancers_lost": len(compared.lost),
+        "cancers_gained": len(compared.gained),
+        "recall": [compared.fp32.recall, compared.int8.recall],
+        "specificity": [compared.fp32.specificity, compared.int8.specificity],
+        "auroc": [compared.fp32.auroc, compared.int8.auroc],
     }
+
+
+def table() -> Table:
+    """Render the result."""
+    content = read_result(RESULT)
+    instructions = sorted({row["reference"]["instructions"] for row in content["results"].values()})
+    rows = []
+    for name, row in content["results"].items():
+        shift = row["p_cancer"]
+        rows.append(
+            (
+                name,
+                f"{row['logit_rms']:.4f}",
+                f"{shift['median']:.4f}, {shift['p99']:.3f}, {shift['max']:.3f}",
+                f"{row['other_risk']}; {row['other_class']}",
+                f"{row['cancers_lost']}; {row['cancers_gained']}",
+                *(f"{row[of][0]:.4f}; {row[of][1]:.4f}" for of in ("recall", "specificity", "auroc")),
+            )
+        )
+    before, here = ", ".join(instructions), content["isa"]
+    return Table(
+        "Consistency across instruction sets",
+        f"The default bundle's networks with {here} on {content['images']} validation images, against the "
+        f"committed logits with {before}, at the same thresholds.",
+        content["command"],
+        (
+            "network",
+            "change of logits, RMS",
+            "change of P(cancer): median, 99%, largest",
+            "images with another risk; class",
+            "cancers lost; gained",
+            f"cancer sensitivity: {before}; {here}",
+            f"specificity: {before}; {here}",
+            f"cancer AUROC: {before}; {here}",
+        ),
+        rows,
+    )
 
 
 if __name__ == "__main__":

@@ -1,123 +1,151 @@
-"""Whom does the quality gate turn away? On real pictures, and on pictures spoilt on purpose.
+"""Which photos does the quality gate refuse: real ones, and ones degraded on purpose?
 
-    python -m benchmarks.robustness.quality --data DIR [--spoilt 200]
+    python -m benchmarks.robustness.quality --data DIR [--degraded 200]
 
-Of each source: the share turned away, and the share advised on. Of validation: the cancers turned away, and
-the default bundle's cancer recall (INT8, from benchmarks/results/val-int8) among the others. Of some pictures
-of validation, spoilt by blur, light and size: the share turned away. And what the gate costs.
+Of each source: the share refused (retake) and the share with advice. Of validation: the cancers refused, and
+the default bundle's cancer sensitivity (INT8, committed predictions) among all and among the accepted. Of
+some validation photos, degraded by blur, brightness and size: the share refused. And the gate's time. Writes
+benchmarks/robustness/results/quality.json.
 """
 
-import argparse
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from rich.progress import track
 
-from benchmarks.environment import RESULTS, machine, spread, write
-from edgeskin.arrays import Image
+from benchmarks.environment import argument_parser, read_result, result, result_path, write_result
+from benchmarks.evaluation.committed import EVALUATIONS
+from benchmarks.robustness.invariance import blurred, brightened
+from benchmarks.speed.rounds import laps, spread
+from benchmarks.tables import Table
 from edgeskin.bundle.bundle import open_bundle
-from edgeskin.imaging.preprocess import resize
-from edgeskin.imaging.quality import LIMITS, Quality, assess_quality
+from edgeskin.imaging.preprocess import Image, resize
+from edgeskin.imaging.quality import LIMITS, Quality, judge
 from edgeskin.photo.decode import Photo, load_photo
 from quantize.fitting.rules import labels_of
 from quantize.ptq import stratified
 from train.data.table import SPLITS, Sample, read_table, select
 from train.evaluate import report
 
-SPOILT: dict[str, Callable[[Image], Image]] = {
-    "as it is": lambda image: image,
-    "blurred by 1 % of the side": lambda image: _blurred(image, 0.01),
-    "blurred by 2 %": lambda image: _blurred(image, 0.02),
-    "blurred by 4 %": lambda image: _blurred(image, 0.04),
-    "a fifth of the light": lambda image: (image * 0.2).astype(np.uint8),
-    "twice the light": lambda image: np.clip(image * 2.0, 0, 255).astype(np.uint8),
-    "100 px": lambda image: resize(image, 100),
+RESULT = result_path(__file__)
+
+
+def blurred_by_share(image: Image, share: float) -> Image:
+    """Blur an image by a share of its shorter side."""
+    return blurred(image, share * min(image.shape[:2]))
+
+
+DEGRADED: dict[str, Callable[[Image], Image]] = {
+    "unchanged": np.ascontiguousarray,
+    **{
+        f"blur, {share:.0%} of the side": partial(blurred_by_share, share=share)
+        for share in (0.01, 0.02, 0.04)
+    },
+    **{f"brightness x {gain:g}": partial(brightened, gain=gain) for gain in (0.2, 2.0)},
+    "100 px": partial(resize, size=100),
 }
 
 
 def main() -> None:
-    """Measure, print and write benchmarks/results/quality.json."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Measure, print and write the result."""
+    parser = argument_parser(__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--spoilt", type=int, default=200)
-    wanted = parser.parse_args()
+    parser.add_argument("--degraded", type=int, default=200)
+    options = parser.parse_args()
     bundle = open_bundle()
     size = bundle.manifest.preprocessing.size
-    table = read_table(wanted.data, bundle.manifest.classes)
-    val = select(table, "val")
+    samples = read_table(options.data, bundle.manifest.classes)
+    val = select(samples, "val")
     groups = {"val": val}
-    for sample in table:
+    for sample in samples:
         if sample.split not in SPLITS:
             groups.setdefault(f"{sample.split}: {sample.source}", []).append(sample)
-    judged = {
-        name: [assess_quality(load_photo(sample.image, size)) for sample in track(samples, name)]
-        for name, samples in groups.items()
+    qualities = {
+        name: [judge(load_photo(sample.image, size)) for sample in track(members, name)]
+        for name, members in groups.items()
     }
-    pictures = [load_photo(s.image, size).image for s in stratified(val, seed=0)[: wanted.spoilt]]
-    spoilt = {
-        name: float(np.mean([bool(assess_quality(_photo(spoil(picture))).retake) for picture in pictures]))
-        for name, spoil in SPOILT.items()
-    }
-    result = {
-        "command": f"python -m benchmarks.robustness.quality --data DIR --spoilt {wanted.spoilt}",
-        "machine": machine("opencv-python-headless", "numpy"),
-        "bundle_sha256": bundle.sha256,
-        "limits": [[limit.measure, limit.kind, str(limit.low), str(limit.high)] for limit in LIMITS],
-        "milliseconds": spread([_milliseconds(_photo(picture)) for picture in pictures]),
-        "sources": {name: _shares(told) for name, told in judged.items()},
-        "val": _cancers(val, judged["val"]),
-        "spoilt": spoilt,
-    }
-    for name, one in result["sources"].items():
-        print(f"{name:<32}{one['images']:6}, {one['retake']:.4f} turned away, {one['advice']:.4f} advised on")
-    print(result["milliseconds"], result["val"], result["spoilt"], sep="\n")
-    print(write("quality", result))
+    images = [load_photo(s.image, size).image for s in stratified(val, seed=0)[: options.degraded]]
+    content = result(
+        f"python -m benchmarks.robustness.quality --data DIR --degraded {options.degraded}",
+        *("opencv-python-headless", "numpy"),
+        limits=[[limit.measure, limit.kind, str(limit.low), str(limit.high)] for limit in LIMITS],
+        milliseconds=spread([laps(partial(judge, as_photo(image)), 1)[0] for image in images]),
+        sources={name: shares(members) for name, members in qualities.items()},
+        val=cancers(val, qualities["val"]),
+        degraded={
+            name: float(np.mean([bool(judge(as_photo(degrade(image))).retake) for image in images]))
+            for name, degrade in DEGRADED.items()
+        },
+    )
+    print(table(content).grid(), degraded_table(content).grid(), content["val"], sep="\n\n")
+    write_result(RESULT, content)
 
 
-def _cancers(samples: Sequence[Sample], told: Sequence[Quality]) -> dict[str, float]:
-    provenance, predictions = report.read(RESULTS / "val-int8")
+def cancers(samples: Sequence[Sample], qualities: Sequence[Quality]) -> dict[str, float]:
+    """Count the cancers of val that the gate refuses, and the recall among all and among the accepted."""
+    provenance, predictions = report.read(EVALUATIONS / "val-int8")
     labels = labels_of(predictions.samples, provenance.classes, provenance.cancer)
     assert provenance.calibration is not None
     found = labels.p_cancer(predictions.logits, provenance.calibration) >= provenance.threshold
-    accepted = {sample.image_id: not one.retake for sample, one in zip(samples, told, strict=True)}
-    kept = np.array([accepted[image_id] for image_id in labels.image_ids])
+    by_image = {sample.image_id: not one.retake for sample, one in zip(samples, qualities, strict=True)}
+    accepted = np.array([by_image[image_id] for image_id in labels.image_ids])
     return {
         "cancers": int(labels.is_cancer.sum()),
-        "cancers_turned_away": int((labels.is_cancer & ~kept).sum()),
+        "cancers_refused": int((labels.is_cancer & ~accepted).sum()),
         "recall": float(found[labels.is_cancer].mean()),
-        "recall_among_accepted": float(found[labels.is_cancer & kept].mean()),
+        "recall_among_accepted": float(found[labels.is_cancer & accepted].mean()),
     }
 
 
-def _shares(told: Sequence[Quality]) -> dict[str, Any]:
-    said = Counter(instruction for one in told for instruction in (*one.retake, *one.advice))
+def shares(qualities: Sequence[Quality]) -> dict[str, Any]:
+    """Compute the shares refused and with advice, and count the instructions."""
+    instructions = Counter(text for one in qualities for text in (*one.retake, *one.advice))
     return {
-        "images": len(told),
-        "retake": float(np.mean([bool(one.retake) for one in told])),
-        "advice": float(np.mean([bool(one.advice) for one in told])),
-        "instructions": dict(said.most_common()),
+        "images": len(qualities),
+        "retake": float(np.mean([bool(one.retake) for one in qualities])),
+        "advice": float(np.mean([bool(one.advice) for one in qualities])),
+        "instructions": dict(instructions.most_common()),
     }
 
 
-def _milliseconds(photo: Photo) -> float:
-    started = time.perf_counter()
-    assess_quality(photo)
-    return 1e3 * (time.perf_counter() - started)
-
-
-def _photo(image: Image) -> Photo:
+def as_photo(image: Image) -> Photo:
+    """Wrap an image as a decoded photo."""
     return Photo(np.ascontiguousarray(image), image.shape[1], image.shape[0], "array")
 
 
-def _blurred(image: Image, share: float) -> Image:
-    return np.asarray(cv2.GaussianBlur(image, (0, 0), share * min(image.shape[:2])), np.uint8)
+def table(content: Mapping[str, Any] | None = None) -> Table:
+    """Render the sources of a result, the committed one by default."""
+    content = content or read_result(RESULT)
+    val, time = content["val"], content["milliseconds"]
+    return Table(
+        "Quality gate on real photos",
+        f"Share of photos that the quality gate refuses or gives advice on. It takes {time['median']:.1f} "
+        f"ms a photo. Of {val['cancers']} validation cancers it refuses {val['cancers_refused']}; INT8's "
+        f"cancer sensitivity is {val['recall']:.4f} on all and {val['recall_among_accepted']:.4f} on the "
+        "accepted.",
+        content["command"],
+        ("split: source", "images", "refused", "with advice"),
+        [
+            (name, str(of["images"]), f"{of['retake']:.1%}", f"{of['advice']:.1%}")
+            for name, of in content["sources"].items()
+        ],
+    )
+
+
+def degraded_table(content: Mapping[str, Any] | None = None) -> Table:
+    """Render the degraded photos of a result, the committed one by default."""
+    content = content or read_result(RESULT)
+    return Table(
+        "Quality gate on degraded photos",
+        "Share of validation photos that the quality gate refuses once they are degraded.",
+        content["command"],
+        ("degraded by", "refused"),
+        [(name, f"{share:.1%}") for name, share in content["degraded"].items()],
+    )
 
 
 if __name__ == "__main__":

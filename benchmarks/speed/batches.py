@@ -2,26 +2,34 @@
 
     python -m benchmarks.speed.batches [--rounds 40]
 
-Times the default bundle's network on one picture in all its views, by one, two, four and eight, in turn.
+Times the default bundle's network on one photo in all its views, run by one, two, four and eight at once, in
+alternating rounds. Writes benchmarks/speed/results/batches.json.
 """
 
-import argparse
-import time
+from functools import partial
 
 import numpy as np
 
-from benchmarks.environment import machine, spread, write
+from benchmarks.environment import (
+    argument_parser,
+    hardware,
+    read_result,
+    result,
+    result_path,
+    write_result,
+)
+from benchmarks.speed.rounds import paired_rounds, spread
+from benchmarks.tables import Table
 from edgeskin.bundle.bundle import open_bundle
 from edgeskin.network import engine
 
+RESULT = result_path(__file__)
 AT_ONCE = (1, 2, 4, 8)
 
 
 def main() -> None:
-    """Measure, print and write benchmarks/results/batches.json."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Measure, print and write the result."""
+    parser = argument_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=40)
     rounds = parser.parse_args().rounds
     bundle = open_bundle()
@@ -30,28 +38,41 @@ def main() -> None:
     image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     results = {}
     for precision in ("int8", "fp32"):
-        engines = {}
+        runs = {}
         for number in AT_ONCE:
             engine.VIEWS_AT_ONCE = number
-            engines[number] = engine.Engine(bundle.ir(precision), views=settings.views)
-        times: dict[int, list[float]] = {number: [] for number in AT_ONCE}
-        for turn in range(rounds + 3):
-            for number, compiled in engines.items():
-                started = time.perf_counter()
-                compiled.infer(image)
-                if turn >= 3:  # the first turns warm up
-                    times[number].append(1e3 * (time.perf_counter() - started))
-        results[precision] = {str(number): spread(values) for number, values in times.items()}
-        for number, values in results[precision].items():
-            print(f"{precision} by {number}: {values['median']:7.2f} ms")
-    result = {
-        "command": f"python -m benchmarks.speed.batches --rounds {rounds}",
-        "unit": f"milliseconds, one picture in {settings.views} views, by views at once",
-        "machine": machine("openvino", "numpy"),
-        "bundle_sha256": bundle.sha256,
-        "results": results,
-    }
-    print(write("batches", result))
+            compiled = engine.Engine(bundle.ir(precision), views=settings.views)
+            runs[str(number)] = partial(compiled.infer, image)
+        times = paired_rounds(runs, rounds, warm_up=3)
+        results[precision] = {number: spread(values) for number, values in times.items()}
+        for name, values in results[precision].items():
+            print(f"{precision} by {name}: {values['median']:7.2f} ms")
+    write_result(
+        RESULT,
+        result(
+            f"python -m benchmarks.speed.batches --rounds {rounds}",
+            "openvino",
+            "numpy",
+            unit=f"milliseconds, one photo in {settings.views} views, by views at once",
+            results=results,
+        ),
+    )
+
+
+def table() -> Table:
+    """Render the result."""
+    content = read_result(RESULT)
+    return Table(
+        "Views at once",
+        f"Milliseconds of the network on one photo in all its views, by how many views run at once; medians. "
+        f"{hardware(content)}.",
+        content["command"],
+        ("precision", *(f"by {number}" for number in content["results"]["int8"])),
+        [
+            (precision.upper(), *(f"{values['median']:.1f}" for values in of.values()))
+            for precision, of in content["results"].items()
+        ],
+    )
 
 
 if __name__ == "__main__":

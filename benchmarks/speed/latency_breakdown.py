@@ -1,67 +1,82 @@
-"""Where do the milliseconds of one report go, after the start?
+"""Where do the milliseconds of one report go in a running process?
 
-    OPENBLAS_NUM_THREADS=1 python -m benchmarks.speed.latency_breakdown [--rounds 40]
+    OPENBLAS_NUM_THREADS=1 python -m benchmarks.speed.latency_breakdown [--rounds 4]
 
-The example picture, with the default bundle in both precisions in turn and 30 dropout samples: what
-``Assessment.timing_ms`` tells of each step, and the making of the HTML from it, pictures included. numpy
-with one thread, as the command line has it.
+Assesses and explains the example photo with 30 dropout samples, renders the HTML report, and collects
+`Assessment.timing_ms`. The default bundle's two precisions alternate; a round is ten photos of each. Numpy
+has one thread, as in the command line. Writes benchmarks/speed/results/latency_breakdown.json.
 """
 
-import argparse
-import time
 from datetime import datetime
-from pathlib import Path
+from functools import partial
 from typing import get_args
 
-from benchmarks.environment import blas, machine, spread, write
-from edgeskin.bundle.bundle import Precision, open_bundle
+from benchmarks.environment import (
+    EXAMPLE,
+    argument_parser,
+    hardware,
+    read_result,
+    result,
+    result_path,
+    write_result,
+)
+from benchmarks.speed.rounds import alternate, laps, spread
+from benchmarks.tables import Table
+from edgeskin.bundle.bundle import Precision
 from edgeskin.classifier import Classifier
 from edgeskin.report.html import render
 
-PICTURE = Path(__file__).parents[2] / "examples" / "lesion.jpg"
+RESULT = result_path(__file__)
 SAMPLES = 30
-BLOCK, WARM_UP = 10, 3
+WARM_UP, PHOTOS = 3, 10
 
 
 def main() -> None:
-    """Measure, print and write benchmarks/results/steps.json."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=40)
+    """Measure, print and write the result."""
+    parser = argument_parser(__doc__)
+    parser.add_argument("--rounds", type=int, default=4)
     rounds = parser.parse_args().rounds
     times: dict[str, list[dict[str, float]]] = {"int8": [], "fp32": []}
-    for turn in range(rounds // BLOCK):
-        for precision in get_args(Precision):
-            # One at a time, as a kiosk has it: two networks push each other out of the cache.
-            classifier = Classifier(precision=precision)
-            for place in range(-WARM_UP, BLOCK):
-                found = classifier.examine(PICTURE, mc_samples=SAMPLES, seed=turn)
-                begun = time.perf_counter()
-                render(found, datetime.now())
-                html = 1e3 * (time.perf_counter() - begun)
-                told = dict(found.assessment.timing_ms)
-                examined = told.pop("total")
-                if place >= 0:
-                    times[precision].append(told | {"HTML": html, "total": examined + html})
+    for number, precision in alternate(get_args(Precision), rounds):
+        # One network at a time, as in use: two would evict each other from the CPU's caches.
+        classifier = Classifier(precision=precision)
+        for place in range(-WARM_UP, PHOTOS):
+            explained = classifier.examine(EXAMPLE, mc_samples=SAMPLES, seed=number)
+            (html,) = laps(partial(render, explained, datetime.now()), 1)
+            steps = dict(explained.assessment.timing_ms)
+            total = steps.pop("total") + html
+            if place >= 0:
+                times[precision].append(steps | {"HTML": html, "total": total})
     results = {
         precision: {step: spread([one[step] for one in of]) for step in of[0]}
         for precision, of in times.items()
     }
-    for precision, steps in results.items():
-        for step, values in steps.items():
+    for precision, by_step in results.items():
+        for step, values in by_step.items():
             print(f"{precision} {step:<12} {values['median']:7.2f} ms")
-    path = write(
-        "steps",
-        {
-            "command": f"{blas()}python -m benchmarks.speed.latency_breakdown --rounds {rounds}",
-            "unit": "milliseconds, one picture in all its views",
-            "machine": machine("openvino", "numpy", "opencv-python-headless"),
-            "bundle_sha256": open_bundle().sha256,
-            "results": results,
-        },
+    write_result(
+        RESULT,
+        result(
+            f"python -m benchmarks.speed.latency_breakdown --rounds {rounds}",
+            *("openvino", "numpy", "opencv-python-headless"),
+            unit="milliseconds, one photo in all its views",
+            results=results,
+        ),
     )
-    print(path)
+
+
+def table() -> Table:
+    """Render the result."""
+    content = read_result(RESULT)
+    results = content["results"]
+    return Table(
+        "Steps of one report",
+        "Milliseconds of each step of assessing, explaining and reporting one photo in a running process, "
+        f"with {SAMPLES} dropout samples; medians. {hardware(content)}.",
+        content["command"],
+        ("step", *(f"{precision.upper()}, ms" for precision in results)),
+        [(step, *(f"{of[step]['median']:.2f}" for of in results.values())) for step in results["int8"]],
+    )
 
 
 if __name__ == "__main__":

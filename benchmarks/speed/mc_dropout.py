@@ -1,66 +1,106 @@
-"""What do dropout samples cost beside the pass of the network that they share?
+"""What do dropout samples cost beside the network's pass that they share?
 
     python -m benchmarks.speed.mc_dropout [--rounds 40]
 
-Times the default bundle's network in all its views, and after it the sampling of its head with 30 and 100
-samples (their summary included), in turn on one picture. The published systems run the whole network once a
-sample.
+Times the default bundle's network on one photo in all its views, and 30 and 100 samples of its head with
+their summary, in alternating rounds. Published systems run the whole network once a sample. Writes
+benchmarks/speed/results/mc_dropout.json.
 """
 
-import argparse
-import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from benchmarks.environment import machine, spread, write
-from edgeskin.bundle.bundle import open_bundle
+from benchmarks.environment import (
+    argument_parser,
+    hardware,
+    read_result,
+    result,
+    result_path,
+    write_result,
+)
+from benchmarks.speed.rounds import paired_rounds, spread
+from benchmarks.tables import Table
+from edgeskin.bundle.bundle import Precision
 from edgeskin.classifier import Classifier
 from edgeskin.decision.mc_dropout import summarize
 
+RESULT = result_path(__file__)
 SAMPLES = (30, 100)
+PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 
 
 def main() -> None:
-    """Measure, print and write benchmarks/results/mc_dropout.json."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Measure, print and write the result."""
+    parser = argument_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=40)
     rounds = parser.parse_args().rounds
     results = {}
-    for precision in ("fp32", "int8"):
+    for precision in PRECISIONS:
         classifier = Classifier(precision=precision)
-        manifest = classifier.manifest
-        size = manifest.preprocessing.size
+        size = classifier.manifest.preprocessing.size
         image = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
-        told = (manifest.variants[precision].calibration, manifest.classes, manifest.cancer_classes)
-        times: dict[str, list[float]] = {"network": [], **{f"{n} samples": [] for n in SAMPLES}}
-        for turn in range(rounds + 3):
-            started = time.perf_counter()
-            features = classifier.engine.infer(image).features
-            steps = {"network": time.perf_counter() - started}
-            for samples in SAMPLES:
-                started = time.perf_counter()
-                summarize(classifier.head.sample(features, samples, seed=turn), turn, *told)
-                steps[f"{samples} samples"] = time.perf_counter() - started
-            if turn >= 3:  # the first turns warm up
-                for name, seconds in steps.items():
-                    times[name].append(1e3 * seconds)
+        features = classifier.engine.infer(image).features
+        runs: dict[str, Callable[[], Any]] = {
+            "network": partial(classifier.engine.infer, image),
+            **{f"{samples} samples": partial(sample, classifier, features, samples) for samples in SAMPLES},
+        }
+        times = paired_rounds(runs, rounds, warm_up=3)
         results[precision] = {name: spread(values) for name, values in times.items()}
-        network = results[precision]["network"]["median"]
         for name, values in results[precision].items():
-            print(f"{precision} {name:<12} {values['median']:7.2f} ms  {values['median'] / network:.3f}")
-    path = write(
-        "mc_dropout",
-        {
-            "command": f"python -m benchmarks.speed.mc_dropout --rounds {rounds}",
-            "unit": "milliseconds, one picture in all its views",
-            "machine": machine("openvino", "numpy"),
-            "bundle_sha256": open_bundle().sha256,
-            "results": results,
-        },
+            print(f"{precision} {name:<12} {values['median']:7.2f} ms")
+    write_result(
+        RESULT,
+        result(
+            f"python -m benchmarks.speed.mc_dropout --rounds {rounds}",
+            *("openvino", "numpy"),
+            unit="milliseconds, one photo in all its views",
+            results=results,
+        ),
     )
-    print(path)
+
+
+def sample(classifier: Classifier, features: npt.NDArray[np.float32], samples: int) -> None:
+    """Sample the head as an assessment does.
+
+    Args:
+        classifier: Whose head and calibration are used.
+        features: Of one photo's views, (V, F).
+        samples: How many.
+    """
+    manifest = classifier.manifest
+    calibration = manifest.variants[classifier.model.precision].calibration
+    logits = classifier.head.sample(features, samples, seed=0)
+    summarize(logits, 0, calibration, manifest.classes, manifest.cancer_classes)
+
+
+def table() -> Table:
+    """Render the result."""
+    content = read_result(RESULT)
+    rows = []
+    for precision, steps in content["results"].items():
+        network = steps["network"]["median"]
+        rows += [
+            (
+                f"{precision.upper()}, {name}",
+                f"{network:.1f}",
+                f"{step['median']:.1f}",
+                f"{1 + step['median'] / network:.3f}",
+            )
+            for name, step in steps.items()
+            if name != "network"
+        ]
+    return Table(
+        "Dropout samples",
+        "Milliseconds of the network on one photo, and of the dropout samples of its head. "
+        f"{hardware(content)}.",
+        content["command"],
+        ("samples", "network, ms", "sampling, ms", "network and sampling over network"),
+        rows,
+    )
 
 
 if __name__ == "__main__":

@@ -1,108 +1,129 @@
-"""What does the runtime add to the raw network, once it runs?
+"""What does the runtime add to the network, once it runs?
 
     OPENBLAS_NUM_THREADS=1 python -m benchmarks.speed.overhead [--rounds 200]
 
-On one compiled network of each shipped bundle in INT8, in turn: OpenVINO's bare ``infer`` on batches that
-lie in its input already, the engine on a prepared picture (its eight views laid into that input, the outputs
-copied out) and a whole assessment of the example as an array, without decoding. A round is one of each; what
-is added, in milliseconds and as a ratio, is the median of what rounds say, with a 95 % bootstrap interval. A
-ratio is the smaller the slower the machine: milliseconds compare better.
+Times three things on the INT8 network of each shipped bundle in alternating rounds: OpenVINO's own `infer` on
+the eight views of a prepared photo, the engine on the prepared photo, and a whole assessment of the decoded
+example photo. What is added is the median over the rounds of the difference and of the ratio, each with a 95%
+bootstrap interval. Writes benchmarks/speed/results/overhead.json.
 """
 
-import argparse
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import bootstrap
 
-from benchmarks.environment import blas, machine, spread, write
-from benchmarks.example import EXAMPLE
-from benchmarks.speed.hand_over import hand_over_ns
-from benchmarks.speed.runtime_process import answered
+from benchmarks.environment import (
+    EXAMPLE,
+    argument_parser,
+    hardware,
+    read_result,
+    require_bundle,
+    result,
+    result_path,
+    write_result,
+)
+from benchmarks.speed.rounds import paired_rounds, spread
+from benchmarks.speed.runtime_process import assess_one, openvino
+from benchmarks.tables import Table
 from edgeskin.bundle.bundle import SHIPPED
 from edgeskin.classifier import Classifier
-from edgeskin.imaging.preprocess import preprocess
-from edgeskin.network.engine import instruction_set
+from edgeskin.imaging.preprocess import preprocess, views_of
 from edgeskin.photo.decode import load_photo
 
+RESULT = result_path(__file__)
 WARM_UP = 5
 
 
-def bare(classifier: Classifier) -> Callable[[], None]:
-    """Runs the engine's own requests as often as one picture in its views needs them."""
-    engine = classifier.engine
-    chain = engine._free.get()
-    engine._free.put(chain)
-    batches = classifier.manifest.preprocessing.views // chain[0].get_input_tensor().shape[0]
-
-    def run() -> None:
-        for _ in range(batches):
-            for request in chain:
-                request.infer(share_outputs=True)
-
-    return run
-
-
-def median(values: npt.NDArray[np.float64]) -> dict[str, float]:
-    """With its 95 % interval."""
-    interval = bootstrap((values,), np.median, method="percentile", rng=0).confidence_interval
-    return {"median": float(np.median(values)), "low": float(interval.low), "high": float(interval.high)}
-
-
 def main() -> None:
-    """Measure, print and write benchmarks/results/overhead.json."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Measure, print and write the result."""
+    parser = argument_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=200)
     rounds = parser.parse_args().rounds
     results: dict[str, Any] = {}
-    hashes, hand_over = {}, []
-    for bundle in SHIPPED:
-        classifier = Classifier(bundle)
-        hashes[bundle] = classifier.bundle.sha256
-        settings = classifier.manifest.preprocessing
-        photo = load_photo(EXAMPLE, settings.size).image
-        prepared = preprocess(photo, settings)
-        steps: dict[str, Callable[[], Any]] = {
-            "network": bare(classifier),
-            "engine": lambda classifier=classifier, prepared=prepared: classifier.engine.infer(prepared),
-            "assessment": lambda classifier=classifier, photo=photo: answered(classifier.assess(photo)),
-        }
-        times: dict[str, list[float]] = {name: [] for name in steps}
-        for turn in range(WARM_UP + rounds):
-            if turn % 11 == 0:
-                hand_over.append(hand_over_ns())
-            for name in list(steps)[:: -1 if turn % 2 else 1]:
-                started = time.perf_counter()
-                steps[name]()
-                if turn >= WARM_UP:
-                    times[name].append(1e3 * (time.perf_counter() - started))
-        network = np.array(times["network"])
-        results[bundle] = {name: spread(values) for name, values in times.items()} | {
-            f"{name} {how}": median(values)
-            for name in ("engine", "assessment")
+    hashes = {}
+    for name in SHIPPED:
+        classifier = Classifier(name)
+        hashes[name] = classifier.bundle.sha256
+        times = paired_rounds(runs(classifier), rounds, warm_up=WARM_UP)
+        samples = {step: np.array(values) for step, values in times.items()}
+        results[name] = {step: spread(values) for step, values in times.items()} | {
+            f"{step} {how}": interval(values)
+            for step in ("engine", "assessment")
             for how, values in (
-                ("adds", np.array(times[name]) - network),
-                ("over network", np.array(times[name]) / network),
+                ("adds", samples[step] - samples["network"]),
+                ("over network", samples[step] / samples["network"]),
             )
         }
-        del steps, classifier
-        print(bundle, {name: round(values["median"], 3) for name, values in results[bundle].items()})
-    result = {
-        "command": f"{blas()}python -m benchmarks.speed.overhead --rounds {rounds}",
-        "unit": "milliseconds, or as told",
-        "machine": machine("openvino", "numpy", "opencv-python-headless"),
-        "isa": instruction_set(),
-        "bundle_sha256": hashes["default"],
-        "lite_sha256": hashes["lite"],
-        "hand_over_ns": hand_over,
-        "results": results,
+        print(name, {step: round(values["median"], 3) for step, values in results[name].items()})
+    write_result(
+        RESULT,
+        result(
+            f"python -m benchmarks.speed.overhead --rounds {rounds}",
+            *("openvino", "numpy", "opencv-python-headless"),
+            unit="milliseconds, or ratios",
+            lite_sha256=hashes["lite"],
+            results=results,
+        ),
+    )
+
+
+def runs(classifier: Classifier) -> dict[str, Callable[[], Any]]:
+    """List what is timed of one bundle, by name."""
+    settings = classifier.manifest.preprocessing
+    photo = load_photo(EXAMPLE, settings.size).image
+    prepared = preprocess(photo, settings)
+    # Not pinned to cores, as in the engine.
+    load = openvino("int8", ENABLE_CPU_PINNING=False)
+    network = load(classifier.bundle.folder, classifier.engine.threads)
+    views = np.ascontiguousarray(views_of(prepared, settings.views))
+    return {
+        "network": partial(network, views),
+        "engine": partial(classifier.engine.infer, prepared),
+        "assessment": partial(assess_one, classifier, photo),
     }
-    print(write("overhead", result))
+
+
+def interval(values: npt.NDArray[np.float64]) -> dict[str, float]:
+    """Compute the median of values (n,) and its 95% bootstrap interval."""
+    found = bootstrap((values,), np.median, method="percentile", rng=0).confidence_interval
+    return {"median": float(np.median(values)), "low": float(found.low), "high": float(found.high)}
+
+
+def table() -> Table:
+    """Render the result."""
+    content = read_result(RESULT)
+    require_bundle(RESULT, content["lite_sha256"], "lite")
+    rows = [
+        (
+            bundle,
+            f"{of['network']['median']:.1f}",
+            *(
+                f"{one['median']:.{digits}f} ({one['low']:.{digits}f} to {one['high']:.{digits}f})"
+                for name in ("engine", "assessment")
+                for one, digits in ((of[f"{name} adds"], 2), (of[f"{name} over network"], 3))
+            ),
+        )
+        for bundle, of in content["results"].items()
+    ]
+    return Table(
+        "Overhead of the runtime",
+        "What the engine and a whole assessment of a decoded photo add to OpenVINO's own `infer`, INT8, "
+        f"medians of paired rounds with 95% intervals. {hardware(content)}.",
+        content["command"],
+        (
+            "bundle",
+            "OpenVINO alone, ms",
+            "engine adds, ms",
+            "engine over OpenVINO",
+            "assessment adds, ms",
+            "assessment over OpenVINO",
+        ),
+        rows,
+    )
 
 
 if __name__ == "__main__":

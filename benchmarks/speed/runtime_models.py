@@ -1,4 +1,4 @@
-"""The default bundle's network in the forms that its peers take, all of the same weights."""
+"""The default bundle's network in the formats of other runtimes, all with the same weights."""
 
 import importlib.util
 import json
@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional
 
+from benchmarks.environment import ROOT
 from edgeskin.bench.measure import read_labels
 from edgeskin.bundle.bundle import Bundle
 from edgeskin.imaging.dihedral import views_of
@@ -25,46 +26,61 @@ from train.models.from_bundle import unpacked
 from train.models.lesion_net import IMAGENET_MEAN, IMAGENET_STD, ServedNet
 
 CALIBRATION_IMAGES = 100
+VIEWS = 8
 Views = npt.NDArray[np.uint8]
 
 
-def pictures(bundle: Bundle, data: Path | None, split: str, count: int) -> Views:
-    """Prepared pictures in their views, (count, 8, s, s, 3): evenly from a split, or drawn without data."""
+def prepared_views(bundle: Bundle, data: Path | None, split: str, count: int) -> Views:
+    """Prepare photos in their views.
+
+    Args:
+        bundle: Whose preprocessing is used.
+        data: A labelled folder; without one, synthetic lesions are drawn.
+        split: Of the folder, whose photos are taken at even distances.
+        count: How many photos.
+
+    Returns:
+        uint8 (count, 8, s, s, 3).
+    """
     settings, classes = bundle.manifest.preprocessing, bundle.manifest.classes
     if data is None:
-        draw = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "draw_lesion.py"))["draw_lesion"]
+        draw = runpy.run_path(str(ROOT / "examples" / "draw_lesion.py"))["draw_lesion"]
         rng = np.random.default_rng(len(split))
         images = [draw(classes[number % len(classes)], rng, settings.size) for number in range(count)]
     else:
         labelled, _ = read_labels(data, split, classes)
         evenly = labelled[:: max(1, len(labelled) // count)][:count]
         images = [load_photo(path, settings.size).image for path, _ in evenly]
-    prepared = [preprocess(image, settings) for image in images]
-    return np.stack([views_of(image, 8) for image in prepared])
+    return np.stack([views_of(preprocess(image, settings), VIEWS) for image in images])
 
 
 def convert(bundle: Bundle, data: Path | None, folder: Path) -> None:
-    """Write every form into the folder, and peers.json, which tells what torch has to build."""
+    """Write the network in every format, and network.json, which describes it.
+
+    Args:
+        bundle: Whose network is converted.
+        data: A labelled folder for ONNX Runtime's calibration; without one, synthetic lesions.
+        folder: Where the files go.
+    """
     for name in ("fp32", "int8"):
         for part in ("xml", "bin"):
             (folder / f"{name}.{part}").write_bytes(bundle.read(f"{name}.{part}"))
-    known = pictures(bundle, data, "train", CALIBRATION_IMAGES)[:, 0]
+    known = prepared_views(bundle, data, "train", CALIBRATION_IMAGES)[:, 0]
     scaled = torch.from_numpy(known).permute(0, 3, 1, 2) / 255
-    normalized = functional.normalize(scaled, IMAGENET_MEAN, IMAGENET_STD)
+    normalized = functional.normalize(scaled, list(IMAGENET_MEAN), list(IMAGENET_STD))
     net = unpacked(bundle, bundle.manifest.classes, normalized).eval()
     state = {name: value.contiguous() for name, value in net.state_dict().items()}
     save_file(state, folder / "network.safetensors")
     size = bundle.manifest.preprocessing.size
-    told = bundle.manifest.training["run"]["config"]["model"]
     facts = {
         "size": size,
-        "backbone": told["backbone"],
+        "backbone": bundle.manifest.training["run"]["config"]["model"]["backbone"],
         "classes": len(bundle.manifest.classes),
         "cancer": [bundle.manifest.classes.index(name) for name in bundle.manifest.cancer_classes],
         "mean": IMAGENET_MEAN,
         "std": IMAGENET_STD,
     }
-    (folder / "peers.json").write_text(json.dumps(facts))
+    (folder / "network.json").write_text(json.dumps(facts))
     exported = folder / "export"
     exported.mkdir()
     served = ServedNet(net).eval()
@@ -84,21 +100,29 @@ def convert(bundle: Bundle, data: Path | None, folder: Path) -> None:
 
 
 class Logits(nn.Module):
-    """The first output alone."""
+    """A network's first output alone."""
 
     def __init__(self, served: ServedNet) -> None:
+        """Wrap a network."""
         super().__init__()
         self.served = served
 
     def forward(self, image: Tensor) -> Tensor:
-        """image: uint8 (n, s, s, 3). Returns logits (n, C)."""
+        """Return logits (n, C) of images, uint8 (n, s, s, 3)."""
         logits: Tensor = self.served(image)[0]
         return logits
 
 
 def quantize_onnx(folder: Path, known: Views) -> None:
-    """ONNX Runtime's static quantization as its documentation advises for CNNs on x86: QDQ, signed, a scale a
-    channel, after its own preprocessing."""
+    """Quantize fp32.onnx to int8.onnx by ONNX Runtime's static quantization.
+
+    Settings follow its documentation for CNNs on x86: QDQ, signed, one scale per channel, after its own
+    preprocessing.
+
+    Args:
+        folder: Of both files.
+        known: Calibration images, uint8 (n, s, s, 3).
+    """
 
     class Reader(ort_quantization.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:

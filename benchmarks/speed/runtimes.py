@@ -1,58 +1,63 @@
-"""How fast, how large and how true is edgeskin beside the other ways to run its network?
+"""How fast, how large and how accurate is edgeskin beside other runtimes of the same network?
 
     python -m benchmarks.speed.runtimes [--data DIR] [--rounds 5] [--only NAME ...]
 
-Every way (`benchmarks.speed.runtime_process`) runs in a process of its own, all with the default bundle's weights but the lite
-row; in every round each takes its turn, forwards and backwards, so that a drift of the machine hits all.
-Where a virtual machine's two cores come to lie on two caches (`benchmarks.speed.hand_over`), the network and the
-answers are timed again until they lie on one, for 20 seconds at most; folders and processes as it comes.
-Measured: photos a second of a folder of 600x450 JPEGs; the network on one picture in its eight views; from a
-JPEG file of 600x450 and of 12 megapixels to P(cancer); a whole process for one answer; the highest memory;
-what has to be installed; and how far the answers are from those of torch in float32, on pictures of --data's
-split val (drawn ones without). --only prints and writes nothing.
+Every runtime (`benchmarks.speed.runtime_process`) has a process of its own and, except in the lite row, the
+default bundle's weights. Runtimes alternate in every round. Measured: photos per second of a folder of
+600x450 JPEGs; the network on one photo in its eight views; a JPEG file of 600x450 and one of 12 megapixels to
+P(cancer); a whole process for one photo; the peak memory; the installed size; and the agreement with torch in
+float32 on photos of the split val of --data (synthetic ones without). Needs the extra `peers`; a runtime that
+is not installed is left out. Writes benchmarks/speed/results/runtimes.json. --only prints the table and
+writes nothing.
 """
 
 import argparse
-import importlib.metadata
 import importlib.util
 import json
-import os
-import re
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from statistics import median
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
-from packaging.requirements import Requirement
 from scipy.special import softmax
 
-import edgeskin
-from benchmarks.environment import machine, spread, write
-from benchmarks.example import write_example
-from benchmarks.quickness import peers_table
-from benchmarks.speed.hand_over import hand_over_ns, share_a_cache
-from benchmarks.speed.runtime_models import convert, pictures
-from benchmarks.speed.runtime_process import WAYS
+from benchmarks.environment import (
+    ROOT,
+    argument_parser,
+    hardware,
+    read_result,
+    require_bundle,
+    result,
+    result_path,
+    write_example,
+    write_result,
+)
+from benchmarks.speed.installed_size import installed_mb, is_installed
+from benchmarks.speed.rounds import alternate, paired_rounds, spread
+from benchmarks.speed.runtime_client import command, environment, running
+from benchmarks.speed.runtime_models import convert, prepared_views
+from benchmarks.speed.runtime_process import RUNTIMES
+from benchmarks.tables import Table
 from edgeskin.bundle.bundle import open_bundle
-from edgeskin.errors import EdgeskinError
 from edgeskin.network.engine import available_threads, instruction_set
 
-ROOT = Path(__file__).parents[2]
-REFERENCE = "torch eager"
-LITE, STREAMS, OPENVINO_CACHED = "edgeskin lite", "streams", "openvino int8, cached"
+RESULT = result_path(__file__)
+FIGURE = "runtimes.png"
+OURS, REFERENCE = "edgeskin int8", "torch eager"
+LITE, WORKERS, OPENVINO_CACHED = "edgeskin lite", "workers", "openvino int8, cached"
 SMALL, LARGE = (600, 450), (4000, 3000)
-WARM_UP, INFERS, ANSWERS = 3, 10, 7
-PATIENCE = 20
+WARM_UP, INFERS, ASSESSMENTS = 3, 10, 7
 AGREEMENT_IMAGES = 32
-NEEDS = {
+DISTRIBUTIONS = {
     "edgeskin": ("edgeskin",),
     "openvino": ("openvino", "opencv-python-headless"),
     "onnxruntime": ("onnxruntime", "opencv-python-headless"),
@@ -61,12 +66,11 @@ NEEDS = {
     "ncnn": ("ncnn", "opencv-python-headless"),
     "litert": ("ai-edge-litert", "opencv-python-headless"),
 }
-"""What has to be installed, without what that needs in turn, by the first word of a way's name."""
+"""What has to be installed, by the first word of a runtime's name."""
 VERSIONS = (
     *("openvino", "numpy", "opencv-python-headless", "onnxruntime", "torch", "torchvision", "timm"),
     *("openvino-model-api", "ncnn", "pnnx", "ai-edge-litert", "litert-torch"),
 )
-GPU = ("nvidia-", "cuda-", "triton")
 IMPORTS = {
     "model_api": ("model_api",),
     "ncnn": ("ncnn", "pnnx"),
@@ -76,11 +80,21 @@ IMPORTS = {
 
 @dataclass
 class Row:
-    """What was measured of one way, lists by round. Milliseconds; memory and what is installed in MB (10^6
-    bytes), the highest memory before and after 12-megapixel photos; nanoseconds from core to core before and
-    after what counts of infer_ms."""
+    """Measurements of one runtime; of lists there is one per round.
 
-    hand_over_ns: list[list[float]] = field(default_factory=list)
+    Attributes:
+        infer_ms: The network on one photo in eight views.
+        small_ms: From a 600x450 file to P(cancer).
+        large_ms: From a 12-megapixel file to P(cancer).
+        process_ms: A whole process for the small file.
+        photos_per_second: Of a folder of small files.
+        photos: How many photos these were.
+        peak_mb: The peak memory in MB (10^6 bytes) after small files.
+        peak_large_mb: And after large files.
+        installed_mb: The installed size in MB.
+        agreement: With the reference runtime.
+    """
+
     infer_ms: list[list[float]] = field(default_factory=list)
     small_ms: list[list[float]] = field(default_factory=list)
     large_ms: list[list[float]] = field(default_factory=list)
@@ -93,167 +107,118 @@ class Row:
     agreement: dict[str, float] | None = None
 
     def summary(self) -> dict[str, Any]:
-        """Medians and quartiles instead of the samples, the 95 % quantile where there are twenty, and each
-        round's median."""
-
-        def told(value: Any) -> Any:
-            if not isinstance(value, list):
-                return value
-            if not any(value):
-                return None
-            samples = [sample for of in value for sample in of]
-            p95 = {"p95": float(np.quantile(samples, 0.95))} if len(samples) >= 20 else {}
-            return spread(samples) | p95 | {"rounds": [float(np.median(of)) for of in value]}
-
-        return {name: told(value) for name, value in vars(self).items()}
+        """Summarize lists: median, quartiles, each round's median, the 95% quantile of 20 samples or more."""
+        return {
+            name: _summary(value) if isinstance(value, list) else value for name, value in vars(self).items()
+        }
 
 
-class Peer:
-    """A running way, asked one thing at a time."""
+def main() -> None:
+    """Measure, print and write the result."""
+    options = _options()
+    bundle, lite = open_bundle(), open_bundle("lite")
+    names = options.only or default_names()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        convert(bundle, options.data, folder)
+        for name, shipped in (("default", bundle), ("lite", lite)):
+            np.save(folder / f"timed-{name}.npy", prepared_views(shipped, options.data, "val", 1))
+        np.save(folder / "compared.npy", prepared_views(bundle, options.data, "val", AGREEMENT_IMAGES))
+        for name, size in (("small", SMALL), ("large", LARGE)):
+            write_example(folder / f"{name}.jpg", size)
+        rows = measure(names, folder, options.rounds, options.photos)
+        time_processes(names, rows, folder, options.processes)
+    content = result(
+        f"python -m benchmarks.speed.runtimes {'--data DIR ' * bool(options.data)}--rounds {options.rounds} "
+        f"--processes {options.processes} --photos {options.photos[0]} {options.photos[1]}",
+        *filter(is_installed, VERSIONS),
+        lite_sha256=lite.sha256,
+        pictures="of the split val" if options.data else "synthetic",
+        results={name: row.summary() for name, row in rows.items()},
+    )
+    print(table(content).grid())
+    if not options.only:
+        write_result(RESULT, content)
 
-    def __init__(self, name: str, process: "subprocess.Popen[str]") -> None:
-        self.name, self._process = name, process
 
-    def ask(self, **command: Any) -> Any:
-        """Raises EdgeskinError when the way has ended."""
-        assert self._process.stdin
-        assert self._process.stdout
-        line = ""
-        with suppress(BrokenPipeError):
-            if command:
-                self._process.stdin.write(json.dumps(command) + "\n")
-                self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        if not line:
-            raise EdgeskinError(f"{self.name} has ended; its messages are above")
-        return json.loads(line)
+def default_names() -> list[str]:
+    """List the runtimes that are installed, and edgeskin limited to older instruction sets."""
+    names = [name for name in RUNTIMES if is_available(name) and name != OPENVINO_CACHED]
+    if available_threads() == 1:
+        names = [name for name in names if WORKERS not in name]
+    if instruction_set().startswith("avx512"):
+        older = ("AVX2",) if instruction_set() == "avx512" else ("AVX2", "AVX512_CORE")
+        names += [f"edgeskin {precision} as {isa}" for isa in older for precision in ("int8", "fp32")]
+    return names
 
 
-def is_there(name: str) -> bool:
-    """Whether what a way imports is installed; said where it is not."""
+def is_available(name: str) -> bool:
+    """Return whether a runtime's modules are installed; report on stderr where they are not."""
     absent = [module for module in IMPORTS.get(name.split()[0], ()) if not importlib.util.find_spec(module)]
     if absent:
         print(f"{name} left out, not installed: {', '.join(absent)}; extra: peers", file=sys.stderr)
     return not absent
 
 
-def is_installed(distribution: str) -> bool:
-    """Whether a distribution is in this environment."""
-    try:
-        importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+def measure(names: Sequence[str], folder: Path, rounds: int, photos: Sequence[int]) -> dict[str, Row]:
+    """Measure everything except whole processes.
 
-
-def command_of(name: str, folder: Path, threads: int) -> list[str]:
-    """How a way is started."""
-    return [sys.executable, "-m", "benchmarks.speed.runtime_process", name, str(folder), str(threads)]
-
-
-def environment(name: str, folder: Path) -> dict[str, str]:
-    """numpy with one thread, as the command line has it, and no compiled network kept before this run: of
-    torch.compile, and OpenVINO with its cache, the first process fills what the others find.
-
-    ``NAME as ISA`` is held to older instructions.
+    Args:
+        names: The runtimes.
+        folder: Of the converted networks and the photos.
+        rounds: Alternating rounds.
+        photos: How many photos a round's folder has, for edgeskin and for the others.
     """
-    isa = name.partition(" as ")[2]
-    nothing_kept = {"XDG_CACHE_HOME": str(folder), "EDGESKIN_CACHE": ""}
-    nothing_kept["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "inductor")
-    held = {"ONEDNN_MAX_CPU_ISA": isa} if isa else {}
-    return os.environ | nothing_kept | {"OPENBLAS_NUM_THREADS": "1"} | held
-
-
-@contextmanager
-def running(name: str, folder: Path, threads: int) -> Iterator[Peer]:
-    """A way, loaded; ended with the context."""
-    process = subprocess.Popen(
-        command_of(name.partition(" as ")[0], folder, threads),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env=environment(name, folder),
-    )
-    try:
-        peer = Peer(name, process)
-        peer.ask()
-        yield peer
-    finally:
-        for end in (process.stdin, process.stdout):
-            _close(end)
-        try:
-            process.wait(timeout=60)
-        finally:
-            process.kill()
-
-
-def _close(end: "IO[str] | None") -> None:
-    with suppress(BrokenPipeError):
-        if end is not None:
-            end.close()
-
-
-def measure(names: list[str], folder: Path, rounds: int, photos: tuple[int, int]) -> dict[str, Row]:
-    """All but the whole process. photos: how many in a round's folder, of edgeskin and of the others."""
     rows = {name: Row() for name in names}
-    threads = available_threads()
-    cancer = json.loads((folder / "peers.json").read_text())["cancer"]
-    small, large, judged = (str(folder / name) for name in ("small.jpg", "large.jpg", "judged.npy"))
-    # The lite bundle's pictures have a size of their own.
-    shown = {
-        name: str(folder / f"shown-{'lite' if name.startswith(LITE) else 'default'}.npy") for name in names
+    cancer = json.loads((folder / "network.json").read_text())["cancer"]
+    small, large = (str(folder / f"{name}.jpg") for name in ("small", "large"))
+    # The lite bundle's images have another size.
+    views = {
+        name: str(folder / f"timed-{'lite' if name.startswith(LITE) else 'default'}.npy") for name in names
     }
     with ExitStack() as stack:
-        peers = [stack.enter_context(running(name, folder, threads)) for name in names]
-        for peer in peers:
-            peer.ask(do="infer", pictures=shown[peer.name], repeats=WARM_UP)
-            peer.ask(do="answer", photo=small, repeats=1)
-            rows[peer.name].peak_mb = peer.ask(do="peak")
-            peer.ask(do="answer", photo=large, repeats=1)
-        for turn in range(rounds):
-            print(f"round {turn + 1} of {rounds}", file=sys.stderr)
-            for peer in peers[:: -1 if turn % 2 else 1]:
-                row = rows[peer.name]
-                count = photos[0] if peer.name.startswith("edgeskin") else photos[1]
-                row.photos += count
-                row.photos_per_second.append([peer.ask(do="folder", photo=small, photos=count)])
-                said, apart = asked_together(peer, do="infer", pictures=shown[peer.name], repeats=INFERS)
-                row.infer_ms.append(said)
-                row.hand_over_ns.append(apart)
-                for times, photo in ((row.small_ms, small), (row.large_ms, large)):
-                    times.append(asked_together(peer, do="answer", photo=photo, repeats=ANSWERS)[0])
-        for peer in peers:
-            rows[peer.name].peak_large_mb = peer.ask(do="peak")
-        same = [peer for peer in peers if not peer.name.startswith(LITE)]
-        logits = {peer.name: np.array(peer.ask(do="logits", pictures=judged)) for peer in same}
+        runtimes = [stack.enter_context(running(name, folder, available_threads())) for name in names]
+        for runtime in runtimes:
+            runtime.ask(do="infer", views=views[runtime.name], repeats=WARM_UP)
+            runtime.ask(do="assess", photo=small, repeats=1)
+            rows[runtime.name].peak_mb = runtime.ask(do="peak")
+            runtime.ask(do="assess", photo=large, repeats=1)
+        for number, runtime in alternate(runtimes, rounds):
+            print(f"round {number + 1} of {rounds}: {runtime.name}", file=sys.stderr)
+            row = rows[runtime.name]
+            count = photos[0] if runtime.name.startswith("edgeskin") else photos[1]
+            row.photos += count
+            row.photos_per_second.append([runtime.ask(do="folder", photo=small, photos=count)])
+            row.infer_ms.append(runtime.ask(do="infer", views=views[runtime.name], repeats=INFERS))
+            row.small_ms.append(runtime.ask(do="assess", photo=small, repeats=ASSESSMENTS))
+            row.large_ms.append(runtime.ask(do="assess", photo=large, repeats=ASSESSMENTS))
+        for runtime in runtimes:
+            rows[runtime.name].peak_large_mb = runtime.ask(do="peak")
+        compared = str(folder / "compared.npy")
+        logits = {
+            runtime.name: np.array(runtime.ask(do="logits", views=compared))
+            for runtime in runtimes
+            if not runtime.name.startswith(LITE)
+        }
     for name, row in rows.items():
-        row.installed_mb = installed_mb(NEEDS[name.split()[0]])
+        row.installed_mb = installed_mb(DISTRIBUTIONS[name.split()[0]])
         if name in logits and REFERENCE in logits:
             row.agreement = agreement(logits[name], logits[REFERENCE], cancer)
     return rows
 
 
-def asked_together(peer: Peer, **command: Any) -> tuple[list[float], list[float]]:
-    """What a way says, asked until the cores share a cache before and after, PATIENCE seconds at most; and
-    the nanoseconds from core to core before and after, none of one core.
-    """
-    end = time.monotonic() + PATIENCE
-    before = hand_over_ns()
-    while True:
-        said: list[float] = peer.ask(**command)
-        after = hand_over_ns()
-        if (share_a_cache(before) and share_a_cache(after)) or time.monotonic() >= end:
-            return said, [one for one in (before, after) if one is not None]
-        before = after
-
-
 def agreement(
-    logits: npt.NDArray[np.float64], reference: npt.NDArray[np.float64], cancer: list[int]
+    logits: npt.NDArray[np.float64], reference: npt.NDArray[np.float64], cancer: Sequence[int]
 ) -> dict[str, float]:
-    """Of two networks' (n, C): images of the same class, and |dP(cancer)|, uncalibrated.
+    """Compare two networks' logits (n, C).
 
-    cancer: which classes count as such.
+    Args:
+        logits: Of one network.
+        reference: Of the other.
+        cancer: The positions of the cancer classes.
+
+    Returns:
+        The share of images with the same class, and differences of P(cancer) (uncalibrated) and of logits.
     """
     p = [softmax(values, axis=1)[:, cancer].sum(axis=1) for values in (logits, reference)]
     difference = np.abs(p[0] - p[1])
@@ -266,69 +231,108 @@ def agreement(
     }
 
 
-def time_processes(names: list[str], rows: dict[str, Row], folder: Path, repeats: int) -> None:
-    """From exec to the answer on the small photo, all by this interpreter; edgeskin by its own command, with
-    and without its cache."""
+def time_processes(names: Sequence[str], rows: dict[str, Row], folder: Path, repeats: int) -> None:
+    """Time whole processes from start to P(cancer) of the small photo, and add them to the rows.
+
+    Edgeskin runs as its own command, without and with its cache; rows of processes alone are added.
+    """
     small = str(folder / "small.jpg")
-    question = json.dumps({"do": "answer", "photo": small, "repeats": 1}) + "\n"
     predict = [sys.executable, "-m", "edgeskin", "predict", small]
-    started = {
-        "edgeskin int8": [*predict],
+    own = {
+        OURS: predict,
         "edgeskin fp32": [*predict, "--precision", "fp32"],
         "edgeskin lite int8": [*predict, "--bundle", "lite"],
     }
-    prepared = {f"{name}, prepared": [*by, "--cache", str(folder / "cache")] for name, by in started.items()}
-    alone = [name for name in prepared if name.removesuffix(", prepared") in names]
+    own |= {f"{name}, prepared": [*by, "--cache", str(folder / "cache")] for name, by in own.items()}
+    alone = [name for name in own if name.endswith(", prepared") and name.removesuffix(", prepared") in names]
     if OPENVINO_CACHED.removesuffix(", cached") in names:
         alone.append(OPENVINO_CACHED)
     rows |= {name: Row() for name in alone}
-    timed = [name for name in rows if " as " not in name and STREAMS not in name]
-    for turn in range(repeats + 1):
-        for name in timed[:: -1 if turn % 2 else 1]:
-            command = (started | prepared).get(name) or command_of(name, folder, available_threads())
-            begun = time.perf_counter()
-            subprocess.run(
-                command, input=question, text=True, cwd=ROOT, env=environment(name, folder), check=True,
-                capture_output=True,
-            )  # fmt: skip
-            if turn:  # the first fills the file cache, and others
-                rows[name].process_ms.append([1e3 * (time.perf_counter() - begun)])
+    run = partial(subprocess.run, text=True, cwd=ROOT, check=True, capture_output=True)
+    question = json.dumps({"do": "assess", "photo": small, "repeats": 1}) + "\n"
+    processes = {
+        name: partial(
+            run,
+            own.get(name) or command(name, folder, available_threads()),
+            input=question,
+            env=environment(name, folder),
+        )
+        for name in rows
+        if " as " not in name and WORKERS not in name
+    }
+    for name, milliseconds in paired_rounds(processes, repeats).items():
+        rows[name].process_ms = [[one] for one in milliseconds]
 
 
-def installed_mb(needs: tuple[str, ...]) -> float:
-    """What distributions and all that they need take on disk, MB.
+def read() -> dict[str, Any]:
+    """Read the committed result.
 
-    Without extras, edgeskin's own models, and the GPU's libraries (whole packages, and files of that name),
-    which torch's wheel for a CPU has not.
+    Raises:
+        SettingError: It was measured with other bundles than the shipped ones.
     """
-    found: dict[str, int] = {}
-    open_names = list(needs)
-    while open_names:
-        name = re.sub(r"[-_.]+", "-", open_names.pop()).lower()
-        if name in found or name.startswith(GPU):
-            continue
-        if not is_installed(name):  # needed on other systems
-            continue
-        distribution = importlib.metadata.distribution(name)
-        files = [Path(str(file.locate())) for file in distribution.files or ()]
-        if name == "edgeskin":  # installed from the checkout, it lists none of its own
-            files = [*Path(edgeskin.__file__).parent.glob("*.py")]
-        found[name] = sum(file.stat().st_size for file in files if file.is_file() and "cuda" not in file.name)
-        for requirement in map(Requirement, distribution.requires or ()):
-            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                open_names.append(requirement.name)
-    return sum(found.values()) / 1e6
+    content = read_result(RESULT)
+    require_bundle(RESULT, content["lite_sha256"], "lite")
+    return content
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
-    """Bars of what matters, a way a row."""
+def table(content: Mapping[str, Any] | None = None) -> Table:
+    """Render a result, the committed one by default."""
+    content = content or read()
+    ours = content["results"].get(OURS)
+    rows = []
+    for name, row in content["results"].items():
+        ratio = ""
+        if ours and row["infer_ms"]:
+            pairs = zip(row["infer_ms"]["rounds"], ours["infer_ms"]["rounds"], strict=True)
+            ratios = [theirs / our for theirs, our in pairs]
+            ratio = f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        rate, agrees = row["photos_per_second"], row["agreement"]
+        rows.append(
+            (
+                name,
+                _median_and_p95(row["infer_ms"]),
+                ratio,
+                *(_median_and_p95(row[key]) for key in ("small_ms", "large_ms", "process_ms")),
+                f"{row['peak_mb']:.0f}; {row['peak_large_mb']:.0f}" if row["peak_mb"] else "",
+                f"{rate['median']:.1f}" if rate else "",
+                f"{row['installed_mb']:.0f}" if row["installed_mb"] else "",
+                f"{agrees['same_class']:.3f}; {agrees['largest']:.1g}" if agrees else "",
+            )
+        )
+    return Table(
+        "Runtimes",
+        "The default bundle's network (except the lite rows) in each runtime: milliseconds as median (95% "
+        "quantile), memory and size in MB. edgeskin's times include its gates; the others' code is the least "
+        "that gives P(cancer). `prepared` and `cached` processes load compiled networks. "
+        f"{hardware(content)}.",
+        content["command"],
+        (
+            "runtime",
+            "network, 8 views, ms",
+            "over edgeskin INT8, paired (range)",
+            "600x450 file, ms",
+            "12-megapixel file, ms",
+            "whole process, ms",
+            "peak MB: small; large file",
+            "photos per second",
+            "installed, MB",
+            "same class as torch; largest change of uncalibrated P(cancer)",
+        ),
+        rows,
+        FIGURE,
+    )
+
+
+def draw(path: Path) -> None:
+    """Draw the main measures of the committed result as bars, one row per runtime."""
+    content = read()
     panels = {
         "network, 8 views, ms": "infer_ms",
-        "12-megapixel file to answer, ms": "large_ms",
+        "12-megapixel file, ms": "large_ms",
         "whole process, ms": "process_ms",
         "peak memory, MB": "peak_mb",
     }
-    rows = result["results"]
+    rows = content["results"]
     figure = Figure(figsize=(13, 0.35 * len(rows) + 1.2), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True)
     for axis, (title, name) in zip(axes, panels.items(), strict=True):
@@ -339,58 +343,34 @@ def draw(result: dict[str, Any], path: Path) -> None:
         axis.margins(x=0.2)
     axes[0].set_yticks(range(len(rows)), rows)
     axes[0].invert_yaxis()
-    figure.suptitle(
-        f"{result['machine']['processor']}, {result['isa']}, {result['machine']['threads']} threads",
-        fontsize=9,
-    )
+    figure.suptitle(hardware(content), fontsize=9)
     figure.savefig(path, dpi=110)
 
 
-def main() -> None:
-    """Measure, print and write benchmarks/results/peers.json and docs/peers.png."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _options() -> argparse.Namespace:
+    parser = argument_parser(__doc__)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--processes", type=int, default=5, help="whole processes of each")
+    parser.add_argument("--processes", type=int, default=5, help="whole processes of each runtime")
     parser.add_argument(
-        "--photos", type=int, nargs=2, default=(100, 20), help="a round: edgeskin, the others"
+        "--photos", type=int, nargs=2, default=(100, 20), help="in a round's folder: edgeskin, the others"
     )
-    parser.add_argument("--only", nargs="+", choices=[*WAYS])
-    wanted = parser.parse_args()
-    bundle, lite = open_bundle(), open_bundle("lite")
-    names = wanted.only or [name for name in WAYS if is_there(name) and name != OPENVINO_CACHED]
-    if available_threads() == 1:
-        names = [name for name in names if STREAMS not in name]
-    if not wanted.only and instruction_set().startswith("avx512"):
-        older = ("AVX2",) if instruction_set() == "avx512" else ("AVX2", "AVX512_CORE")
-        names += [f"edgeskin {precision} as {isa}" for isa in older for precision in ("int8", "fp32")]
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        convert(bundle, wanted.data, folder)
-        for name, shipped in (("default", bundle), ("lite", lite)):
-            np.save(folder / f"shown-{name}.npy", pictures(shipped, wanted.data, "val", 1))
-        np.save(folder / "judged.npy", pictures(bundle, wanted.data, "val", AGREEMENT_IMAGES))
-        for name, size in (("small", SMALL), ("large", LARGE)):
-            write_example(folder / f"{name}.jpg", size)
-        rows = measure(names, folder, wanted.rounds, tuple(wanted.photos))
-        time_processes(names, rows, folder, wanted.processes)
-    result = {
-        "command": f"python -m benchmarks.speed.runtimes {'--data DIR ' * bool(wanted.data)}--rounds {wanted.rounds} "
-        f"--processes {wanted.processes} --photos {wanted.photos[0]} {wanted.photos[1]}",
-        "machine": machine(*(name for name in VERSIONS if is_installed(name))),
-        "isa": instruction_set(),
-        "bundle_sha256": bundle.sha256,
-        "lite_sha256": lite.sha256,
-        "pictures": "of the split val" if wanted.data else "drawn",
-        "results": {name: row.summary() for name, row in rows.items()},
-    }
-    print(peers_table(result))
-    if wanted.only:
-        return
-    print(write("peers", result))
-    draw(result, ROOT / "docs" / "peers.png")
+    parser.add_argument("--only", nargs="+", choices=[*RUNTIMES])
+    return parser.parse_args()
+
+
+def _summary(rounds: list[list[float]]) -> dict[str, Any] | None:
+    samples = [sample for of in rounds for sample in of]
+    if not samples:
+        return None
+    p95 = {"p95": float(np.quantile(samples, 0.95))} if len(samples) >= 20 else {}
+    return spread(samples) | p95 | {"rounds": [float(np.median(of)) for of in rounds]}
+
+
+def _median_and_p95(of: Mapping[str, float] | None) -> str:
+    if of is None:
+        return ""
+    return f"{of['median']:.0f} ({of['p95']:.0f})" if "p95" in of else f"{of['median']:.0f}"
 
 
 if __name__ == "__main__":

@@ -1,22 +1,21 @@
-"""How do latency and throughput grow with threads, pictures, megapixels and the number of photos?
+"""How do latency and throughput grow with threads, images, megapixels and photos?
 
     OPENBLAS_NUM_THREADS=1 python -m benchmarks.speed.scaling [--rounds 5] [--photos 500]
 
-The default bundle in INT8. Threads: one picture in its eight views. Pictures: so many, in one view, by four
-as the engine runs them (`benchmarks.speed.batches` compares other numbers). Megapixels: from a JPEG file to its
-decoded picture, and to the answer. Photos: a folder of 600x450 files, by one stream with all threads, as one
-picture is answered soonest, and by a stream a thread; memory beside it.
-Each line is fitted: R^2 near 1 where what grows, grows straight. Every folder runs in a process of its own,
-three times, by turns.
+Measures the default bundle in INT8. Threads: one photo in its eight views. Images: so many prepared images in
+one view each. Megapixels: decoding a JPEG file, and the whole answer from it. Photos: a folder of 600x450
+files, assessed by one worker with all threads and by a worker per thread, with the peak memory; each in a new
+process, three times, in alternating rounds. A line is fitted to each series. Writes
+benchmarks/speed/results/scaling.json.
 """
 
-import argparse
 import json
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,120 +24,122 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import linregress
 
-from benchmarks.environment import blas, machine, spread, write
-from benchmarks.example import write_example
-from benchmarks.speed.hand_over import hand_over_ns
-from benchmarks.speed.runtime_process import answered, laps, peak_mb, small_square
+from benchmarks.environment import (
+    ROOT,
+    argument_parser,
+    hardware,
+    read_result,
+    result,
+    result_path,
+    write_example,
+    write_result,
+)
+from benchmarks.speed.rounds import alternate, laps, paired_rounds, spread
+from benchmarks.speed.runtime_process import assess_one, cancer_probability, decode_whole, peak_mb
+from benchmarks.tables import Table
 from edgeskin.bundle.bundle import open_bundle
 from edgeskin.classifier import Classifier
-from edgeskin.network.engine import Engine, available_threads, instruction_set
+from edgeskin.network.engine import Engine, available_threads
 from edgeskin.photo.decode import load_photo
 
-ROOT = Path(__file__).parents[2]
+RESULT = result_path(__file__)
+FIGURE = "scaling.png"
 COUNTS = (1, 2, 4, 8, 16, 32)
 MEGAPIXELS = (0.25, 1, 3, 6, 12, 24)
 SHARES = (0.1, 0.25, 0.5, 1.0)
 REPEATS, FOLDERS = 5, 3
 
-Samples = dict[str, dict[str, list[float]]]
-
 
 def main() -> None:
-    """Measure, print and write benchmarks/results/scaling.json and docs/scaling.png."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Measure, print and write the result."""
+    parser = argument_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--photos", type=int, default=500, help="in the largest folder")
-    wanted = parser.parse_args()
-    samples: Samples = {}
-    hand_over = [hand_over_ns()]
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        runs = interleaved(Path(folder))
-        for turn in range(wanted.rounds + 1):
-            for (series, x), run in runs.items():
-                times = laps(run, REPEATS)
-                if turn:  # the first warms up
-                    samples.setdefault(series, {}).setdefault(x, []).extend(times)
-            hand_over.append(hand_over_ns())
-        del runs
-        folders = photos_of(Path(folder), wanted.photos, hand_over)
-    result = {
-        "command": f"{blas()}python -m benchmarks.speed.scaling --rounds {wanted.rounds} --photos {wanted.photos}",
-        "unit": "milliseconds, or as told",
-        "machine": machine("openvino", "numpy", "opencv-python-headless"),
-        "isa": instruction_set(),
-        "bundle_sha256": open_bundle().sha256,
-        "hand_over_ns": hand_over,
-        "results": {
-            series: {
-                "points": {x: spread(times) for x, times in by.items()},
-                "line": line({float(x): median(times) for x, times in by.items()}),
-            }
-            for series, by in samples.items()
+        points: dict[str, dict[str, list[float]]] = {}
+        times = paired_rounds(timed(Path(folder)), options.rounds, repeats=REPEATS)
+        for (series, x), values in times.items():
+            points.setdefault(series, {})[x] = values
+        points |= folders(Path(folder), options.photos)
+    results = {
+        series: {
+            "points": {x: spread(values) for x, values in by.items()},
+            "line": line({float(x): median(values) for x, values in by.items()}),
         }
-        | folders,
+        for series, by in points.items()
     }
-    for series, told in result["results"].items():
-        print(series, {x: round(one["median"], 2) for x, one in told["points"].items()}, told["line"])
-    print(write("scaling", result))
-    draw(result["results"], ROOT / "docs" / "scaling.png")
+    content = result(
+        f"python -m benchmarks.speed.scaling --rounds {options.rounds} --photos {options.photos}",
+        *("openvino", "numpy", "opencv-python-headless"),
+        unit="milliseconds, or the unit in the name",
+        results=results,
+    )
+    print(table(content).grid())
+    write_result(RESULT, content)
 
 
-def interleaved(folder: Path) -> dict[tuple[str, str], Callable[[], Any]]:
-    """What is timed in turn, by series and place on its axis."""
+def timed(folder: Path) -> dict[tuple[str, str], Callable[[], Any]]:
+    """List what is timed in this process, by series and place on its axis. folder: for photos."""
     bundle = open_bundle()
     size = bundle.manifest.preprocessing.size
     images = np.random.default_rng(0).integers(0, 256, (max(COUNTS), size, size, 3), dtype=np.uint8)
-    runs: dict[tuple[str, str], Callable[[], Any]] = {}
-    for threads in range(1, available_threads() + 1):
-        engine = Engine(bundle.ir("int8"), threads, views=8)
-        runs["threads", str(threads)] = lambda engine=engine: engine.infer(images[0])
-    for count in COUNTS:
-        runs["pictures", str(count)] = lambda engine=engine, count=count: engine.infer_each(images[:count])
+    engines = {
+        threads: Engine(bundle.ir("int8"), threads, views=8) for threads in range(1, available_threads() + 1)
+    }
+    runs: dict[tuple[str, str], Callable[[], Any]] = {
+        ("threads", str(threads)): partial(engine.infer, images[0]) for threads, engine in engines.items()
+    }
+    whole = engines[max(engines)]
+    runs |= {("images", str(count)): partial(whole.infer_each, images[:count]) for count in COUNTS}
     classifier = Classifier()
     for megapixels in MEGAPIXELS:
         height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
         path = write_example(folder / f"{megapixels}.jpg", (height * 4 // 3, height))
-        runs["megapixels, decoding", str(megapixels)] = lambda path=path: load_photo(path, size)
-        runs["megapixels, answer", str(megapixels)] = lambda path=path: answered(classifier.assess(path))
-        runs["megapixels, naive decoding", str(megapixels)] = lambda path=path: small_square(path, size)
+        runs["megapixels, decoding", str(megapixels)] = partial(load_photo, path, size)
+        runs["megapixels, answer", str(megapixels)] = partial(assess_one, classifier, path)
+        runs["megapixels, full decoding", str(megapixels)] = partial(decode_whole, path, size)
     return runs
 
 
-def photos_of(folder: Path, most: int, hand_over: list[float | None]) -> dict[str, Any]:
-    """Seconds and MB by photos in the folder, for each number of streams. hand_over: is added to."""
+def folders(folder: Path, most: int) -> dict[str, dict[str, list[float]]]:
+    """Assess folders of photos in new processes.
+
+    Args:
+        folder: For the photo that every file is.
+        most: Photos in the largest folder.
+
+    Returns:
+        Seconds and peak MB of each process, by series (unit and workers) and by number of photos.
+    """
     photo = write_example(folder / "600x450.jpg", (600, 450))
-    results: dict[str, Any] = {}
-    for turn in range(FOLDERS):
-        for share in SHARES:
-            for streams in sorted({1, available_threads()}, reverse=bool(turn % 2)):
-                count = round(share * most)
-                command = [sys.executable, "-m", "benchmarks.speed.scaling", str(photo), str(count), str(streams)]
-                done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
-                hand_over.append(hand_over_ns())
-                for unit, value in json.loads(done.stdout).items():
-                    series = results.setdefault(f"photos, {unit}, streams: {streams}", {"points": {}})
-                    series["points"].setdefault(str(count), []).append(value)
-    for series in results.values():
-        series["points"] = {count: spread(values) for count, values in series["points"].items()}
-    for series in results.values():
-        series["line"] = line({float(x): one["median"] for x, one in series["points"].items()})
-    return results
+    sizes = product(SHARES, sorted({1, available_threads()}))
+    points: dict[str, dict[str, list[float]]] = {}
+    for _, (share, workers) in alternate(sizes, FOLDERS):
+        count = round(share * most)
+        command = [sys.executable, "-m", "benchmarks.speed.scaling", str(photo), str(count), str(workers)]
+        process = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+        for unit, value in json.loads(process.stdout).items():
+            series = points.setdefault(f"photos, {unit}, workers: {workers}", {})
+            series.setdefault(str(count), []).append(value)
+    return points
 
 
-def assess_folder(photo: Path, count: int, streams: int) -> dict[str, float]:
-    """In this process: seconds for so many photos, without the start, and the highest memory."""
-    classifier = Classifier(streams=streams)
-    list(classifier.assess_many([photo] * (2 * streams)))
-    started = time.perf_counter()
-    for result in classifier.assess_many(photo for _ in range(count)):
-        answered(result)
-    return {"seconds": time.perf_counter() - started, "MB": peak_mb()}
+def assess_folder(photo: Path, count: int, workers: int) -> dict[str, float]:
+    """Assess a photo so many times in this process: seconds without the start, and the peak memory in MB."""
+    classifier = Classifier(streams=workers)
+    list(classifier.assess_many([photo] * (2 * workers)))
+
+    def assess_all() -> None:
+        for assessment in classifier.assess_many(photo for _ in range(count)):
+            cancer_probability(assessment)
+
+    (milliseconds,) = laps(assess_all, 1)
+    return {"seconds": milliseconds / 1e3, "MB": peak_mb()}
 
 
-def line(points: dict[float, float]) -> dict[str, float] | None:
-    """Least squares through the points, and how straight they lie; None of fewer than three."""
+def line(points: Mapping[float, float]) -> dict[str, float] | None:
+    """Fit a line by least squares, with its R²; None for fewer than three points."""
     if len(points) < 3:
         return None
     fitted = linregress(list(points), list(points.values()))
@@ -149,8 +150,35 @@ def line(points: dict[float, float]) -> dict[str, float] | None:
     }
 
 
-def draw(results: dict[str, Any], path: Path) -> None:
-    """A panel an axis: what is measured, as points, and the line through them."""
+def table(content: Mapping[str, Any] | None = None) -> Table:
+    """Render a result, the committed one by default."""
+    content = content or read_result(RESULT)
+    rows = []
+    for series, of in content["results"].items():
+        points = ", ".join(f"{x}: {one['median']:.4g}" for x, one in of["points"].items())
+        fitted = of["line"]
+        rows.append(
+            (
+                series,
+                points,
+                f"{fitted['intercept']:.3g} + {fitted['slope']:.3g} x" if fitted else "",
+                f"{fitted['r_squared']:.4f}" if fitted else "",
+            )
+        )
+    return Table(
+        "Growth with threads, images, megapixels and photos",
+        "Medians in milliseconds, or in the unit named, by the number of threads, images, megapixels or "
+        f"photos, and the line fitted to them; default bundle, INT8. {hardware(content)}.",
+        content["command"],
+        ("series", "x: median", "line", "R²"),
+        rows,
+        FIGURE,
+    )
+
+
+def draw(path: Path) -> None:
+    """Draw the committed medians of every series over its axis; series of one unit share a panel."""
+    results = read_result(RESULT)["results"]
     units = {"photos, seconds": "s", "photos, MB": "MB"}
     panels: dict[str, list[str]] = {}
     for series in results:

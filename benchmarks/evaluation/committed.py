@@ -1,0 +1,117 @@
+"""The committed evaluations: measured again from their logits, and checked against the shipped bundles.
+
+An evaluation is a folder of `benchmarks/evaluation/results` that `python -m train evaluate` wrote, such as
+``test-int8``, ``lite/test-int8`` or ``experiments/c-cross-entropy``. All its numbers follow from its
+logits.npz.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeskin.bundle.bundle import Precision, open_bundle
+from edgeskin.errors import SettingError
+from train.evaluate import report
+from train.evaluate.evaluation import Evaluation, Measures, Predictions, evaluation_of
+
+EVALUATIONS = Path(__file__).parent / "results"
+RECEIPTS = EVALUATIONS / "receipts"
+PRECISIONS: tuple[Precision, ...] = ("int8", "fp32")
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A committed evaluation, and the predictions that it follows from."""
+
+    evaluation: Evaluation
+    predictions: Predictions
+
+
+Evaluations = Mapping[str, Committed]
+"""By the name of their folder."""
+
+
+def measure_again() -> dict[str, Committed]:
+    """Measure every committed evaluation again from its predictions."""
+    evaluations = {}
+    for path in sorted(EVALUATIONS.rglob("logits.npz")):
+        provenance, predictions = report.read(path.parent)
+        name = path.parent.relative_to(EVALUATIONS).as_posix()
+        evaluations[name] = Committed(evaluation_of(predictions, provenance), predictions)
+    return evaluations
+
+
+def find(evaluations: Evaluations, name: str) -> Committed:
+    """Return an evaluation by its name.
+
+    Raises:
+        SettingError: There is none of that name.
+    """
+    if name not in evaluations:
+        raise SettingError(f"{EVALUATIONS / name}: no evaluation; make it with python -m train evaluate")
+    return evaluations[name]
+
+
+def write(evaluations: Evaluations) -> None:
+    """Write evaluation.json, evaluation.md and the figures of every evaluation."""
+    for name, one in evaluations.items():
+        report.write_report(one.evaluation, EVALUATIONS / name)
+
+
+def differences(evaluations: Evaluations) -> Iterator[str]:
+    """Yield a line for each file that differs from what its logits give, or is of another bundle."""
+    for name, one in evaluations.items():
+        folder = EVALUATIONS / name
+        if (folder / "evaluation.md").read_text(encoding="utf-8") != report.markdown(one.evaluation):
+            yield f"{folder / 'evaluation.md'}: differs from what logits.npz gives"
+        content = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+        if not alike(content, json.loads(report.to_json(one.evaluation))):
+            yield f"{folder / 'evaluation.json'}: differs from what logits.npz gives"
+        if name.endswith(PRECISIONS):
+            yield from _bundle_differences(folder, one.evaluation, "lite" if "lite/" in name else "default")
+
+
+def _bundle_differences(folder: Path, evaluation: Evaluation, shipped: str) -> Iterator[str]:
+    """Check an evaluation's bundle and settings, and, of the test split, its receipt."""
+    bundle, provenance = open_bundle(shipped), evaluation.provenance
+    precision = next(precision for precision in PRECISIONS if folder.name.endswith(precision))
+    rules = bundle.manifest.variants[precision]
+    settings = (rules.calibration, rules.operating_points[0].threshold, rules.class_priors)
+    if provenance.sha256 != bundle.sha256:
+        yield f"{folder}: of another bundle than the {shipped} one"
+    elif settings != (provenance.calibration, provenance.threshold, provenance.class_priors):
+        yield f"{folder}: with other settings than the bundle's"
+    if provenance.split == "test":
+        receipts = [json.loads(path.read_text(encoding="utf-8")) for path in RECEIPTS.glob("*.json")]
+        numbers = [one["numbers"] for one in receipts if one["bundle_sha256"] == provenance.sha256]
+        if not numbers or not alike(numbers[0][precision], receipt_numbers(evaluation)):
+            yield f"{folder}: no receipt with the same numbers"
+
+
+def receipt_numbers(evaluation: Evaluation) -> dict[str, dict[str, dict[str, float]]]:
+    """Select the numbers that a receipt keeps of an evaluation."""
+    return {"by lesion": _main_numbers(evaluation.lesions), "by image": _main_numbers(evaluation.images)}
+
+
+def _main_numbers(measures: Measures) -> dict[str, dict[str, float]]:
+    estimates = {
+        "cancer_auroc": measures.cancer_auroc,
+        "cancer_recall": measures.screening.recall,
+        "cancer_specificity": measures.screening.specificity,
+        "balanced_accuracy": measures.balanced_accuracy,
+        "macro_f1": measures.macro_f1,
+    }
+    return {name: vars(estimate) for name, estimate in estimates.items()}
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Compare plain data, but for the last digits, in which sums differ between CPUs."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(alike, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return abs(one - other) <= 1e-9 * max(1, abs(one))
+    return bool(one == other)

@@ -1,0 +1,91 @@
+"""What the default bundle decides on the images of a committed evaluation, gates left out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.evaluation.committed import Evaluations, find
+from edgeskin.bundle.bundle import Precision, open_bundle
+from edgeskin.bundle.manifest import Variant
+from edgeskin.decision.confidence import PARTS, parts
+from edgeskin.decision.decide import cancer_probability, probabilities
+from train.evaluate.metrics import Bools, Floats
+
+SPLITS = ("val", "test")
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Decisions on n images, also on those that the gates would refuse.
+
+    Attributes:
+        rules: Of the precision.
+        truth: Class positions, (n,).
+        is_cancer: Of the true class, (n,).
+        lesions: Their ids, (n,).
+        groups: Lesions, or patients where they are known; n.
+        p: Calibrated probabilities, (n, C).
+        p_cancer: Their sum over the cancer classes, (n,).
+        referred: Whether P(cancer) reaches the screening threshold, (n,).
+        parts: The parts of the confidence, 0 to 1, (n, 4).
+        confidence: Their weighted sum, (n,).
+        ood: The out-of-distribution score, (n,).
+    """
+
+    rules: Variant
+    truth: npt.NDArray[np.int64]
+    is_cancer: Bools
+    lesions: npt.NDArray[np.str_]
+    groups: list[str]
+    p: Floats
+    p_cancer: Floats
+    referred: Bools
+    parts: Floats
+    confidence: Floats
+    ood: Floats
+
+    @property
+    def is_wrong(self) -> Bools:
+        """Cancers that are not referred, and benign images that are."""
+        return np.asarray(self.referred != self.is_cancer)
+
+    @property
+    def is_missed(self) -> Bools:
+        """Cancers that are not referred."""
+        return np.asarray(self.is_cancer & ~self.referred)
+
+    @property
+    def rankings(self) -> dict[str, Floats]:
+        """Scores by which decisions can be ranked, by name."""
+        decisiveness, _, margin, _ = self.parts.T
+        return {"confidence": self.confidence, "margin alone": margin, "decisiveness alone": decisiveness}
+
+
+def decided(evaluations: Evaluations, split: str, precision: Precision) -> Decided:
+    """Decide on the committed predictions of a split."""
+    predictions, manifest = find(evaluations, f"{split}-{precision}").predictions, open_bundle().manifest
+    rules, classes, cancer = manifest.variants[precision], manifest.classes, manifest.cancer_classes
+    assert rules.certainty is not None
+    assert predictions.view_logits is not None
+    assert predictions.ood is not None
+    truth = np.array([classes.index(sample.label) for sample in predictions.samples])
+    p = probabilities(predictions.logits, rules.calibration)
+    p_cancer = cancer_probability(p, classes, cancer)
+    view_p = probabilities(predictions.view_logits.astype(np.float64), rules.calibration)
+    threshold, rule = rules.operating_points[0].threshold, rules.certainty
+    values = parts(p_cancer, cancer_probability(view_p, classes, cancer), threshold, rule.bounds, rule.gaps)
+    assert values.shape[1] == len(PARTS)
+    return Decided(
+        rules,
+        truth,
+        np.isin(classes, cancer)[truth],
+        np.array([sample.lesion_id for sample in predictions.samples]),
+        [sample.group for sample in predictions.samples],
+        p,
+        p_cancer,
+        p_cancer >= threshold,
+        values,
+        values @ rule.weights,
+        predictions.ood.sum(axis=1).astype(np.float64),
+    )

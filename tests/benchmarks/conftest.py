@@ -1,0 +1,44 @@
+"""What several tests of benchmarks share: the committed evaluations, and evaluations made by hand."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.evaluation import committed
+from benchmarks.evaluation.committed import Committed
+from edgeskin.taxonomy import CANCER, ISIC_2019
+from train.data.table import Sample
+from train.evaluate.evaluation import Predictions, Provenance, evaluation_of
+
+LabelledImage = tuple[str, str, dict[str, float]]
+"""Image id (also its lesion and patient), label, probabilities by class."""
+
+
+@pytest.fixture(scope="session")
+def evaluations() -> dict[str, Committed]:
+    """The committed evaluations, measured again once, since it takes about a minute."""
+    return committed.measure_again()
+
+
+def evaluated(
+    images: Sequence[LabelledImage], sharpness: float = 1.0, threshold: float = 0.5, source: str = "x"
+) -> Committed:
+    """Evaluate images whose probabilities are given; sharpness multiplies their logits."""
+    samples = [
+        Sample(Path(name), name, label, name, name, name, None, None, None, None, "val", source)
+        for name, label, _ in images
+    ]
+    p = np.full((len(images), len(ISIC_2019)), 1e-9)
+    for row, (_, _, given) in enumerate(images):
+        for label, value in given.items():
+            p[row, ISIC_2019.index(label)] = value
+    predictions = Predictions(samples, (sharpness * np.log(p)).astype(np.float32))
+    provenance = Provenance("n", "", "val", "", None, {}, ISIC_2019, CANCER, None, threshold, "", (), {}, "")
+    return Committed(evaluation_of(predictions, provenance), predictions)
+
+
+def sample(image_id: str, label: str, lesion: str, split: str = "val") -> Sample:
+    """A sample that only has what it takes to select it; its lesion is its group."""
+    return Sample(Path(image_id), image_id, label, lesion, None, lesion, None, None, None, None, split, "x")

@@ -1,0 +1,37 @@
+"""What the operating points kept on the test split, counted again."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.evaluation import operating_points
+from benchmarks.evaluation.committed import Committed
+from benchmarks.evaluation.decided import decided
+from edgeskin.bundle.bundle import open_bundle
+
+
+def test_what_the_screening_point_kept(evaluations: dict[str, Committed]) -> None:
+    """Lesion by lesion in plain Python."""
+    test = decided(evaluations, "test", "int8")
+    threshold = open_bundle().manifest.variants["int8"].operating_points[0].threshold
+    worst: dict[str, float] = {}
+    for lesion, p, is_cancer in zip(test.lesions, test.p_cancer, test.is_cancer, strict=True):
+        if is_cancer:
+            worst[lesion] = min(worst.get(lesion, 1.0), p)
+    found = np.mean([p >= threshold for p in worst.values()])
+    assert operating_points.table(evaluations).rows[0][4].startswith(f"{found:.3f} ")
+
+
+def test_validation_keeps_what_the_manifest_promises(evaluations: dict[str, Committed]) -> None:
+    """The thresholds were chosen on it, by cross-fitted scores."""
+    for precision in ("int8", "fp32"):
+        val = decided(evaluations, "val", precision)
+        assert val.referred[val.is_cancer].mean() == pytest.approx(val.rules.operating_points[0].recall)
+        assert (val.ood > val.rules.ood_threshold).mean() == pytest.approx(0.01, abs=0.001)
+        assert (val.confidence < val.rules.certainty.low).mean() == pytest.approx(0.2, abs=0.03)
+
+
+def test_the_decision_curve_is_drawn(evaluations: dict[str, Committed], tmp_path: Path) -> None:
+    operating_points.draw(evaluations, tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").stat().st_size > 1000
