@@ -12,10 +12,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edgeskin.bench.measure import processor
 from edgeskin.bundle.bundle import open_bundle
 from edgeskin.errors import SettingError
-from edgeskin.network.engine import available_threads, instruction_set
+from edgeskin.network.cpu import available_threads, instruction_set, processor_name
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "lesion.jpg"
@@ -31,7 +30,7 @@ def argument_parser(description: str | None) -> argparse.ArgumentParser:
 def machine(*packages: str) -> dict[str, str]:
     """Describe the machine: processor, threads, system, Python, and the versions of the packages named."""
     return {
-        "processor": processor(),
+        "processor": processor_name(),
         "threads": str(available_threads()),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),

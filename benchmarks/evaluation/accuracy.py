@@ -10,8 +10,8 @@ from benchmarks.evaluation.locked_test import COMMAND
 from benchmarks.tables import Table
 from edgeskin.bundle.bundle import open_bundle
 from edgeskin.taxonomy import full_name
-from quantize.fitting.rules import labels_of
-from train.evaluate.evaluation import Measures
+from quantize.fitting.labels import labels_of
+from train.evaluate.measures import Measures
 from train.evaluate.report import main_measures, text
 
 SUBGROUP_HEAD = ("by", "group", "images", "cancers", "cancer AUROC", "cancer sensitivity", "specificity")
@@ -60,7 +60,7 @@ def classes(evaluations: Evaluations) -> Table:
 def risk(evaluations: Evaluations) -> Table:
     """Render what each risk level of INT8 holds."""
     predictions, manifest = find(evaluations, "test-int8").predictions, open_bundle().manifest
-    rules = manifest.variants["int8"]
+    rules = manifest.decision_rules["int8"]
     labels = labels_of(predictions.samples, manifest.classes, manifest.cancer_classes)
     p_cancer = labels.p_cancer(predictions.logits, rules.calibration)
     first, *_, last = (point.threshold for point in rules.operating_points)

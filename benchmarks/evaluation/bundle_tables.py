@@ -18,7 +18,7 @@ def bundle() -> Table:
     mean_p_cancer = {
         precision: sum(
             prior
-            for prior, name in zip(manifest.variants[precision].class_priors, manifest.classes, strict=True)
+            for prior, name in zip(manifest.decision_rules[precision].class_priors, manifest.classes, strict=True)
             if name in manifest.cancer_classes
         )
         for precision in PRECISIONS
@@ -28,7 +28,7 @@ def bundle() -> Table:
     points = "; ".join(
         f"{precision.upper()} {point.name} {point.threshold:.4f}"
         for precision in PRECISIONS
-        for point in manifest.variants[precision].operating_points
+        for point in manifest.decision_rules[precision].operating_points
     )
     rows = [
         ("bundle", f"{manifest.name} {manifest.version}, manifest SHA-256 `{opened.sha256}`"),
@@ -42,7 +42,7 @@ def bundle() -> Table:
         ),
         ("classes", ", ".join(f"{name} ({full_name(name)})" for name in manifest.classes)),
         ("cancer classes", ", ".join(manifest.cancer_classes)),
-        ("calibration", manifest.variants["int8"].calibration.method),
+        ("calibration", manifest.decision_rules["int8"].calibration.method),
         ("thresholds on P(cancer)", points),
         (
             "mean P(cancer) on validation",

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeskin.bundle.bundle import Precision, open_bundle
+from edgeskin.bundle.bundle import open_bundle
 from edgeskin.errors import SettingError
+from edgeskin.results import Precision
 from train.evaluate import report
-from train.evaluate.evaluation import Evaluation, Measures, Predictions, evaluation_of
+from train.evaluate.evaluation import Evaluation, Predictions, evaluation_of
+from train.evaluate.measures import Measures
 
 EVALUATIONS = Path(__file__).parent / "results"
 RECEIPTS = EVALUATIONS / "receipts"
@@ -77,7 +79,7 @@ def _bundle_differences(folder: Path, evaluation: Evaluation, shipped: str) -> I
     """Check an evaluation's bundle and settings, and, of the test split, its receipt."""
     bundle, provenance = open_bundle(shipped), evaluation.provenance
     precision = next(precision for precision in PRECISIONS if folder.name.endswith(precision))
-    rules = bundle.manifest.variants[precision]
+    rules = bundle.manifest.decision_rules[precision]
     settings = (rules.calibration, rules.operating_points[0].threshold, rules.class_priors)
     if provenance.sha256 != bundle.sha256:
         yield f"{folder}: of another bundle than the {shipped} one"

@@ -9,10 +9,11 @@ from benchmarks.evaluation.committed import PRECISIONS, Evaluations, find
 from benchmarks.tables import Table
 from edgeskin.bundle.bundle import open_bundle
 from edgeskin.errors import SettingError
-from quantize.fitting.rules import Labels, labels_of
+from quantize.fitting.labels import Labels, labels_of
 from quantize.gate import compare, paired_change
+from train.evaluate.bootstrap import bootstrap_weights
 from train.evaluate.evaluation import Predictions
-from train.evaluate.metrics import auroc, bootstrap_weights, recall, specificity
+from train.evaluate.metrics import auroc, recall, specificity
 from train.evaluate.report import text
 
 
@@ -26,8 +27,8 @@ def precision_table(evaluations: Evaluations) -> Table:
         compared = compare(
             "native",
             labels,
-            (fp32.logits, manifest.variants["fp32"]),
-            (int8.logits, manifest.variants["int8"]),
+            (fp32.logits, manifest.decision_rules["fp32"]),
+            (int8.logits, manifest.decision_rules["int8"]),
         )
         shift, cancers = compared.shift, int(labels.is_cancer.sum())
         other = next(one.value for one in compared.checks if one.name == "share given another class")

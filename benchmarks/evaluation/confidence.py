@@ -12,7 +12,8 @@ from benchmarks.evaluation.committed import PRECISIONS, Evaluations, find
 from benchmarks.evaluation.decided import SPLITS, Decided, decided
 from benchmarks.tables import Table
 from edgeskin.bundle.bundle import open_bundle
-from train.evaluate.metrics import augrc, aurc, auroc, bootstrap_weights, estimate, risk_coverage
+from train.evaluate.bootstrap import bootstrap_weights, estimate
+from train.evaluate.metrics import augrc, aurc, auroc, risk_coverage
 from train.evaluate.report import text
 
 FIGURE = "risk-coverage.png"
@@ -69,7 +70,7 @@ def weights_table() -> Table:
     """Render the weights of the confidence's parts, from the manifest."""
     rows = []
     for precision in PRECISIONS:
-        rule = open_bundle().manifest.variants[precision].certainty
+        rule = open_bundle().manifest.decision_rules[precision].certainty
         assert rule is not None
         values = (*rule.weights, rule.low, rule.high)
         rows.append((precision.upper(), *(f"{value:.3f}" for value in values)))

@@ -6,11 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.evaluation.committed import Evaluations, find
-from edgeskin.bundle.bundle import Precision, open_bundle
-from edgeskin.bundle.manifest import Variant
-from edgeskin.decision.confidence import PARTS, parts
-from edgeskin.decision.decide import cancer_probability, probabilities
-from train.evaluate.metrics import Bools, Floats
+from edgeskin.arrays import Bools, Float64s
+from edgeskin.bundle.bundle import open_bundle
+from edgeskin.bundle.manifest import DecisionRules
+from edgeskin.decision.calibration import cancer_probability, probabilities
+from edgeskin.decision.confidence import PARTS, confidence_parts
+from edgeskin.results import Precision
 
 SPLITS = ("val", "test")
 
@@ -33,17 +34,17 @@ class Decided:
         ood: The out-of-distribution score, (n,).
     """
 
-    rules: Variant
+    rules: DecisionRules
     truth: npt.NDArray[np.int64]
     is_cancer: Bools
     lesions: npt.NDArray[np.str_]
     groups: list[str]
-    p: Floats
-    p_cancer: Floats
+    p: Float64s
+    p_cancer: Float64s
     referred: Bools
-    parts: Floats
-    confidence: Floats
-    ood: Floats
+    parts: Float64s
+    confidence: Float64s
+    ood: Float64s
 
     @property
     def is_wrong(self) -> Bools:
@@ -56,7 +57,7 @@ class Decided:
         return np.asarray(self.is_cancer & ~self.referred)
 
     @property
-    def rankings(self) -> dict[str, Floats]:
+    def rankings(self) -> dict[str, Float64s]:
         """Scores by which decisions can be ranked, by name."""
         decisiveness, _, margin, _ = self.parts.T
         return {"confidence": self.confidence, "margin alone": margin, "decisiveness alone": decisiveness}
@@ -65,7 +66,7 @@ class Decided:
 def decided(evaluations: Evaluations, split: str, precision: Precision) -> Decided:
     """Decide on the committed predictions of a split."""
     predictions, manifest = find(evaluations, f"{split}-{precision}").predictions, open_bundle().manifest
-    rules, classes, cancer = manifest.variants[precision], manifest.classes, manifest.cancer_classes
+    rules, classes, cancer = manifest.decision_rules[precision], manifest.classes, manifest.cancer_classes
     assert rules.certainty is not None
     assert predictions.view_logits is not None
     assert predictions.ood is not None
@@ -74,7 +75,7 @@ def decided(evaluations: Evaluations, split: str, precision: Precision) -> Decid
     p_cancer = cancer_probability(p, classes, cancer)
     view_p = probabilities(predictions.view_logits.astype(np.float64), rules.calibration)
     threshold, rule = rules.operating_points[0].threshold, rules.certainty
-    values = parts(p_cancer, cancer_probability(view_p, classes, cancer), threshold, rule.bounds, rule.gaps)
+    values = confidence_parts(p_cancer, cancer_probability(view_p, classes, cancer), threshold, rule.bounds, rule.gaps)
     assert values.shape[1] == len(PARTS)
     return Decided(
         rules,

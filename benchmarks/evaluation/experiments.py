@@ -11,11 +11,12 @@ import numpy as np
 from benchmarks.evaluation.committed import EVALUATIONS, Evaluations, find
 from benchmarks.evaluation.comparisons import same_images
 from benchmarks.tables import Table
-from edgeskin.decision.decide import probabilities
+from edgeskin.decision.calibration import probabilities
 from quantize.fitting.calibration import fit
 from quantize.gate import paired_change
-from train.evaluate.evaluation import measure
-from train.evaluate.metrics import auroc, bootstrap_weights, negative_log_likelihood
+from train.evaluate.bootstrap import bootstrap_weights
+from train.evaluate.measures import measure
+from train.evaluate.metrics import auroc, negative_log_likelihood
 from train.evaluate.report import text
 
 EXPERIMENTS = EVALUATIONS / "experiments"

@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 from benchmarks.evaluation.accuracy import SUBGROUP_HEAD, subgroup_rows
 from benchmarks.evaluation.committed import PRECISIONS, Evaluations, find
 from benchmarks.tables import Table
-from edgeskin.decision.decide import cancer_probability, probabilities
+from edgeskin.decision.calibration import cancer_probability, probabilities
 from train.config import FoldConfig
 from train.data.split import left_out
 

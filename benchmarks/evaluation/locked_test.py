@@ -29,7 +29,8 @@ from train.config import TrainConfig
 from train.data.split import assign_splits, split_sha256
 from train.data.table import read_table
 from train.evaluate import report
-from train.evaluate.evaluation import Measures, evaluate
+from train.evaluate.evaluation import evaluate
+from train.evaluate.measures import Measures
 
 COMMAND = "python -m benchmarks.evaluation.locked_test --data DIR"
 

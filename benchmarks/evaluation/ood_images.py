@@ -21,12 +21,13 @@ from benchmarks.evaluation.committed import EVALUATIONS, PRECISIONS, Evaluations
 from benchmarks.evaluation.decided import SPLITS, decided
 from benchmarks.tables import Table
 from edgeskin.bundle.bundle import DEFAULT_BUNDLE, open_bundle
-from edgeskin.decision.decide import cancer_probability, probabilities
-from edgeskin.imaging.quality import judge
+from edgeskin.decision.calibration import cancer_probability, probabilities
+from edgeskin.imaging.quality import assess_quality
 from edgeskin.photo.decode import load_photo
 from train.data.table import SPLITS as LABELLED
 from train.data.table import Sample, read_table
-from train.evaluate.metrics import auroc, bootstrap_weights, estimate, specificity
+from train.evaluate.bootstrap import bootstrap_weights, estimate
+from train.evaluate.metrics import auroc, specificity
 from train.evaluate.predict import open_network, predict
 from train.evaluate.report import text
 
@@ -64,7 +65,7 @@ def main() -> None:
     size = open_bundle().manifest.preprocessing.size
     values: dict[str, Any] = {
         **{name: [getattr(s, name) for s in samples] for name in ("image_id", "label", "split", "group")},
-        "retake": [bool(judge(load_photo(sample.image, size)).retake) for sample in samples],
+        "retake": [bool(assess_quality(load_photo(sample.image, size)).retake) for sample in samples],
     }
     for precision in PRECISIONS:
         network = open_network(DEFAULT_BUNDLE, precision)
@@ -107,7 +108,7 @@ def benign_table() -> Table:
     weights = bootstrap_weights(groups)
     rows = []
     for precision in PRECISIONS:
-        rules = manifest.variants[precision]
+        rules = manifest.decision_rules[precision]
         calibrated = probabilities(images.logits[precision][chosen], rules.calibration)
         p = cancer_probability(calibrated, manifest.classes, manifest.cancer_classes)
         is_cancer = np.zeros(len(p), dtype=bool)
@@ -116,7 +117,7 @@ def benign_table() -> Table:
             for point in rules.operating_points
         )
         rows.append((precision.upper(), str(len(p)), str(len(set(groups))), *values))
-    names = (f"specificity at {point.name}" for point in manifest.variants["int8"].operating_points)
+    names = (f"specificity at {point.name}" for point in manifest.decision_rules["int8"].operating_points)
     return Table(
         "External benign dermoscopy",
         "Specificity of the default bundle on dermoscopy of the ISIC archive (2020) that is marked benign, "
@@ -169,7 +170,7 @@ def scope_table(evaluations: Evaluations) -> Table:
     rows, images = [], read()
     classes = open_bundle().manifest.classes
     for precision in PRECISIONS:
-        threshold = open_bundle().manifest.variants[precision].ood_threshold
+        threshold = open_bundle().manifest.decision_rules[precision].ood_threshold
         assert threshold is not None
         own = {split: decided(evaluations, split, precision) for split in SPLITS}
         for split, one in own.items():

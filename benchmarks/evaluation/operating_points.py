@@ -13,16 +13,10 @@ from benchmarks.evaluation.committed import PRECISIONS, Evaluations
 from benchmarks.evaluation.decided import decided
 from benchmarks.evaluation.locked_test import COMMAND
 from benchmarks.tables import Table
-from quantize.fitting.prediction_sets import lowest
-from train.evaluate.metrics import (
-    Bools,
-    Estimate,
-    Floats,
-    bootstrap_weights,
-    estimate_share,
-    net_benefit,
-    predictive_values,
-)
+from edgeskin.arrays import Bools, Float64s
+from quantize.fitting.labels import lowest_by_lesion
+from train.evaluate.bootstrap import Estimate, bootstrap_weights, estimate_share
+from train.evaluate.metrics import net_benefit, predictive_values
 from train.evaluate.report import text
 
 FIGURE = "decision-curve.png"
@@ -35,8 +29,8 @@ def table(evaluations: Evaluations) -> Table:
     rows = []
     for precision in PRECISIONS:
         test = decided(evaluations, "test", precision)
-        cancer = lowest(test.p_cancer[test.is_cancer], test.lesions[test.is_cancer])
-        benign = -lowest(-test.p_cancer[~test.is_cancer], test.lesions[~test.is_cancer])
+        cancer = lowest_by_lesion(test.p_cancer[test.is_cancer], test.lesions[test.is_cancer])
+        benign = -lowest_by_lesion(-test.p_cancer[~test.is_cancer], test.lesions[~test.is_cancer])
         for point in test.rules.operating_points:
             bound = point.certificate
             assert bound is not None
@@ -108,7 +102,7 @@ def draw(evaluations: Evaluations, path: Path) -> None:
     """Draw the decision curve: net benefit by threshold, INT8 on the test split."""
     test = decided(evaluations, "test", "int8")
     share = test.is_cancer.mean()
-    lines: Mapping[str, Floats] = {
+    lines: Mapping[str, Float64s] = {
         "by P(cancer)": np.array([net_benefit(test.is_cancer, test.p_cancer, t) for t in BENEFIT_THRESHOLDS]),
         "refer all": share - (1 - share) * BENEFIT_THRESHOLDS / (1 - BENEFIT_THRESHOLDS),
         "refer none": np.zeros(len(BENEFIT_THRESHOLDS)),

@@ -11,8 +11,8 @@ from benchmarks.evaluation.locked_test import COMMAND
 from benchmarks.evaluation.operating_points import independent_share
 from benchmarks.tables import Table
 from edgeskin.bundle.bundle import open_bundle
-from edgeskin.decision.decide import label_set
-from quantize.fitting.prediction_sets import lowest
+from edgeskin.decision.prediction_sets import prediction_sets
+from quantize.fitting.labels import lowest_by_lesion
 from train.evaluate.report import text
 
 
@@ -41,13 +41,13 @@ def table(evaluations: Evaluations) -> Table:
 def _cells(test: Decided) -> list[tuple[str, str, str]]:
     """List name, target and coverage of each class of one precision, then of whole sets."""
     classes, cancer = open_bundle().manifest.classes, open_bundle().manifest.cancer_classes
-    sets = test.rules.label_sets
+    sets = test.rules.prediction_sets
     assert sets is not None
-    members = label_set(test.p, sets.thresholds)
+    members = prediction_sets(test.p, sets.thresholds)
     cells = []
     for position, name in enumerate(classes):
         of_class = test.truth == position
-        covered = lowest(members[of_class, position].astype(np.float64), test.lesions[of_class]) > 0
+        covered = lowest_by_lesion(members[of_class, position].astype(np.float64), test.lesions[of_class]) > 0
         target = (
             f"{sets.coverage:.0%}, {sets.lesions[position]}" if sets.thresholds[position] else "always in"
         )
@@ -55,6 +55,6 @@ def _cells(test: Decided) -> list[tuple[str, str, str]]:
     size = np.asarray(members.sum(axis=1))
     cells.append(("classes in a set, mean; single", "", f"{size.mean():.2f}; {(size == 1).mean():.1%}"))
     serious = np.asarray(members[:, np.isin(classes, cancer)].any(axis=1), dtype=np.float64)
-    held = lowest(serious[test.is_cancer], test.lesions[test.is_cancer]) > 0
+    held = lowest_by_lesion(serious[test.is_cancer], test.lesions[test.is_cancer]) > 0
     cells.append(("cancer lesions with a set without cancer", "", f"{(~held).sum()} of {len(held)}"))
     return cells

@@ -36,12 +36,13 @@ from benchmarks.environment import (
 )
 from benchmarks.speed.rounds import paired_rounds, spread
 from benchmarks.tables import Table
-from edgeskin.bundle.bundle import open_bundle
-from edgeskin.bundle.ir import ir_of
-from edgeskin.network.engine import Engine, available_threads, instruction_set
+from edgeskin.bundle.bundle import IR, open_bundle
+from edgeskin.network.cpu import available_threads, instruction_set
+from edgeskin.network.engine import Engine
 from quantize import ptq
 from quantize.export import averages_as_pooling
-from quantize.fitting.rules import Labels, fit_variant, labels_of
+from quantize.fitting.decision_rules import fit_decision_rules
+from quantize.fitting.labels import Labels, labels_of
 from quantize.gate import compare
 from quantize.inference import CONSOLE, Images, load, prepare
 from train.data.split import assign_splits
@@ -257,7 +258,7 @@ def latencies(
     times: dict[str, list[list[float]]] = {name: [] for name in networks}
     for _ in range(repetitions):
         runs = {
-            name: partial(Engine(ir_of(*network), views=8).infer, image) for name, network in networks.items()
+            name: partial(Engine(IR.from_bytes(*network), views=8).infer, image) for name, network in networks.items()
         }
         for name, values in paired_rounds(runs, ROUNDS, warm_up=WARM_UP, prime=True).items():
             times[name].append(values)
@@ -266,14 +267,14 @@ def latencies(
 
 def run(network: Network, images: Images) -> Outputs:
     """Run a network on images in one view: logits (n, 1, C)."""
-    engine = Engine(ir_of(*network), views=8)
-    logits = [engine.infer_each(images[at : at + 32]).view_logits for at in range(0, len(images), 32)]
+    engine = Engine(IR.from_bytes(*network), views=8)
+    logits = [engine.infer_batch(images[at : at + 32]).view_logits for at in range(0, len(images), 32)]
     return Outputs(np.concatenate(logits)[:, None])
 
 
 def judged(outputs: Mapping[str, Outputs], labels: Labels) -> dict[str, dict[str, Any]]:
     """Compare every network with FP32 by the gate, each with rules fitted to it."""
-    rules = {name: fit_variant(of, labels, METHOD) for name, of in outputs.items()}
+    rules = {name: fit_decision_rules(of, labels, METHOD) for name, of in outputs.items()}
     verdicts = {}
     for name, of in outputs.items():
         reference = (outputs["fp32"].logits, rules["fp32"])

@@ -31,11 +31,13 @@ from benchmarks.tables import Table
 from edgeskin import Classifier
 from edgeskin.arrays import Float32s as Floats
 from edgeskin.arrays import Image, Mask
-from edgeskin.explain.cam import Explanation, Method, explain, find_target
+from edgeskin.explain.cam import explain
+from edgeskin.explain.target import find_target
 from edgeskin.imaging.preprocess import center_square, preprocess
 from edgeskin.imaging.segmentation import segment, skin_color
 from edgeskin.network.head import Head
 from edgeskin.photo.decode import load_photo
+from edgeskin.results import Explanation, Method
 from train.data.table import Sample, read_table, select
 
 RESULT = result_path(__file__)
@@ -64,7 +66,7 @@ class Network:
     def target(self) -> Any:
         """P(cancer), as what is explained."""
         manifest = self.classifier.manifest
-        calibration = manifest.variants["int8"].calibration
+        calibration = manifest.decision_rules["int8"].calibration
         return find_target("cancer", manifest.classes, manifest.cancer_classes, calibration)
 
     def prepared(self, sample: Sample) -> Image:
@@ -74,7 +76,7 @@ class Network:
 
     def log_odds(self, pictures: Sequence[Image]) -> npt.NDArray[np.float64]:
         """Compute the log odds of prepared images, (n,), in one view each."""
-        logits = self.classifier.engine.infer_each(np.stack(pictures)).view_logits
+        logits = self.classifier.engine.infer_batch(np.stack(pictures)).view_logits
         return np.asarray(self.target.score(logits))
 
     def explained(

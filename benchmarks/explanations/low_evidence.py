@@ -15,7 +15,7 @@ from rich.progress import track
 from benchmarks.environment import argument_parser, read_result, result, result_path, write_result
 from benchmarks.tables import Table
 from edgeskin import Classifier
-from edgeskin.explain.cam import FAINT
+from edgeskin.results import LOW_EVIDENCE
 from train.data.table import read_table, select
 
 RESULT = result_path(__file__)
@@ -47,7 +47,7 @@ def main() -> None:
     results = {}
     for risk, of in rows.items():
         largest_values, is_inside, is_in_corner = np.array(of).T
-        drawn = largest_values >= FAINT
+        drawn = largest_values >= LOW_EVIDENCE
         results[risk] = {
             "images": len(of),
             "median_largest": float(np.median(largest_values)),
@@ -63,7 +63,7 @@ def main() -> None:
         result(
             f"python -m benchmarks.explanations.low_evidence --data DIR --images {options.images}",
             *("openvino", "numpy", "opencv-python-headless"),
-            low_evidence_below=FAINT,
+            low_evidence_below=LOW_EVIDENCE,
             results=results,
         ),
     )

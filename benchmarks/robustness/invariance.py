@@ -24,8 +24,9 @@ from benchmarks.robustness.repeatability import same_lesion
 from benchmarks.speed.runtime_process import assess_one
 from benchmarks.tables import Table
 from edgeskin import Classifier
+from edgeskin.arrays import Image
 from edgeskin.errors import SettingError
-from edgeskin.imaging.preprocess import DIHEDRAL, Image, turned
+from edgeskin.imaging.dihedral import DIHEDRAL, transform
 from edgeskin.photo.decode import load_photo
 from train.data.table import Sample, read_table, select
 from train.input.augment import stored_as_jpeg
@@ -37,7 +38,7 @@ Bools = npt.NDArray[np.bool_]
 
 def transformed(photo: Image, number: int) -> Image:
     """Rotate and mirror a photo by a dihedral transform."""
-    return np.ascontiguousarray(turned(photo, number))
+    return np.ascontiguousarray(transform(photo, number))
 
 
 def brightened(photo: Image, gain: float) -> Image:
@@ -69,7 +70,7 @@ def main() -> None:
     classifier = Classifier(options.bundle, options.precision, quality_gate=False, scope_gate=False)
     manifest = classifier.manifest
     photos = read_table(options.data, manifest.classes)
-    threshold = manifest.variants[options.precision].operating_points[0].threshold
+    threshold = manifest.decision_rules[options.precision].operating_points[0].threshold
 
     def p_cancer(images: Sequence[Image]) -> Float64s:
         return np.array([assess_one(classifier, image) for image in images])

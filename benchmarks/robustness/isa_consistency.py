@@ -20,11 +20,12 @@ import openvino
 from benchmarks.environment import argument_parser, read_result, result, result_path, write_result
 from benchmarks.evaluation.committed import EVALUATIONS
 from benchmarks.tables import Table
-from edgeskin.bundle.bundle import Bundle, Precision, open_bundle
-from edgeskin.bundle.manifest import Variant
+from edgeskin.bundle.bundle import Bundle, open_bundle
+from edgeskin.bundle.manifest import DecisionRules
 from edgeskin.errors import SettingError
+from edgeskin.results import Precision
 from quantize.export import averages_as_pooling
-from quantize.fitting.rules import Labels
+from quantize.fitting.labels import Labels
 from quantize.gate import compare
 from quantize.inference import predict, prepare
 from train.data.table import read_table
@@ -65,7 +66,7 @@ def main() -> None:
                 else bundle.folder / f"{precision}.xml"
             )
             here = predict(xml, images, views=manifest.preprocessing.views).logits
-            rows[name] = changes(labels, logits, here, manifest.variants[precision]) | {"reference": versions}
+            rows[name] = changes(labels, logits, here, manifest.decision_rules[precision]) | {"reference": versions}
             print(name, rows[name])
     write_result(
         RESULT,
@@ -114,7 +115,7 @@ def reference(precision: str, sha256: str, every: int) -> tuple[Labels, Logits, 
     return labels, logits, provenance["versions"]
 
 
-def changes(labels: Labels, reference: Logits, here: Logits, variant: Variant) -> dict[str, Any]:
+def changes(labels: Labels, reference: Logits, here: Logits, variant: DecisionRules) -> dict[str, Any]:
     """Compare two networks' logits (n, C) at the same calibration and thresholds."""
     compared = compare("", labels, (reference, variant), (here, variant))
     thresholds = [point.threshold for point in variant.operating_points]

@@ -22,11 +22,13 @@ from benchmarks.evaluation.committed import EVALUATIONS
 from benchmarks.robustness.invariance import blurred, brightened
 from benchmarks.speed.rounds import laps, spread
 from benchmarks.tables import Table
+from edgeskin.arrays import Image
 from edgeskin.bundle.bundle import open_bundle
-from edgeskin.imaging.preprocess import Image, resize
-from edgeskin.imaging.quality import LIMITS, Quality, judge
+from edgeskin.imaging.preprocess import resize
+from edgeskin.imaging.quality import LIMITS, assess_quality
 from edgeskin.photo.decode import Photo, load_photo
-from quantize.fitting.rules import labels_of
+from edgeskin.results import Quality
+from quantize.fitting.labels import labels_of
 from quantize.ptq import stratified
 from train.data.table import SPLITS, Sample, read_table, select
 from train.evaluate import report
@@ -65,7 +67,7 @@ def main() -> None:
         if sample.split not in SPLITS:
             groups.setdefault(f"{sample.split}: {sample.source}", []).append(sample)
     qualities = {
-        name: [judge(load_photo(sample.image, size)) for sample in track(members, name)]
+        name: [assess_quality(load_photo(sample.image, size)) for sample in track(members, name)]
         for name, members in groups.items()
     }
     images = [load_photo(s.image, size).image for s in stratified(val, seed=0)[: options.degraded]]
@@ -73,11 +75,11 @@ def main() -> None:
         f"python -m benchmarks.robustness.quality --data DIR --degraded {options.degraded}",
         *("opencv-python-headless", "numpy"),
         limits=[[limit.measure, limit.kind, str(limit.low), str(limit.high)] for limit in LIMITS],
-        milliseconds=spread([laps(partial(judge, as_photo(image)), 1)[0] for image in images]),
+        milliseconds=spread([laps(partial(assess_quality, as_photo(image)), 1)[0] for image in images]),
         sources={name: shares(members) for name, members in qualities.items()},
         val=cancers(val, qualities["val"]),
         degraded={
-            name: float(np.mean([bool(judge(as_photo(degrade(image))).retake) for image in images]))
+            name: float(np.mean([bool(assess_quality(as_photo(degrade(image))).retake) for image in images]))
             for name, degrade in DEGRADED.items()
         },
     )

@@ -18,14 +18,14 @@ from typing import Any
 
 import cv2
 import numpy as np
+from edgeskin.examination import Examination
 from rich.progress import track
 
 from benchmarks.environment import argument_parser, read_result, result, result_path, write_result
 from benchmarks.tables import Table
 from edgeskin import Classifier, EdgeskinError
 from edgeskin.arrays import Image
-from edgeskin.examination import Examination
-from edgeskin.imaging.change import Comparison, compare
+from edgeskin.imaging.change import Comparison, compare_photos
 from edgeskin.imaging.registration import LEAST_CORRELATION
 from edgeskin.imaging.segmentation import segment, skin_color
 from train.data.table import Sample, read_table, select
@@ -73,7 +73,7 @@ def main() -> None:
     options = parser.parse_args()
     classifier = Classifier()
     same = same_lesion(select(read_table(options.data, classifier.manifest.classes), "val"))
-    pairs = [tuple(classifier.examine(one.image) for one in pair) for pair in track(same, "assessing")]
+    pairs = [tuple(classifier.assess(one.image, explain="grad-cam") for one in pair) for pair in track(same, "assessing")]
     others = [(pairs[place][0], pairs[other][1]) for place, other in enumerate(other_lesion(same))]
     aligned = [found for pair in pairs if (found := compared(*pair)) is not None]
     differences: dict[str, list[float]] = defaultdict(list)
@@ -153,7 +153,7 @@ def both_assessed(one: Examination, other: Examination) -> bool:
 def compared(one: Examination, other: Examination) -> Comparison | None:
     """Compare two photos; None if one was not assessed, or if they cannot be aligned."""
     try:
-        return compare(one, other)
+        return compare_photos(one, other)
     except EdgeskinError:
         return None
 

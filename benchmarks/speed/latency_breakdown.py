@@ -22,9 +22,8 @@ from benchmarks.environment import (
 )
 from benchmarks.speed.rounds import alternate, laps, spread
 from benchmarks.tables import Table
-from edgeskin.bundle.bundle import Precision
 from edgeskin.classifier import Classifier
-from edgeskin.report.html import render
+from edgeskin.results import Precision
 
 RESULT = result_path(__file__)
 SAMPLES = 30

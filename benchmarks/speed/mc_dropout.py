@@ -24,9 +24,9 @@ from benchmarks.environment import (
 )
 from benchmarks.speed.rounds import paired_rounds, spread
 from benchmarks.tables import Table
-from edgeskin.bundle.bundle import Precision
 from edgeskin.classifier import Classifier
 from edgeskin.decision.mc_dropout import summarize
+from edgeskin.results import Precision
 
 RESULT = result_path(__file__)
 SAMPLES = (30, 100)
@@ -72,7 +72,7 @@ def sample(classifier: Classifier, features: npt.NDArray[np.float32], samples: i
         samples: How many.
     """
     manifest = classifier.manifest
-    calibration = manifest.variants[classifier.model.precision].calibration
+    calibration = manifest.decision_rules[classifier.model.precision].calibration
     logits = classifier.head.sample(features, samples, seed=0)
     summarize(logits, 0, calibration, manifest.classes, manifest.cancer_classes)
 

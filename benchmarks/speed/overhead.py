@@ -31,7 +31,8 @@ from benchmarks.speed.runtime_process import assess_one, openvino
 from benchmarks.tables import Table
 from edgeskin.bundle.bundle import SHIPPED
 from edgeskin.classifier import Classifier
-from edgeskin.imaging.preprocess import preprocess, views_of
+from edgeskin.imaging.dihedral import views_of
+from edgeskin.imaging.preprocess import preprocess
 from edgeskin.photo.decode import load_photo
 
 RESULT = result_path(__file__)

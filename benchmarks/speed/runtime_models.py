@@ -16,14 +16,15 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional
 
 from benchmarks.environment import ROOT
-from edgeskin.bench.measure import read_labels
+from edgeskin.bench.agreement import read_labels
 from edgeskin.bundle.bundle import Bundle
 from edgeskin.imaging.dihedral import views_of
 from edgeskin.imaging.preprocess import preprocess
 from edgeskin.photo.decode import load_photo
 from quantize.export import ONNX, export
-from train.models.from_bundle import unpacked
-from train.models.lesion_net import IMAGENET_MEAN, IMAGENET_STD, ServedNet
+from train.models.backbones import IMAGENET
+from train.models.from_bundle import network_from_bundle
+from train.models.lesion_net import ServedNet
 
 CALIBRATION_IMAGES = 100
 VIEWS = 8
@@ -67,8 +68,8 @@ def convert(bundle: Bundle, data: Path | None, folder: Path) -> None:
             (folder / f"{name}.{part}").write_bytes(bundle.read(f"{name}.{part}"))
     known = prepared_views(bundle, data, "train", CALIBRATION_IMAGES)[:, 0]
     scaled = torch.from_numpy(known).permute(0, 3, 1, 2) / 255
-    normalized = functional.normalize(scaled, list(IMAGENET_MEAN), list(IMAGENET_STD))
-    net = unpacked(bundle, bundle.manifest.classes, normalized).eval()
+    normalized = functional.normalize(scaled, list(IMAGENET.mean), list(IMAGENET.std))
+    net = network_from_bundle(bundle, bundle.manifest.classes, normalized).eval()
     state = {name: value.contiguous() for name, value in net.state_dict().items()}
     save_file(state, folder / "network.safetensors")
     size = bundle.manifest.preprocessing.size
@@ -77,8 +78,8 @@ def convert(bundle: Bundle, data: Path | None, folder: Path) -> None:
         "backbone": bundle.manifest.training["run"]["config"]["model"]["backbone"],
         "classes": len(bundle.manifest.classes),
         "cancer": [bundle.manifest.classes.index(name) for name in bundle.manifest.cancer_classes],
-        "mean": IMAGENET_MEAN,
-        "std": IMAGENET_STD,
+        "mean": IMAGENET.mean,
+        "std": IMAGENET.std,
     }
     (folder / "network.json").write_text(json.dumps(facts))
     exported = folder / "export"

@@ -45,7 +45,7 @@ def edgeskin(
     def assess(photos: Sequence[Path]) -> list[float]:
         return [cancer_probability(assessment) for assessment in classifier.assess_many(photos)]
 
-    return lambda views: classifier.engine.infer_each(views).view_logits, assess
+    return lambda views: classifier.engine.infer_batch(views).view_logits, assess
 
 
 def cancer_probability(assessment: Any) -> float:

@@ -48,7 +48,7 @@ from benchmarks.speed.runtime_models import convert, prepared_views
 from benchmarks.speed.runtime_process import RUNTIMES
 from benchmarks.tables import Table
 from edgeskin.bundle.bundle import open_bundle
-from edgeskin.network.engine import available_threads, instruction_set
+from edgeskin.network.cpu import available_threads, instruction_set
 
 RESULT = result_path(__file__)
 FIGURE = "runtimes.png"

@@ -39,7 +39,8 @@ from benchmarks.speed.runtime_process import assess_one, cancer_probability, dec
 from benchmarks.tables import Table
 from edgeskin.bundle.bundle import open_bundle
 from edgeskin.classifier import Classifier
-from edgeskin.network.engine import Engine, available_threads
+from edgeskin.network.cpu import available_threads
+from edgeskin.network.engine import Engine
 from edgeskin.photo.decode import load_photo
 
 RESULT = result_path(__file__)

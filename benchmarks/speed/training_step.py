@@ -24,7 +24,8 @@ from benchmarks.environment import (
 from benchmarks.speed.rounds import paired_rounds, spread
 from benchmarks.tables import Table
 from train.config import ModelConfig
-from train.models.lesion_net import LesionNet, keep_slow_convolutions_in_float32
+from train.models.backbones import keep_slow_convolutions_in_float32
+from train.models.lesion_net import LesionNet
 
 RESULT = result_path(__file__)
 BATCH = 32

@@ -14,7 +14,7 @@ from edgeskin.bundle.bundle import open_bundle
 def test_what_the_screening_point_kept(evaluations: dict[str, Committed]) -> None:
     """Lesion by lesion in plain Python."""
     test = decided(evaluations, "test", "int8")
-    threshold = open_bundle().manifest.variants["int8"].operating_points[0].threshold
+    threshold = open_bundle().manifest.decision_rules["int8"].operating_points[0].threshold
     worst: dict[str, float] = {}
     for lesion, p, is_cancer in zip(test.lesions, test.p_cancer, test.is_cancer, strict=True):
         if is_cancer:

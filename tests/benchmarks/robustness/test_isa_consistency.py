@@ -4,13 +4,14 @@ import json
 
 import numpy as np
 import pytest
-from quantize.fitting.rules import Labels
 
 from benchmarks.evaluation.committed import EVALUATIONS
 from benchmarks.robustness import isa_consistency
 from edgeskin.bundle.bundle import open_bundle
-from edgeskin.bundle.manifest import OperatingPoint, Variant, temperature_scaling
+from edgeskin.bundle.manifest import DecisionRules, OperatingPoint
+from edgeskin.decision.calibration import temperature_scaling
 from edgeskin.errors import SettingError
+from quantize.fitting.labels import Labels
 
 
 def test_changes() -> None:
@@ -19,7 +20,7 @@ def test_changes() -> None:
     points = tuple(
         OperatingPoint(name, at, at, 1.0, 0.5) for name, at in (("screen", 0.3), ("balanced", 0.6))
     )
-    variant = Variant(temperature_scaling(1, 2), points)
+    variant = DecisionRules(temperature_scaling(1, 2), points)
 
     def logits(*p_cancer: float) -> np.ndarray:
         p = np.array(p_cancer)

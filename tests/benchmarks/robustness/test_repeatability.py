@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edgeskin.examination import Examination
 
 from benchmarks.environment import read_result
 from benchmarks.robustness.repeatability import CHANGES, RESULT, other_lesion, same_lesion
 from edgeskin import Classifier, open_bundle
-from edgeskin.examination import Examination
-from edgeskin.imaging.change import LIMITS, LIMITS_OF, LimitsOf, compare
+from edgeskin.imaging.change import LIMITS_OF, LimitsOf, compare_photos
+from edgeskin.imaging.quality import LIMITS
 from edgeskin.imaging.registration import RegistrationError
 from edgeskin.photo.decode import load_photo
 from tests.benchmarks.conftest import sample
@@ -29,7 +30,7 @@ def photo(lesion_jpg: Path) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def before(classifier: Classifier, photo: np.ndarray) -> Examination:
-    return classifier.examine(photo)
+    return classifier.assess(photo, explain="grad-cam")
 
 
 def test_the_first_two_photos_of_a_lesion_are_a_pair() -> None:
@@ -56,7 +57,7 @@ def test_limits_are_those_measured() -> None:
 def test_a_new_dark_spot_is_flagged(
     classifier: Classifier, before: Examination, photo: np.ndarray, change: str
 ) -> None:
-    found = compare(before, classifier.examine(CHANGES[change](photo)))
+    found = compare_photos(before, classifier.examine(CHANGES[change](photo)))
     (color,) = (one for one in found.changes if one.name == "largest_color_difference")
     assert color.beyond
 
@@ -65,4 +66,4 @@ def test_a_lesion_painted_over_is_refused(
     classifier: Classifier, before: Examination, photo: np.ndarray
 ) -> None:
     with pytest.raises(RegistrationError):
-        compare(before, classifier.examine(CHANGES["lesion painted over"](photo)))
+        compare_photos(before, classifier.examine(CHANGES["lesion painted over"](photo)))

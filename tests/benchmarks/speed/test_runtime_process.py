@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from benchmarks.speed.runtime_client import running
-from edgeskin.bundle.ir import ir_of
+from edgeskin.bundle.bundle import IR
 from edgeskin.errors import EdgeskinError
-from edgeskin.imaging.preprocess import Preprocessing, preprocess, turned
+from edgeskin.imaging.dihedral import transform
+from edgeskin.imaging.preprocess import Preprocessing, preprocess
 from edgeskin.network.engine import Engine
 from edgeskin.photo.decode import load_photo
 from tests.conftest import MICRO_SIZE
@@ -27,9 +28,9 @@ def folder(shared_micro_bundle: Path, tmp_path: Path) -> Path:
 
 def test_a_runtime_measures_itself_and_gives_what_the_engine_gives(folder: Path, lesion_jpg: Path) -> None:
     prepared = preprocess(load_photo(lesion_jpg, MICRO_SIZE).image, Preprocessing(MICRO_SIZE, "none"))
-    views = np.stack([turned(prepared, view) for view in range(8)])
+    views = np.stack([transform(prepared, view) for view in range(8)])
     np.save(folder / "views.npy", views[None])
-    engine = Engine(ir_of(*((folder / f"fp32.{part}").read_bytes() for part in ("xml", "bin"))), views=8)
+    engine = Engine(IR.from_bytes(*((folder / f"fp32.{part}").read_bytes() for part in ("xml", "bin"))), views=8)
     with running("openvino fp32", folder, 1) as runtime:
         (logits,) = runtime.ask(do="logits", views=str(folder / "views.npy"))
         np.testing.assert_allclose(logits, engine.infer(prepared).logits, atol=1e-4)
