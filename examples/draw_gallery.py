@@ -78,7 +78,11 @@ def changed(classifier: Classifier) -> Image:
     rotation = cv2.getRotationMatrix2D((256, 256), 12, 1.05)
     rotated = cv2.warpAffine(spotted, rotation, (512, 512), borderMode=cv2.BORDER_REFLECT)
     later = np.clip(rotated * np.array([0.95, 1, 1.04]), 0, 255).astype(np.uint8)
-    return compared(compare_photos(classifier.assess(photo, explain="grad-cam"), classifier.assess(later, explain="grad-cam")))
+    return compared(
+        compare_photos(
+            classifier.assess(photo, explain="grad-cam"), classifier.assess(later, explain="grad-cam")
+        )
+    )
 
 
 def mapped(

@@ -12,18 +12,22 @@ def bundle() -> Table:
     """Render what the default bundle is."""
     opened = open_bundle()
     manifest = opened.manifest
-    run, preprocessing = manifest.training["run"], manifest.preprocessing
-    sizes = {precision: manifest.files[f"{precision}.bin"][1] / 1e6 for precision in PRECISIONS}
+    run, images, preprocessing = manifest.training.run, manifest.training.images, manifest.preprocessing
+    assert run is not None
+    assert images is not None
+    sizes = {precision: manifest.files[f"{precision}.bin"].size / 1e6 for precision in PRECISIONS}
     # The class priors are the mean probabilities on validation.
     mean_p_cancer = {
         precision: sum(
             prior
-            for prior, name in zip(manifest.decision_rules[precision].class_priors, manifest.classes, strict=True)
+            for prior, name in zip(
+                manifest.decision_rules[precision].class_priors, manifest.classes, strict=True
+            )
             if name in manifest.cancer_classes
         )
         for precision in PRECISIONS
     }
-    on_val = {name: sum(of.values()) for name, of in manifest.training["images"]["val"].items()}
+    on_val = {name: sum(of.values()) for name, of in images["val"].items()}
     share = sum(on_val[name] for name in manifest.cancer_classes) / sum(on_val.values())
     points = "; ".join(
         f"{precision.upper()} {point.name} {point.threshold:.4f}"
@@ -32,9 +36,9 @@ def bundle() -> Table:
     )
     rows = [
         ("bundle", f"{manifest.name} {manifest.version}, manifest SHA-256 `{opened.sha256}`"),
-        ("network", f"{run['config']['model']['backbone']} of timm, and a head of two linear layers"),
+        ("network", f"{run.config['model']['backbone']} of timm, and a head of two linear layers"),
         ("weights", ", ".join(f"{precision.upper()} {size:.1f} MB" for precision, size in sizes.items())),
-        ("initial weights", f"{run['initial_weights']['source']}"),
+        ("initial weights", f"{run.initial_weights.source}"),
         (
             "input",
             f"centre square, {preprocessing.size} px, mean of {preprocessing.views} views, colour constancy: "
@@ -49,8 +53,8 @@ def bundle() -> Table:
             ", ".join(f"{precision.upper()} {mean:.2f}" for precision, mean in mean_p_cancer.items())
             + f"; share of cancers {share:.2f}",
         ),
-        ("split", f"SHA-256 `{manifest.training['split_sha256']}`"),
-        ("training images", f"{run['images']['train']}, selected on {run['images']['val']}"),
+        ("split", f"SHA-256 `{manifest.training.split_sha256}`"),
+        ("training images", f"{run.images['train']}, selected on {run.images['val']}"),
         ("versions", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())),
     ]
     return Table(
@@ -65,7 +69,8 @@ def bundle() -> Table:
 def data() -> Table:
     """Render the images by split, class and archive."""
     manifest = open_bundle().manifest
-    images = manifest.training["images"]
+    images = manifest.training.images
+    assert images is not None
     archives = sorted({archive for split in images.values() for of in split.values() for archive in of})
     rows = []
     for split in ("train", "val", "test"):

@@ -27,8 +27,8 @@ def precision_table(evaluations: Evaluations) -> Table:
         compared = compare(
             "native",
             labels,
-            (fp32.logits, manifest.decision_rules["fp32"]),
-            (int8.logits, manifest.decision_rules["int8"]),
+            (fp32.logits[:, None], manifest.decision_rules["fp32"]),
+            (int8.logits[:, None], manifest.decision_rules["int8"]),
         )
         shift, cancers = compared.shift, int(labels.is_cancer.sum())
         other = next(one.value for one in compared.checks if one.name == "share given another class")

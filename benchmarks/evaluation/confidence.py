@@ -56,7 +56,7 @@ def table(evaluations: Evaluations) -> Table:
 
 
 def _levels(one: Decided) -> str:
-    rule = one.rules.certainty
+    rule = one.rules.confidence
     assert rule is not None
     levels = np.digitize(one.confidence, (rule.low, rule.high))
     members = [levels == level for level in (0, 1, 2)]
@@ -70,7 +70,7 @@ def weights_table() -> Table:
     """Render the weights of the confidence's parts, from the manifest."""
     rows = []
     for precision in PRECISIONS:
-        rule = open_bundle().manifest.decision_rules[precision].certainty
+        rule = open_bundle().manifest.decision_rules[precision].confidence
         assert rule is not None
         values = (*rule.weights, rule.low, rule.high)
         rows.append((precision.upper(), *(f"{value:.3f}" for value in values)))

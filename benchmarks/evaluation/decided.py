@@ -10,7 +10,8 @@ from edgeskin.arrays import Bools, Float64s
 from edgeskin.bundle.bundle import open_bundle
 from edgeskin.bundle.manifest import DecisionRules
 from edgeskin.decision.calibration import cancer_probability, probabilities
-from edgeskin.decision.confidence import PARTS, confidence_parts
+from edgeskin.decision.confidence import confidences
+from edgeskin.decision.decide import decide
 from edgeskin.results import Precision
 
 SPLITS = ("val", "test")
@@ -66,27 +67,28 @@ class Decided:
 def decided(evaluations: Evaluations, split: str, precision: Precision) -> Decided:
     """Decide on the committed predictions of a split."""
     predictions, manifest = find(evaluations, f"{split}-{precision}").predictions, open_bundle().manifest
-    rules, classes, cancer = manifest.decision_rules[precision], manifest.classes, manifest.cancer_classes
-    assert rules.certainty is not None
+    rules = manifest.decision_rules[precision]
+    assert rules.confidence is not None
     assert predictions.view_logits is not None
     assert predictions.ood is not None
-    truth = np.array([classes.index(sample.label) for sample in predictions.samples])
-    p = probabilities(predictions.logits, rules.calibration)
-    p_cancer = cancer_probability(p, classes, cancer)
+    truth = np.array([rules.classes.index(sample.label) for sample in predictions.samples])
+    decisions = decide(predictions.logits[:, None], rules)
+    # The views are stored in half precision, which is enough for their spread alone.
     view_p = probabilities(predictions.view_logits.astype(np.float64), rules.calibration)
-    threshold, rule = rules.operating_points[0].threshold, rules.certainty
-    values = confidence_parts(p_cancer, cancer_probability(view_p, classes, cancer), threshold, rule.bounds, rule.gaps)
-    assert values.shape[1] == len(PARTS)
+    view_p_cancer = cancer_probability(view_p, rules.is_cancer)
+    confidence = confidences(
+        decisions.cancer_probability, view_p_cancer, rules.screening_threshold, rules.confidence
+    )
     return Decided(
         rules,
         truth,
-        np.isin(classes, cancer)[truth],
+        rules.is_cancer[truth],
         np.array([sample.lesion_id for sample in predictions.samples]),
         [sample.group for sample in predictions.samples],
-        p,
-        p_cancer,
-        p_cancer >= threshold,
-        values,
-        values @ rule.weights,
+        decisions.probabilities,
+        decisions.cancer_probability,
+        decisions.is_referred,
+        confidence.parts,
+        confidence.score,
         predictions.ood.sum(axis=1).astype(np.float64),
     )

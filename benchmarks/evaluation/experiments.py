@@ -4,6 +4,7 @@ Tables of the committed logs and evaluations in `benchmarks/evaluation/results/e
 """
 
 import csv
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from benchmarks.evaluation.committed import EVALUATIONS, Evaluations, find
 from benchmarks.evaluation.comparisons import same_images
 from benchmarks.tables import Table
+from edgeskin.bundle.manifest import SCREENING_POINT, DecisionRules, OperatingPoint
 from edgeskin.decision.calibration import probabilities
 from quantize.fitting.calibration import fit
 from quantize.gate import paired_change
@@ -81,9 +83,13 @@ def _compared(title: str, caption: str, names: Mapping[str, str], evaluations: E
         calibrations = [fit(CALIBRATION, of.logits, labels.targets) for of in (base, predictions)]
         before = probabilities(base.logits, calibrations[0])
         after = probabilities(predictions.logits, calibrations[1])
-        rules = (provenance.classes, provenance.cancer, THRESHOLD, calibrations[1])
+        point = OperatingPoint(SCREENING_POINT, THRESHOLD, 0.95, math.nan, math.nan)
         plain, corrected = (
-            measure(predictions.samples, predictions.logits, *rules, priors)
+            measure(
+                predictions.samples,
+                predictions.logits,
+                DecisionRules(provenance.classes, provenance.cancer, calibrations[1], (point,), priors),
+            )
             for priors in ((), tuple(after.mean(axis=0).tolist()))
         )
         weights = bootstrap_weights(labels.lesions)

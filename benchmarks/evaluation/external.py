@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 from benchmarks.evaluation.accuracy import SUBGROUP_HEAD, subgroup_rows
 from benchmarks.evaluation.committed import PRECISIONS, Evaluations, find
 from benchmarks.tables import Table
-from edgeskin.decision.calibration import cancer_probability, probabilities
+from edgeskin.decision.decide import decide
 from train.config import FoldConfig
 from train.data.split import left_out
 
@@ -39,11 +39,11 @@ def folds_table(evaluations: Evaluations) -> Table:
     provenance, predictions = committed.evaluation.provenance, committed.predictions
     chosen = [i for i, sample in enumerate(predictions.samples) if sample.source == PAD]
     samples = [predictions.samples[i] for i in chosen]
-    p = probabilities(predictions.logits[chosen], provenance.calibration)
+    decisions = decide(predictions.logits[chosen][:, None], provenance.rules)
     truth = np.array([provenance.classes.index(sample.label) for sample in samples])
-    is_cancer = np.isin(provenance.classes, provenance.cancer)[truth]
-    found = cancer_probability(p, provenance.classes, provenance.cancer) >= provenance.threshold
-    predicted = p.argmax(axis=1)
+    is_cancer, found = provenance.rules.is_cancer[truth], decisions.is_referred
+    # The most probable class, as SkinGlanceCare decides, without prior correction.
+    predicted = decisions.probabilities.argmax(axis=1)
     folds = [left_out(samples, FoldConfig(FOLDS, number)) for number in range(FOLDS)]
     values = [
         (

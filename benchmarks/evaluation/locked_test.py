@@ -75,10 +75,9 @@ def read_once(folder: Path, data: Path, receipts: Path, out: Path, split: str = 
                 f"{path}: this bundle was evaluated on the split {split!r} already, its numbers are there; "
                 "compare bundles on the split val"
             )
-    samples = assign_splits(
-        read_table(data, manifest.classes), manifest.training.get("seed", TrainConfig.seed)
-    )
-    if (found := split_sha256(samples)) != manifest.training.get("split_sha256"):
+    seed = TrainConfig.seed if manifest.training.seed is None else manifest.training.seed
+    samples = assign_splits(read_table(data, manifest.classes), seed=seed)
+    if (found := split_sha256(samples)) != manifest.training.split_sha256:
         raise SettingError(
             f"{data}: not split as when {manifest.name} {manifest.version} was trained, so {split!r} may "
             "hold training images; pass the same folder"

@@ -110,7 +110,7 @@ def benign_table() -> Table:
     for precision in PRECISIONS:
         rules = manifest.decision_rules[precision]
         calibrated = probabilities(images.logits[precision][chosen], rules.calibration)
-        p = cancer_probability(calibrated, manifest.classes, manifest.cancer_classes)
+        p = cancer_probability(calibrated, rules.is_cancer)
         is_cancer = np.zeros(len(p), dtype=bool)
         values = (
             text(estimate(specificity, is_cancer, p >= point.threshold, weights=weights))

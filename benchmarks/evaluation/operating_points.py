@@ -32,7 +32,7 @@ def table(evaluations: Evaluations) -> Table:
         cancer = lowest_by_lesion(test.p_cancer[test.is_cancer], test.lesions[test.is_cancer])
         benign = -lowest_by_lesion(-test.p_cancer[~test.is_cancer], test.lesions[~test.is_cancer])
         for point in test.rules.operating_points:
-            bound = point.certificate
+            bound = point.bound
             assert bound is not None
             rows.append(
                 (

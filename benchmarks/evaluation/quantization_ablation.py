@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="judge on every n-th image of val")
     options = parser.parse_args()
     bundle = open_bundle()
-    manifest, seed = bundle.manifest, bundle.manifest.training["seed"]
+    manifest, seed = bundle.manifest, bundle.manifest.training.seed or 0
     samples = assign_splits(read_table(options.data, manifest.classes), seed=seed)
     val = select(samples, "val")[:: options.every]
     known = ptq.stratified(select(samples, "train"), seed)[:CALIBRATION_IMAGES]
@@ -258,7 +258,8 @@ def latencies(
     times: dict[str, list[list[float]]] = {name: [] for name in networks}
     for _ in range(repetitions):
         runs = {
-            name: partial(Engine(IR.from_bytes(*network), views=8).infer, image) for name, network in networks.items()
+            name: partial(Engine(IR.from_bytes(*network), views=8).infer, image)
+            for name, network in networks.items()
         }
         for name, values in paired_rounds(runs, ROUNDS, warm_up=WARM_UP, prime=True).items():
             times[name].append(values)
@@ -269,7 +270,7 @@ def run(network: Network, images: Images) -> Outputs:
     """Run a network on images in one view: logits (n, 1, C)."""
     engine = Engine(IR.from_bytes(*network), views=8)
     logits = [engine.infer_batch(images[at : at + 32]).view_logits for at in range(0, len(images), 32)]
-    return Outputs(np.concatenate(logits)[:, None])
+    return Outputs(np.concatenate(logits))
 
 
 def judged(outputs: Mapping[str, Outputs], labels: Labels) -> dict[str, dict[str, Any]]:
@@ -277,8 +278,8 @@ def judged(outputs: Mapping[str, Outputs], labels: Labels) -> dict[str, dict[str
     rules = {name: fit_decision_rules(of, labels, METHOD) for name, of in outputs.items()}
     verdicts = {}
     for name, of in outputs.items():
-        reference = (outputs["fp32"].logits, rules["fp32"])
-        gate = compare(instruction_set(), labels, reference, (of.logits, rules[name]))
+        reference = (outputs["fp32"].view_logits, rules["fp32"])
+        gate = compare(instruction_set(), labels, reference, (of.view_logits, rules[name]))
         verdicts[name] = {
             "cancer_auroc": gate.int8.auroc,
             "lost": len(gate.lost),

@@ -59,15 +59,13 @@ class Network:
     @property
     def threshold(self) -> float:
         """The screening threshold as log odds."""
-        p = self.classifier.operating_points[0].threshold
+        p = self.classifier.rules.screening_threshold
         return float(np.log(p / (1 - p)))
 
     @property
     def target(self) -> Any:
         """P(cancer), as what is explained."""
-        manifest = self.classifier.manifest
-        calibration = manifest.decision_rules["int8"].calibration
-        return find_target("cancer", manifest.classes, manifest.cancer_classes, calibration)
+        return find_target("cancer", self.classifier.rules)
 
     def prepared(self, sample: Sample) -> Image:
         """Read and preprocess a sample."""
@@ -76,7 +74,7 @@ class Network:
 
     def log_odds(self, pictures: Sequence[Image]) -> npt.NDArray[np.float64]:
         """Compute the log odds of prepared images, (n,), in one view each."""
-        logits = self.classifier.engine.infer_batch(np.stack(pictures)).view_logits
+        logits = self.classifier.engine.infer_batch(np.stack(pictures)).logits
         return np.asarray(self.target.score(logits))
 
     def explained(
@@ -91,7 +89,7 @@ class Network:
             )
             for method in methods
         }
-        return float(self.target.score(outputs.logits)), maps
+        return float(self.target.score(outputs.logits[0])), maps
 
 
 def main() -> None:

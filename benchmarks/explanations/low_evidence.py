@@ -33,17 +33,18 @@ def main() -> None:
     order = np.random.default_rng(0).permutation(len(samples))[: options.images]
     rows: dict[str, list[tuple[float, bool, bool]]] = {"LOW": [], "MEDIUM": [], "HIGH": []}
     for place in track(order, "explaining"):
-        explained = classifier.examine(samples[place].image)
-        if explained.explanation is None or explained.mask is None:
+        explained = classifier.assess(samples[place].image, explain="grad-cam")
+        mask = explained.pixels.mask if explained.pixels else None
+        if explained.explanation is None or mask is None:
             continue
-        side = len(explained.mask)
+        side = len(mask)
         heat = explained.explanation.resized(side)
         row, column = np.unravel_index(heat.argmax(), heat.shape)
         width = CORNER * side
         in_corner = all(at < width or at >= side - width for at in (row, column))
         largest = float(explained.explanation.map.max())
-        inside = bool(explained.mask[row, column])
-        rows[str(explained.assessment.risk)].append((largest, inside, in_corner))
+        inside = bool(mask[row, column])
+        rows[str(explained.risk)].append((largest, inside, in_corner))
     results = {}
     for risk, of in rows.items():
         largest_values, is_inside, is_in_corner = np.array(of).T

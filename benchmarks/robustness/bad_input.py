@@ -27,7 +27,8 @@ from benchmarks.environment import (
     write_result,
 )
 from benchmarks.tables import Table
-from tests.edgeskin import test_photo as made
+from tests.edgeskin import pictures as made
+from tests.edgeskin.test_decode import READABLE as READABLE_FILES
 
 RESULT = result_path(__file__)
 SECONDS, MEGABYTES = 2.0, 300.0
@@ -75,12 +76,12 @@ def bad_files(folder: Path) -> dict[str, Path]:
         "20000x20000.png": made.pixel_bomb(),
         "text chunk, 57 bytes.png": made.TEXT_BOMB,
         "heic.jpg": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(1000),
-        "cmyk.jpg": made.READABLE["jpeg cmyk"],
+        "cmyk.jpg": READABLE_FILES["jpeg cmyk"],
         "16-bit.png": made.png(
             made.ihdr(160, 120, 16), (b"IDAT", made.png_rows(made.RGB.astype("uint16") * 257)), made.IEND
         ),
-        "alpha.png": made.READABLE["png alpha"],
-        "grey.jpg": made.READABLE["jpeg gray"],
+        "alpha.png": READABLE_FILES["png alpha"],
+        "grey.jpg": READABLE_FILES["jpeg gray"],
         "皮膚 é.jpg": made.JPEG,
     }
     for name, content in contents.items():

@@ -66,7 +66,9 @@ def main() -> None:
                 else bundle.folder / f"{precision}.xml"
             )
             here = predict(xml, images, views=manifest.preprocessing.views).logits
-            rows[name] = changes(labels, logits, here, manifest.decision_rules[precision]) | {"reference": versions}
+            rows[name] = changes(labels, logits, here, manifest.decision_rules[precision]) | {
+                "reference": versions
+            }
             print(name, rows[name])
     write_result(
         RESULT,
@@ -115,12 +117,12 @@ def reference(precision: str, sha256: str, every: int) -> tuple[Labels, Logits, 
     return labels, logits, provenance["versions"]
 
 
-def changes(labels: Labels, reference: Logits, here: Logits, variant: DecisionRules) -> dict[str, Any]:
+def changes(labels: Labels, reference: Logits, here: Logits, rules: DecisionRules) -> dict[str, Any]:
     """Compare two networks' logits (n, C) at the same calibration and thresholds."""
-    compared = compare("", labels, (reference, variant), (here, variant))
-    thresholds = [point.threshold for point in variant.operating_points]
+    compared = compare("", labels, (reference[:, None], rules), (here[:, None], rules))
+    thresholds = [point.threshold for point in rules.operating_points]
     risks = [
-        np.searchsorted(thresholds, labels.p_cancer(logits, variant.calibration), side="right")
+        np.searchsorted(thresholds, labels.p_cancer(logits, rules.calibration), side="right")
         for logits in (reference, here)
     ]
     (other_class,) = (one.value for one in compared.checks if one.name == "share given another class")

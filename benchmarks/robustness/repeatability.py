@@ -18,7 +18,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from edgeskin.examination import Examination
 from rich.progress import track
 
 from benchmarks.environment import argument_parser, read_result, result, result_path, write_result
@@ -28,6 +27,7 @@ from edgeskin.arrays import Image
 from edgeskin.imaging.change import Comparison, compare_photos
 from edgeskin.imaging.registration import LEAST_CORRELATION
 from edgeskin.imaging.segmentation import segment, skin_color
+from edgeskin.results import Assessment
 from train.data.table import Sample, read_table, select
 
 RESULT = result_path(__file__)
@@ -73,7 +73,10 @@ def main() -> None:
     options = parser.parse_args()
     classifier = Classifier()
     same = same_lesion(select(read_table(options.data, classifier.manifest.classes), "val"))
-    pairs = [tuple(classifier.assess(one.image, explain="grad-cam") for one in pair) for pair in track(same, "assessing")]
+    pairs = [
+        tuple(classifier.assess(one.image, explain="grad-cam") for one in pair)
+        for pair in track(same, "assessing")
+    ]
     others = [(pairs[place][0], pairs[other][1]) for place, other in enumerate(other_lesion(same))]
     aligned = [found for pair in pairs if (found := compared(*pair)) is not None]
     differences: dict[str, list[float]] = defaultdict(list)
@@ -134,8 +137,9 @@ def detected(
     """Count the changed second photos that are refused, and those that differ by more than a limit."""
     counts = {"pairs": len(aligned), "refused": 0, "flagged": 0, "by_color": 0}
     for one in aligned:
-        assert one.after.square is not None
-        found = compared(one.before, classifier.examine(change(one.after.square)))
+        assert one.after.pixels is not None
+        changed = classifier.assess(change(one.after.pixels.square), explain="grad-cam")
+        found = compared(one.before, changed)
         if found is None:
             counts["refused"] += 1
             continue
@@ -145,12 +149,12 @@ def detected(
     return counts
 
 
-def both_assessed(one: Examination, other: Examination) -> bool:
+def both_assessed(one: Assessment, other: Assessment) -> bool:
     """Return whether both photos were assessed."""
-    return one.assessment.status == other.assessment.status == "assessed"
+    return one.status == other.status == "assessed"
 
 
-def compared(one: Examination, other: Examination) -> Comparison | None:
+def compared(one: Assessment, other: Assessment) -> Comparison | None:
     """Compare two photos; None if one was not assessed, or if they cannot be aligned."""
     try:
         return compare_photos(one, other)

@@ -40,7 +40,7 @@ def main() -> None:
     for precision in ("int8", "fp32"):
         runs = {}
         for number in AT_ONCE:
-            engine.VIEWS_AT_ONCE = number
+            engine.VIEWS_PER_BATCH = number
             compiled = engine.Engine(bundle.ir(precision), views=settings.views)
             runs[str(number)] = partial(compiled.infer, image)
         times = paired_rounds(runs, rounds, warm_up=3)

@@ -67,14 +67,11 @@ def sample(classifier: Classifier, features: npt.NDArray[np.float32], samples: i
     """Sample the head as an assessment does.
 
     Args:
-        classifier: Whose head and calibration are used.
+        classifier: Whose head and rules are used.
         features: Of one photo's views, (V, F).
         samples: How many.
     """
-    manifest = classifier.manifest
-    calibration = manifest.decision_rules[classifier.model.precision].calibration
-    logits = classifier.head.sample(features, samples, seed=0)
-    summarize(logits, 0, calibration, manifest.classes, manifest.cancer_classes)
+    summarize(classifier.head.sample(features, samples, seed=0), 0, classifier.rules)
 
 
 def table() -> Table:

@@ -13,7 +13,6 @@ import torch
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torchvision.transforms.v2 import functional
 
 from benchmarks.environment import ROOT
 from edgeskin.bench.agreement import read_labels
@@ -67,15 +66,16 @@ def convert(bundle: Bundle, data: Path | None, folder: Path) -> None:
         for part in ("xml", "bin"):
             (folder / f"{name}.{part}").write_bytes(bundle.read(f"{name}.{part}"))
     known = prepared_views(bundle, data, "train", CALIBRATION_IMAGES)[:, 0]
-    scaled = torch.from_numpy(known).permute(0, 3, 1, 2) / 255
-    normalized = functional.normalize(scaled, list(IMAGENET.mean), list(IMAGENET.std))
-    net = network_from_bundle(bundle, bundle.manifest.classes, normalized).eval()
+    record = bundle.manifest.training.run
+    assert record is not None
+    images = torch.from_numpy(known).permute(0, 3, 1, 2)
+    net = network_from_bundle(bundle, bundle.manifest.classes, images).eval()
     state = {name: value.contiguous() for name, value in net.state_dict().items()}
     save_file(state, folder / "network.safetensors")
     size = bundle.manifest.preprocessing.size
     facts = {
         "size": size,
-        "backbone": bundle.manifest.training["run"]["config"]["model"]["backbone"],
+        "backbone": record.config["model"]["backbone"],
         "classes": len(bundle.manifest.classes),
         "cancer": [bundle.manifest.classes.index(name) for name in bundle.manifest.cancer_classes],
         "mean": IMAGENET.mean,

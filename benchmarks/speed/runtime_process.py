@@ -40,12 +40,12 @@ def edgeskin(
     """Load edgeskin itself: its engine, and its whole assessment with the gates."""
     from edgeskin import Classifier
 
-    classifier = Classifier(bundle, precision, threads, streams=workers)  # type: ignore[arg-type]
+    classifier = Classifier(bundle, precision, threads, workers)  # type: ignore[arg-type]
 
     def assess(photos: Sequence[Path]) -> list[float]:
         return [cancer_probability(assessment) for assessment in classifier.assess_many(photos)]
 
-    return lambda views: classifier.engine.infer_batch(views).view_logits, assess
+    return lambda views: classifier.engine.infer_batch(views).logits, assess
 
 
 def cancer_probability(assessment: Any) -> float:

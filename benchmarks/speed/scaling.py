@@ -92,7 +92,7 @@ def timed(folder: Path) -> dict[tuple[str, str], Callable[[], Any]]:
         ("threads", str(threads)): partial(engine.infer, images[0]) for threads, engine in engines.items()
     }
     whole = engines[max(engines)]
-    runs |= {("images", str(count)): partial(whole.infer_each, images[:count]) for count in COUNTS}
+    runs |= {("images", str(count)): partial(whole.infer_batch, images[:count]) for count in COUNTS}
     classifier = Classifier()
     for megapixels in MEGAPIXELS:
         height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
@@ -128,7 +128,7 @@ def folders(folder: Path, most: int) -> dict[str, dict[str, list[float]]]:
 
 def assess_folder(photo: Path, count: int, workers: int) -> dict[str, float]:
     """Assess a photo so many times in this process: seconds without the start, and the peak memory in MB."""
-    classifier = Classifier(streams=workers)
+    classifier = Classifier(workers=workers)
     list(classifier.assess_many([photo] * (2 * workers)))
 
     def assess_all() -> None:

@@ -30,7 +30,9 @@ def test_a_runtime_measures_itself_and_gives_what_the_engine_gives(folder: Path,
     prepared = preprocess(load_photo(lesion_jpg, MICRO_SIZE).image, Preprocessing(MICRO_SIZE, "none"))
     views = np.stack([transform(prepared, view) for view in range(8)])
     np.save(folder / "views.npy", views[None])
-    engine = Engine(IR.from_bytes(*((folder / f"fp32.{part}").read_bytes() for part in ("xml", "bin"))), views=8)
+    engine = Engine(
+        IR.from_bytes(*((folder / f"fp32.{part}").read_bytes() for part in ("xml", "bin"))), views=8
+    )
     with running("openvino fp32", folder, 1) as runtime:
         (logits,) = runtime.ask(do="logits", views=str(folder / "views.npy"))
         np.testing.assert_allclose(logits, engine.infer(prepared).logits, atol=1e-4)
