@@ -31,11 +31,6 @@ from edgeskin.imaging.preprocess import Preprocessing
 from edgeskin.results import SensitivityBound, to_plain
 from edgeskin.taxonomy import CANCER, ISIC_2019
 
-if TYPE_CHECKING:
-    from edgeskin.network.head import Head
-    from train.config import TrainConfig
-    from train.models.lesion_net import LesionNet
-
 # Networks of a few kilobytes gain nothing from torch's threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # No test, and no process that a test starts, reads the user's cache.

@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from benchmarks.environment import (
     EXAMPLE,
     argument_parser,
@@ -28,7 +30,6 @@ from benchmarks.environment import (
 )
 from benchmarks.tables import Table
 from tests.edgeskin import pictures as made
-from tests.edgeskin.test_decode import READABLE as READABLE_FILES
 
 RESULT = result_path(__file__)
 SECONDS, MEGABYTES = 2.0, 300.0
@@ -76,12 +77,12 @@ def bad_files(folder: Path) -> dict[str, Path]:
         "20000x20000.png": made.pixel_bomb(),
         "text chunk, 57 bytes.png": made.TEXT_BOMB,
         "heic.jpg": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(1000),
-        "cmyk.jpg": READABLE_FILES["jpeg cmyk"],
+        "cmyk.jpg": made.encode(Image.fromarray(made.RGB).convert("CMYK"), "JPEG", quality=95),
         "16-bit.png": made.png(
             made.ihdr(160, 120, 16), (b"IDAT", made.png_rows(made.RGB.astype("uint16") * 257)), made.IEND
         ),
-        "alpha.png": READABLE_FILES["png alpha"],
-        "grey.jpg": READABLE_FILES["jpeg gray"],
+        "alpha.png": made.encode(made.RGBA, "PNG"),
+        "grey.jpg": made.encode(made.RGB[..., 0], "JPEG"),
         "皮膚 é.jpg": made.JPEG,
     }
     for name, content in contents.items():
