@@ -2,9 +2,8 @@
 
     python -m benchmarks.render_docs [--check]
 
-Measures every evaluation in benchmarks/evaluation/results again from its logits.npz; writes its
-evaluation.json, evaluation.md and figures; writes docs/results.md, docs/performance-tables.md and their
-figures; and fills the tables between ``<!-- table: NAME -->`` and ``<!-- end -->`` in README.md,
+Measures every evaluation in benchmarks/evaluation/results again from its logits.npz; writes
+docs/results.md, docs/performance-tables.md and their figures; and fills the tables between ``<!-- table: NAME -->`` and ``<!-- end -->`` in README.md,
 MODEL_CARD.md and docs/performance.md. --check writes nothing and exits with 1 if a file differs, if a number
 of the test split differs from its receipt, or if a result is not of the shipped bundle. Text outside the
 generated files and tables is not read.
@@ -75,7 +74,6 @@ def main() -> None:
         found = list(differences(evaluations))
         print("\n".join(found) or "all files follow from the committed predictions and measurements")
         sys.exit(bool(found))
-    committed.write(evaluations)
     operating_points.draw(evaluations, ROOT / "docs" / operating_points.FIGURE)
     confidence.draw(evaluations, ROOT / "docs" / confidence.FIGURE)
     runtimes.draw(ROOT / "docs" / runtimes.FIGURE)

@@ -56,18 +56,10 @@ def find(evaluations: Evaluations, name: str) -> Committed:
     return evaluations[name]
 
 
-def write(evaluations: Evaluations) -> None:
-    """Write evaluation.json, evaluation.md and the figures of every evaluation."""
-    for name, one in evaluations.items():
-        report.write_report(one.evaluation, EVALUATIONS / name)
-
-
 def differences(evaluations: Evaluations) -> Iterator[str]:
     """Yield a line for each file that differs from what its logits give, or is of another bundle."""
     for name, one in evaluations.items():
         folder = EVALUATIONS / name
-        if (folder / "evaluation.md").read_text(encoding="utf-8") != report.markdown(one.evaluation):
-            yield f"{folder / 'evaluation.md'}: differs from what logits.npz gives"
         content = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
         if not alike(content, json.loads(report.to_json(one.evaluation))):
             yield f"{folder / 'evaluation.json'}: differs from what logits.npz gives"

@@ -29,7 +29,7 @@ def test_validation_keeps_what_the_manifest_promises(evaluations: dict[str, Comm
         val = decided(evaluations, "val", precision)
         assert val.referred[val.is_cancer].mean() == pytest.approx(val.rules.operating_points[0].recall)
         assert (val.ood > val.rules.ood_threshold).mean() == pytest.approx(0.01, abs=0.001)
-        assert (val.confidence < val.rules.certainty.low).mean() == pytest.approx(0.2, abs=0.03)
+        assert (val.confidence < val.rules.confidence.low).mean() == pytest.approx(0.2, abs=0.03)
 
 
 def test_the_decision_curve_is_drawn(evaluations: dict[str, Committed], tmp_path: Path) -> None:

@@ -20,17 +20,17 @@ def test_changes() -> None:
     points = tuple(
         OperatingPoint(name, at, at, 1.0, 0.5) for name, at in (("screen", 0.3), ("balanced", 0.6))
     )
-    variant = DecisionRules(temperature_scaling(1, 2), points)
+    rules = DecisionRules(("MEL", "NV"), ("MEL",), temperature_scaling(1, 2), points)
 
     def logits(*p_cancer: float) -> np.ndarray:
         p = np.array(p_cancer)
         return np.log(np.stack([p, 1 - p], axis=1)).astype(np.float32)
 
     before = logits(0.9, 0.3001, 0.1, 0.59)
-    same = isa_consistency.changes(labels, before, before, variant)
+    same = isa_consistency.changes(labels, before, before, rules)
     assert (same["logit_rms"], same["other_risk"], same["other_class"]) == (0, 0, 0)
     assert same["p_cancer"] == {"median": 0, "p99": 0, "max": 0}
-    changed = isa_consistency.changes(labels, before, logits(0.9, 0.2999, 0.1, 0.61), variant)
+    changed = isa_consistency.changes(labels, before, logits(0.9, 0.2999, 0.1, 0.61), rules)
     assert (changed["cancers_lost"], changed["cancers_gained"]) == (1, 0)
     assert changed["other_risk"] == 2
     assert changed["other_class"] == 0  # 0.59 and 0.61 are both cancers by class, 0.2999 and 0.3001 both not

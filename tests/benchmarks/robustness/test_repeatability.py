@@ -4,15 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edgeskin.examination import Examination
 
 from benchmarks.environment import read_result
 from benchmarks.robustness.repeatability import CHANGES, RESULT, other_lesion, same_lesion
 from edgeskin import Classifier, open_bundle
-from edgeskin.imaging.change import LIMITS_OF, LimitsOf, compare_photos
-from edgeskin.imaging.quality import LIMITS
-from edgeskin.imaging.registration import RegistrationError
+from edgeskin.errors import RegistrationError
+from edgeskin.imaging.change import LIMITS, LIMITS_OF, LimitsOf, compare_photos
 from edgeskin.photo.decode import load_photo
+from edgeskin.results import Assessment
 from tests.benchmarks.conftest import sample
 
 LESIONS = {"a": "NV", "b": "MEL", "c": "NV", "d": "BCC", "e": "NV"}
@@ -29,7 +28,7 @@ def photo(lesion_jpg: Path) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def before(classifier: Classifier, photo: np.ndarray) -> Examination:
+def before(classifier: Classifier, photo: np.ndarray) -> Assessment:
     return classifier.assess(photo, explain="grad-cam")
 
 
@@ -55,15 +54,15 @@ def test_limits_are_those_measured() -> None:
 
 @pytest.mark.parametrize("change", ["spot of 10%", "spot of 20%"])
 def test_a_new_dark_spot_is_flagged(
-    classifier: Classifier, before: Examination, photo: np.ndarray, change: str
+    classifier: Classifier, before: Assessment, photo: np.ndarray, change: str
 ) -> None:
-    found = compare_photos(before, classifier.examine(CHANGES[change](photo)))
+    found = compare_photos(before, classifier.assess(CHANGES[change](photo), explain="grad-cam"))
     (color,) = (one for one in found.changes if one.name == "largest_color_difference")
     assert color.beyond
 
 
 def test_a_lesion_painted_over_is_refused(
-    classifier: Classifier, before: Examination, photo: np.ndarray
+    classifier: Classifier, before: Assessment, photo: np.ndarray
 ) -> None:
     with pytest.raises(RegistrationError):
-        compare_photos(before, classifier.examine(CHANGES["lesion painted over"](photo)))
+        compare_photos(before, classifier.assess(CHANGES["lesion painted over"](photo), explain="grad-cam"))

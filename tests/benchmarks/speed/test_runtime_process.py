@@ -15,7 +15,7 @@ from edgeskin.imaging.preprocess import Preprocessing, preprocess
 from edgeskin.network.engine import Engine
 from edgeskin.photo.decode import load_photo
 from tests.conftest import MICRO_SIZE
-from tests.edgeskin.test_imports import modules_after
+from tests.edgeskin.test_architecture import modules_after
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_a_runtime_measures_itself_and_gives_what_the_engine_gives(folder: Path,
     )
     with running("openvino fp32", folder, 1) as runtime:
         (logits,) = runtime.ask(do="logits", views=str(folder / "views.npy"))
-        np.testing.assert_allclose(logits, engine.infer(prepared).logits, atol=1e-4)
+        np.testing.assert_allclose(logits, engine.infer(prepared).logits[0], atol=1e-4)
         assert len(runtime.ask(do="infer", views=str(folder / "views.npy"), repeats=3)) == 3
         assert len(runtime.ask(do="assess", photo=str(lesion_jpg), repeats=2)) == 2
         assert runtime.ask(do="folder", photo=str(lesion_jpg), photos=4) > 0
