@@ -497,6 +497,38 @@ def test_a_pickled_copy_answers_the_same(
     assert copy.assess(dark).status == classifier.assess(dark).status
 
 
+@pytest.mark.parametrize("gate", ["quality_gate", "scope_gate"])
+def test_a_pickled_copy_has_the_same_gates(micro_bundle: Path, image: np.ndarray, gate: str) -> None:
+    if gate == "scope_gate":
+        change_rules(micro_bundle, ood_threshold=-1e3)
+        refused = image
+    else:
+        refused = np.zeros((300, 300, 3), np.uint8)
+    for is_on, status in (
+        (True, {"quality_gate": "retake", "scope_gate": "out_of_scope"}[gate]),
+        (False, "assessed"),
+    ):
+        classifier = Classifier(micro_bundle, **{gate: is_on})
+        assert classifier.assess(refused).status == status
+        assert pickle.loads(pickle.dumps(classifier)).assess(refused).status == status
+
+
+def test_a_pickled_copy_uses_the_cache(micro_bundle: Path, tmp_path: Path) -> None:
+    pickled = [
+        pickle.dumps(
+            Classifier(micro_bundle, precision, cache_dir=tmp_path / "cache", cache_read_only=read_only)
+        )
+        for precision, read_only in (("fp32", False), ("int8", True))
+    ]
+    files = list((tmp_path / "cache").iterdir())
+    assert len(files) == 1
+    files[0].unlink()
+    for one in pickled[::-1]:
+        assert list((tmp_path / "cache").iterdir()) == []
+        pickle.loads(one)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
 def test_a_copy_of_an_open_bundle(shared_micro_bundle: Path, lesion_jpg: Path) -> None:
     classifier = Classifier(open_bundle(shared_micro_bundle))
     copy = pickle.loads(pickle.dumps(classifier))
