@@ -2,11 +2,11 @@
 
     python -m benchmarks.render_docs [--check]
 
-Measures every evaluation in benchmarks/evaluation/results again from its logits.npz; writes
-docs/results.md, docs/performance-tables.md and their figures; and fills the tables between ``<!-- table: NAME -->`` and ``<!-- end -->`` in README.md,
-MODEL_CARD.md and docs/performance.md. --check writes nothing and exits with 1 if a file differs, if a number
-of the test split differs from its receipt, or if a result is not of the shipped bundle. Text outside the
-generated files and tables is not read.
+Measures every evaluation in benchmarks/evaluation/results again from its logits.npz. Writes docs/results.md,
+docs/performance-tables.md and their figures, and fills the tables between ``<!-- table: NAME -->`` and
+``<!-- end -->`` in README.md, MODEL_CARD.md and docs/performance.md. --check writes nothing and exits with 1
+if a file differs, if a number of the test split differs from its receipt, or if a result is not of the
+shipped bundle. Text outside the generated files and tables is not read.
 """
 
 import re
