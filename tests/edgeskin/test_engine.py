@@ -311,7 +311,7 @@ print(pinned)
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux")
 def test_one_thread_does_all_the_work_of_one() -> None:
-    """By the CPU time of each thread of the process, in ticks."""
+    """By the CPU time of each thread in ticks; of two, the second has many even on a busy machine."""
     code = """
 from pathlib import Path
 import numpy as np
@@ -322,17 +322,19 @@ def ticks():
     stats = {task.name: (task / "stat").read_text() for task in Path("/proc/self/task").iterdir()}
     return {name: int(text.rpartition(")")[2].split()[11]) for name, text in stats.items()}
 
-engine = Engine(open_bundle("lite").ir("fp32"), threads=1, views=8)
+engine = Engine(open_bundle().ir("fp32"), threads=1, views=8)
 image = np.zeros(engine.image_shape, np.uint8)
 engine.infer(image)
 before = ticks()
-for _ in range(30):
+for _ in range(12):
     engine.infer(image)
 work = [after - before.get(name, 0) for name, after in ticks().items()]
-print(max(work) / sum(work))
+print(max(work), sum(work) - max(work))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert float(done.stdout) > 0.9
+    most, others = map(int, done.stdout.split())
+    assert most > 10
+    assert others <= 1
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity mask")
