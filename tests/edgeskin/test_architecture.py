@@ -93,11 +93,6 @@ def test_modules_import_each_other_without_a_cycle() -> None:
     assert len(list(TopologicalSorter(graph).static_order())) >= len(graph)
 
 
-@pytest.mark.parametrize("name", INNER)
-def test_a_module_has_at_most_400_lines(name: str) -> None:
-    assert len(INNER[name].read_text(encoding="utf-8").splitlines()) <= 400
-
-
 def modules_after(code: str) -> set[str]:
     """The modules that a fresh process has loaded after some code."""
     probe = (
