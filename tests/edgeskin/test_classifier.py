@@ -95,8 +95,10 @@ def test_a_name_stands_for_bytes_arrays_and_paths(
 ) -> None:
     for source in (lesion_jpg.read_bytes(), image, lesion_jpg):
         assert classifier.assess(source, name="upload 7").image == "upload 7"
-    (failed,) = classifier.assess_many([b"no picture"], name="upload 8")
-    assert (failed.image, failed.status) == ("upload 8", "error")
+    with pytest.raises(PhotoError):
+        classifier.assess(b"no picture", name="upload 8")
+    (failed,) = classifier.assess_many([b"no picture"])
+    assert (failed.image, failed.status) == ("<bytes>", "error")
     dark = classifier.assess(np.zeros((300, 300, 3), np.uint8), name="upload 9")
     assert dark.image == "upload 9"
 
@@ -357,10 +359,12 @@ def test_an_answer_that_is_not_finite_is_an_error(micro_bundle: Path, lesion_jpg
     classifier = Classifier(micro_bundle, quality_gate=False)
     with np.errstate(invalid="ignore"), pytest.raises(EdgeskinError, match="micro") as caught:
         classifier.assess(lesion_jpg)
-    assert caught.value.code == "error"
+    assert caught.value.code == "not_finite"
     with np.errstate(invalid="ignore"):
         (result,) = classifier.assess_many([lesion_jpg])
     assert (result.status, result.risk) == ("error", None)
+    assert result.error is not None
+    assert result.error.code == "not_finite"
 
 
 def test_limitations_follow_the_context(classifier: Classifier, lesion_jpg: Path) -> None:

@@ -155,8 +155,10 @@ def test_rules_that_do_not_fit_are_refused(
 def test_manifests_whose_parts_do_not_fit_are_refused(
     change: Callable[[Manifest], dict[str, object]], names: str, manifest: Manifest
 ) -> None:
+    manifest.require_consistent()
+    changed = dataclasses.replace(manifest, **change(manifest))
     with pytest.raises(ValueError, match=names):
-        dataclasses.replace(manifest, **change(manifest))
+        changed.require_consistent()
 
 
 def test_temperature_scaling_is_a_calibration() -> None:
