@@ -1,6 +1,7 @@
 """Tables are rendered alone and as sections of a document."""
 
 from benchmarks.tables import NOTICE, Table, document
+from tests.edgeskin.test_architecture import modules_after
 
 TABLE = Table("Title", "What was measured.", "python -m x", ("a", "b"), [("1", "2"), ("3", "4")])
 GRID = "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |"
@@ -23,3 +24,9 @@ def test_a_document_has_chapters() -> None:
     assert text.count("### Title") == 3
     assert text.endswith("| 3 | 4 |\n")
     assert "\n\n\n" not in text
+
+
+def test_speed_is_measured_without_torch() -> None:
+    """Its import would count in the memory of a process that measures its own."""
+    modules = "batches, cold_start, latency_breakdown, mc_dropout, overhead, scaling"
+    assert "torch" not in modules_after(f"from benchmarks.speed import {modules}")
