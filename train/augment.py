@@ -9,16 +9,26 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
 from edgeskin.preprocess import Image
+from train.artifacts import DRAWINGS
 from train.config import AugmentConfig
 
 MARGIN = 1.25
 """Training pictures are prepared this much larger than they are cropped to."""
+SMALLEST_SIDE = 64
+"""Pixels of the smallest picture that `LowResolution` goes through."""
 
 
 def augmentation(config: AugmentConfig, size: int) -> v2.Transform:
     """uint8 (3, MARGIN * size, MARGIN * size) -> uint8 (3, size, size), at random."""
     source = round(size * MARGIN)
     parts: list[v2.Transform] = []
+    # Of the whole picture, before it is turned and cropped, in the order in which a camera meets them.
+    if config.artifacts:
+        parts.append(v2.RandomApply([Artifacts()], config.artifacts))
+    if config.circular_mask:
+        parts.append(v2.RandomApply([CircularMask()], config.circular_mask))
+    if config.low_resolution:
+        parts.append(v2.RandomApply([LowResolution()], config.low_resolution))
     if config.rotation:
         # Reflected margins, so that a turned picture has no black corners for the network to learn.
         margin = int(source * 0.21) + 1
@@ -111,6 +121,73 @@ class Downscale(v2.Transform):
         height, width = inpt.shape[-2:]
         small = [max(1, round(side * params["share"])) for side in (height, width)]
         return v2.functional.resize(v2.functional.resize(inpt, small), [height, width])
+
+
+class LowResolution(v2.Transform):
+    """A whole picture that was stored small: reduced by area to a side of SMALLEST_SIDE or more, and back.
+
+    The small side is drawn evenly on a logarithmic scale up to the picture's own. Every other time the small
+    picture is stored as JPEG of quality 40 to 95. It is enlarged by cubic or linear interpolation.
+    """
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        largest = min(flat_inputs[0].shape[-2:])
+        smallest = min(SMALLEST_SIDE, largest)
+        share, stored, method = torch.rand(3).tolist()
+        return {
+            "side": round(smallest * (largest / smallest) ** share),
+            "quality": int(torch.randint(40, 96, (1,))) if stored < 0.5 else None,
+            "method": cv2.INTER_CUBIC if method < 0.5 else cv2.INTER_LINEAR,
+        }
+
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        height, width = inpt.shape[-2:]
+        side, quality = params["side"], params["quality"]
+        small = cv2.resize(inpt.permute(1, 2, 0).numpy(), (side, side), interpolation=cv2.INTER_AREA)
+        if quality is not None:
+            small = stored_as_jpeg(np.asarray(small, np.uint8), quality)
+        large = cv2.resize(small, (width, height), interpolation=params["method"])
+        return torch.from_numpy(large).permute(2, 0, 1)
+
+
+class CircularMask(v2.Transform):
+    """The dark border of a dermoscope: all outside a circle is near black.
+
+    The radius is 0.42 to 0.75 of the side (a larger circle leaves only dark corners, or nothing), the centre
+    up to 0.06 of it from the middle. The edge is sharp or goes over up to 0.08 of the side, equally often.
+    """
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        radius, x, y, soft, edge, level = torch.rand(6).tolist()
+        return {
+            "radius": 0.42 + 0.33 * radius,
+            "centre": (0.5 + 0.06 * (2 * x - 1), 0.5 + 0.06 * (2 * y - 1)),
+            "edge": 0.08 * edge if soft < 0.5 else 0.0,
+            "colour": (25 * level + 5 * torch.rand(3))[:, None, None],  # (3, 1, 1)
+        }
+
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        height, width = inpt.shape[-2:]
+        side, (x, y) = min(height, width), params["centre"]
+        across, down = torch.arange(width) + 0.5 - x * width, torch.arange(height) + 0.5 - y * height
+        beyond = torch.hypot(across, down[:, None]) - params["radius"] * side  # (height, width), pixels
+        dark = (beyond / max(1.0, params["edge"] * side)).clamp(0, 1)
+        return inpt.float().lerp(params["colour"], dark).round().to(torch.uint8)
+
+
+class Artifacts(v2.Transform):
+    """One or two different ones of train.artifacts: ruler marks, hairs, gel bubbles, pen marks."""
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        chosen = torch.randperm(len(DRAWINGS))[: int(torch.randint(1, 3, (1,)))].tolist()
+        # numpy draws the many numbers of a drawing; its seed is torch's, so that a resumed run repeats them.
+        return {"drawings": [DRAWINGS[number] for number in chosen], "seed": int(torch.randint(2**31, (1,)))}
+
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        image, rng = inpt.permute(1, 2, 0).numpy(), np.random.default_rng(params["seed"])
+        for draw in params["drawings"]:
+            image = draw(image, rng)
+        return torch.from_numpy(image).permute(2, 0, 1)
 
 
 def stored_as_jpeg(image: Image, quality: int) -> Image:

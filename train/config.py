@@ -66,6 +66,8 @@ class LossConfig:
 class AugmentConfig:
     """Strengths and probabilities of the training augmentation; 0 turns a part off.
 
+    low_resolution, circular_mask, artifacts: of the whole picture before it is cropped, in every class alike,
+    so that neither a small picture nor a dark border nor a pen mark gives a class away; see train.augment.
     mixup: of each batch with itself, shares from Beta(mixup, mixup) (Zhang et al., "mixup", 2018).
     """
 
@@ -81,6 +83,9 @@ class AugmentConfig:
     downscale: float = 0.0
     jpeg: float = 0.0
     coarse_dropout: float = 0.2
+    low_resolution: float = 0.0
+    circular_mask: float = 0.0
+    artifacts: float = 0.0
     mixup: float = 0.0
 
     def __post_init__(self) -> None:
@@ -88,7 +93,7 @@ class AugmentConfig:
         if not 0 < smallest <= largest <= 1:
             raise SettingError(f"crop_scale {self.crop_scale}: choose two shares of the area, rising, to 1")
         shares = ("jitter", "gamma", "illuminant", "clahe", "blur", "noise", "downscale", "jpeg")
-        for name in (*shares, "coarse_dropout"):
+        for name in (*shares, "coarse_dropout", "low_resolution", "circular_mask", "artifacts"):
             _within(self, name, 0, 1)
         _within(self, "rotation", 0, 180)
         _within(self, "mixup", 0, 10)
