@@ -80,8 +80,10 @@ def same_run(out: Path, record: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_record(record: dict[str, Any], out: Path) -> None:
-    """Write a run's record into its folder."""
-    (out / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    """Write a run's record into its folder, whole or not at all: a run may be killed at any moment."""
+    unfinished = out / f"{RECORD}.part"
+    unfinished.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    unfinished.replace(out / RECORD)
 
 
 def export(out: Path, record: dict[str, Any]) -> None:
