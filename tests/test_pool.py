@@ -18,7 +18,7 @@ from edgeskin.preprocess import preprocess
 from tests.conftest import ROOT
 from train.cli import app
 from train.data import DataError, Sample, check_disjoint, read_table
-from train.pool import merged, pooled, write_index
+from train.pool import joined, merged, pooled, write_index
 
 
 def archive(folder: Path, label: str, **pictures: np.ndarray) -> Path:
@@ -176,3 +176,25 @@ def test_near_duplicates_on_two_sides_are_refused(lesion_folder: Path, tmp_path:
     assert "groups on more than one side of the split" in str(result.exception)
     assert (tmp_path / "out" / "near_duplicates.csv").is_file()
     assert not (tmp_path / "out" / "index.csv").exists()
+
+
+def test_trusted_groups_join_tables_without_a_search(lesion_folder: Path, tmp_path: Path) -> None:
+    """Splits and groups stay as they are, copies of another name too; what is kept apart is left out."""
+    samples = read_table(lesion_folder)
+    (tmp_path / "a").mkdir()
+    write_index(samples, tmp_path / "a")
+    own = {"image_id": "copy", "lesion_id": "L", "group": "L"}
+    others = [replace(samples[0], **own), replace(samples[1], image_id="apart", split="external")]
+    (tmp_path / "b").mkdir()
+    write_index(others, tmp_path / "b")
+    folders = [str(tmp_path / name) for name in ("a", "b")]
+    result = CliRunner().invoke(app, ["pool", *folders, "--out", str(tmp_path / "out"), "--trust-groups"])
+    assert result.exit_code == 0, result.output
+    table = read_table(tmp_path / "out")
+    expected = [*samples, others[0]]
+    assert [(s.image_id, s.split, s.group, s.label) for s in table] == [
+        (s.image_id, s.split, s.group, s.label) for s in expected
+    ]
+    assert not (tmp_path / "out" / "near_duplicates.csv").exists()
+    with pytest.raises(DataError, match="1 image ids occur more than once, such as one; search for"):
+        joined(chain("one", "other", "one"))

@@ -23,6 +23,10 @@ def pool(
     first_label_counts: Annotated[
         bool, typer.Option("--first-label-counts", help="Where archives label a picture otherwise.")
     ] = False,
+    trust_groups: Annotated[
+        bool,
+        typer.Option("--trust-groups", help="Look for no near-duplicates; keep train, val and test alone."),
+    ] = False,
 ) -> None:
     """Make one table of several archives, near-duplicates grouped, and split it by group.
 
@@ -34,15 +38,19 @@ def pool(
     from train.split import assign_splits, split_sha256
 
     samples = [sample for folder in archives for sample in read_table(folder)]
-    pool = pooling.pooled(samples, open_bundle(bundle), first_label_counts)
     out.mkdir(parents=True, exist_ok=True)
-    pooling.write_pairs(pool, out)
-    print(
-        f"{pool.copies} copies dropped; {len(pool.pairs)} pairs of near-duplicates: "
-        f"{out / 'near_duplicates.csv'}; external images left out for them: {len(pool.left_out)}",
-        file=sys.stderr,
-    )
-    split = assign_splits(pool.samples, seed=seed)
+    if trust_groups:
+        samples = pooling.joined(samples)
+    else:
+        pool = pooling.pooled(samples, open_bundle(bundle), first_label_counts)
+        pooling.write_pairs(pool, out)
+        print(
+            f"{pool.copies} copies dropped; {len(pool.pairs)} pairs of near-duplicates: "
+            f"{out / 'near_duplicates.csv'}; external images left out for them: {len(pool.left_out)}",
+            file=sys.stderr,
+        )
+        samples = pool.samples
+    split = assign_splits(samples, seed=seed)
     check_disjoint(split)
     pooling.write_index(split, out)
     print(f"{len(split)} images, split {split_sha256(split)}: {out / 'index.csv'}", file=sys.stderr)

@@ -8,6 +8,7 @@ bare skin for one another. Crops of a picture, and photos of a lesion taken anew
 
 import csv
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
@@ -97,6 +98,22 @@ def pooled(
         copies=len(first_of),
         left_out=left_out,
     )
+
+
+def joined(samples: Sequence[Sample]) -> list[Sample]:
+    """The samples of several tables in their order, in the tables' own groups; no picture is opened.
+
+    What a table keeps apart (external, ...) is left out: without a search nobody knows whether it is among
+    the training images of others. Raises DataError for an image id that occurs more than once.
+    """
+    kept = [sample for sample in samples if sample.split in (None, *SPLITS)]
+    repeated = [image_id for image_id, count in Counter(s.image_id for s in kept).items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"{len(repeated)} image ids occur more than once, such as {', '.join(repeated[:5])}; search for "
+            "near-duplicates instead of trusting the groups"
+        )
+    return kept
 
 
 def merged(samples: Sequence[Sample], one: Sequence[int], other: Sequence[int]) -> list[Sample]:
