@@ -120,14 +120,23 @@ def unpack(
 
 @app.command()
 def teach(
-    runs: Annotated[list[Path], typer.Argument(help="Runs of `fit`, each with a fold left out.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Runs of `fit`, each with a fold left out, or what this wrote of them with --partial."
+        ),
+    ],
     data: Annotated[Path, typer.Option(help="Folder with the images and their table.")],
     out: Annotated[Path, typer.Option(help="File for the soft labels (.npz).")],
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Write those of these runs, though others are to come.")
+    ] = False,
 ) -> None:
     """Write soft labels of the training images, each from the runs that left it out."""
     from train import teach as teaching
 
-    print(f"soft labels of {teaching.teach(runs, data, out)} images: {out}", file=sys.stderr)
+    count = teaching.teach(sources, data, out, partial)
+    print(f"soft labels of {count} images: {out}", file=sys.stderr)
 
 
 @app.command()
