@@ -27,10 +27,19 @@ def merge(
         bool,
         typer.Option("--first-label-counts", help="If archives disagree on a label, use the first one's."),
     ] = False,
+    trust_groups: Annotated[
+        bool,
+        typer.Option(
+            "--trust-groups",
+            help="Keep the tables' groups without a search for near-duplicates; leave out all images but "
+            "those of train, val, test or no split.",
+        ),
+    ] = False,
 ) -> None:
     """Merge archives into one table, group near-duplicates, and split it by group.
 
     Writes OUT/index.csv, which `fit --data OUT` reads, and OUT/near_duplicates.csv, which lists the pairs.
+    With --trust-groups it writes no list of pairs.
     """
     from edgeskin.bundle.bundle import open_bundle
     from train.data import deduplicate
@@ -38,16 +47,20 @@ def merge(
     from train.data.table import check_disjoint, read_table
 
     samples = [sample for folder in archives for sample in read_table(folder)]
-    merged = deduplicate.merge_archives(samples, open_bundle(bundle), first_label_counts)
     out.mkdir(parents=True, exist_ok=True)
-    deduplicate.write_pairs(merged, out)
-    print(
-        f"{merged.copies} copies dropped\n"
-        f"{len(merged.pairs)} pairs of near-duplicates: {out / 'near_duplicates.csv'}\n"
-        f"{len(merged.left_out)} external images left out as near-duplicates of others",
-        file=sys.stderr,
-    )
-    split = assign_splits(merged.samples, seed=seed)
+    if trust_groups:
+        samples = deduplicate.concatenate_archives(samples)
+    else:
+        merged = deduplicate.merge_archives(samples, open_bundle(bundle), first_label_counts)
+        deduplicate.write_pairs(merged, out)
+        print(
+            f"{merged.copies} copies dropped\n"
+            f"{len(merged.pairs)} pairs of near-duplicates: {out / 'near_duplicates.csv'}\n"
+            f"{len(merged.left_out)} external images left out as near-duplicates of others",
+            file=sys.stderr,
+        )
+        samples = merged.samples
+    split = assign_splits(samples, seed=seed)
     check_disjoint(split)
     deduplicate.write_index(split, out)
     print(f"{len(split)} images, split {split_sha256(split)}: {out / 'index.csv'}", file=sys.stderr)
@@ -127,14 +140,22 @@ def from_bundle(
 
 @app.command()
 def soft_labels(
-    runs: Annotated[list[Path], typer.Argument(help="Runs of `fit`, each with a fold left out.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(help="Runs of `fit`, each with a fold left out, or files of this command to join."),
+    ],
     data: DataOption,
     out: Annotated[Path, typer.Option(help="File to write (.npz), for `fit --soft-labels`.")],
+    partial: Annotated[
+        bool,
+        typer.Option("--partial", help="Allow training images that no source left out; the file lacks them."),
+    ] = False,
 ) -> None:
     """Predict each training image with the runs that left it out, as soft labels for distillation."""
     from train.distill.out_of_fold import write_soft_labels
 
-    print(f"soft labels of {write_soft_labels(runs, data, out)} images: {out}", file=sys.stderr)
+    count = write_soft_labels(sources, data, out, partial)
+    print(f"soft labels of {count} images: {out}", file=sys.stderr)
 
 
 @app.command()

@@ -115,6 +115,11 @@ class AugmentConfig:
         downscale: Probability of a reduction to fewer pixels and back.
         jpeg: Probability of JPEG compression.
         coarse_dropout: Probability of each of three grey patches.
+        low_resolution: Probability that the whole image is stored at a low resolution. This and the next two
+            apply to every class at the same rate, so that small images, dark borders and marks are no
+            shortcuts to the class; see `train.input.augment`.
+        circular_mask: Probability of a dermoscope's dark border.
+        artifacts: Probability of ruler marks, hairs, gel bubbles or pen marks.
         mixup: Each batch is blended with itself, reversed; the shares are from Beta(mixup, mixup) (Zhang et
             al., "mixup", 2018).
     """
@@ -131,6 +136,9 @@ class AugmentConfig:
     downscale: float = 0.0
     jpeg: float = 0.0
     coarse_dropout: float = 0.2
+    low_resolution: float = 0.0
+    circular_mask: float = 0.0
+    artifacts: float = 0.0
     mixup: float = 0.0
 
     def __post_init__(self) -> None:
@@ -140,7 +148,8 @@ class AugmentConfig:
             raise SettingError(f"crop_scale {self.crop_scale}: choose two rising shares of the area, to 1")
         strengths = ("jitter", "gamma", "illuminant")
         probabilities = ("clahe", "blur", "noise", "downscale", "jpeg", "coarse_dropout")
-        _require_range(self, 0, 1, *strengths, *probabilities)
+        whole_image = ("low_resolution", "circular_mask", "artifacts")
+        _require_range(self, 0, 1, *strengths, *probabilities, *whole_image)
         _require_range(self, 0, 180, "rotation")
         _require_range(self, 0, 10, "mixup")
 

@@ -9,15 +9,30 @@ import torch
 from torch import Tensor
 
 from train.config import AugmentConfig
-from train.input.augment import MARGIN, Clahe, Downscale, Jpeg, LightShift, SensorNoise, augmentation, mixup
+from train.input.artifacts import DRAWINGS
+from train.input.augment import (
+    MARGIN,
+    Artifacts,
+    CircularMask,
+    Clahe,
+    Downscale,
+    Jpeg,
+    LightShift,
+    LowResolution,
+    SensorNoise,
+    augmentation,
+    mixup,
+)
 
 SIZE = 64
 SOURCE = round(SIZE * MARGIN)
 OFF = AugmentConfig(
     crop_scale=(1.0, 1.0), rotation=0.0, flips=False, jitter=0.0, gamma=0.0, illuminant=0.0,
     clahe=0.0, blur=0.0, noise=0.0, downscale=0.0, jpeg=0.0, coarse_dropout=0.0,
+    low_resolution=0.0, circular_mask=0.0, artifacts=0.0,
 )  # fmt: skip
-ALWAYS = dict.fromkeys(("clahe", "blur", "noise", "downscale", "jpeg", "coarse_dropout"), 1.0)
+WHOLE_IMAGE = ("low_resolution", "circular_mask", "artifacts")
+ALWAYS = dict.fromkeys(("clahe", "blur", "noise", "downscale", "jpeg", "coarse_dropout", *WHOLE_IMAGE), 1.0)
 # mixup is of batches, not of pictures.
 PARTS = [field.name for field in fields(AugmentConfig) if field.name != "mixup"]
 
@@ -179,3 +194,77 @@ def test_jpeg_is_that_of_an_rgb_picture(picture: Tensor) -> None:
     red = torch.zeros(3, 32, 32, dtype=torch.uint8)
     red[0] = 200
     assert (Jpeg().transform(red, {"quality": 95}).float() - red).abs().max() <= 3
+
+
+def test_augmentation_of_the_whole_image_is_off_by_default() -> None:
+    assert [getattr(AugmentConfig(), name) for name in WHOLE_IMAGE] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("method", [cv2.INTER_CUBIC, cv2.INTER_LINEAR])
+@pytest.mark.parametrize("quality", [None, 95])
+def test_low_resolution_leaves_nothing_finer_than_the_small_image(method: int, quality: int | None) -> None:
+    """Noise of 240 px through 64 keeps up to 32 cycles a side; above, interpolation adds little."""
+    grey = np.random.default_rng(0).integers(0, 256, (1, 240, 240), dtype=np.uint8)
+    noise = torch.from_numpy(grey).repeat(3, 1, 1)  # JPEG keeps less of colours
+    stored = LowResolution().transform(noise, {"side": 64, "quality": quality, "method": method})
+    assert stored.shape == noise.shape
+    cycles = np.abs(np.fft.fftfreq(240, 1 / 240))
+    finest = np.maximum(cycles[:, None], cycles)
+
+    def power(image: Tensor, low: int, high: int) -> float:
+        spectrum = np.abs(np.fft.fft2(image[0].numpy() - image[0].float().mean().item())) ** 2
+        return float(spectrum[(low <= finest) & (finest < high)].mean())
+
+    assert power(stored, 1, 16) > 0.7 * power(noise, 1, 16)
+    assert power(stored, 48, 121) < 0.01 * power(noise, 48, 121)
+
+
+def test_low_resolution_draws_log_uniform_sides() -> None:
+    """Of 64 to 240 px: half of the sides are below sqrt(64 * 240) = 124, a fifth are at most 84."""
+    torch.manual_seed(0)
+    drawn = [LowResolution().make_params([torch.empty(3, 240, 240)]) for _ in range(2000)]
+    sides = np.array([params["side"] for params in drawn])
+    assert (sides.min(), sides.max()) == (64, 240)
+    assert (sides < 124).mean() == pytest.approx(0.5, abs=0.04)
+    assert (sides <= 84).mean() == pytest.approx(0.206, abs=0.03)
+    qualities = [params["quality"] for params in drawn if params["quality"] is not None]
+    assert len(qualities) / len(drawn) == pytest.approx(0.5, abs=0.04)
+    assert (min(qualities), max(qualities)) == (40, 95)
+    # An image that is smaller already keeps its side.
+    assert LowResolution().make_params([torch.empty(3, 40, 40)])["side"] == 40
+
+
+def test_low_resolution_without_jpeg_keeps_colours_and_a_full_side() -> None:
+    params = {"side": SOURCE, "quality": None, "method": cv2.INTER_CUBIC}
+    noise = torch.randint(0, 256, (3, SOURCE, SOURCE), dtype=torch.uint8)
+    assert torch.equal(LowResolution().transform(noise, params), noise)
+    assert torch.equal(LowResolution().transform(constant(90), params | {"side": 64}), constant(90))
+
+
+@pytest.mark.parametrize("edge", [0.0, 0.08])
+def test_the_mask_darkens_only_outside_its_circle(edge: float) -> None:
+    params = {"radius": 0.45, "centre": (0.5, 0.54), "edge": edge, "colour": torch.full((3, 1, 1), 12.0)}
+    masked = CircularMask().transform(constant(200), params)
+    place = (torch.arange(SOURCE) + 0.5) / SOURCE
+    distance = torch.hypot(place - 0.5, place[:, None] - 0.54)  # the first axis points down
+    assert (masked[:, distance <= 0.45] == 200).all()
+    assert (masked[:, distance >= 0.45 + max(edge, 1 / SOURCE) + 1e-6] == 12).all()
+    outside = masked[0][distance > 0.45][distance[distance > 0.45].argsort()].int()
+    assert (outside.diff() <= 0).all()
+
+
+def test_masks_are_nearly_black_and_most_leave_dark_corners() -> None:
+    torch.manual_seed(0)
+    masked = torch.stack([CircularMask()(constant(200)) for _ in range(300)])
+    assert (masked[:, :, SOURCE // 2, SOURCE // 2] == 200).all()
+    dark = (masked.amax(dim=1) <= 30).float().mean(dim=(1, 2))
+    assert 0.37 < dark.max() <= 1 - np.pi * 0.42**2  # the area outside the smallest circle
+    assert 0.5 < (dark > 0).float().mean() < 1
+
+
+def test_one_or_two_different_artifacts() -> None:
+    torch.manual_seed(0)
+    drawn = [Artifacts().make_params([])["drawings"] for _ in range(400)]
+    assert {len(drawings) for drawings in drawn} == {1, 2}
+    assert all(len(set(drawings)) == len(drawings) for drawings in drawn)
+    assert {draw for drawings in drawn for draw in drawings} == set(DRAWINGS)

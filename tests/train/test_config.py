@@ -11,6 +11,7 @@ from edgeskin.bundle.bundle import open_bundle
 from edgeskin.errors import SettingError
 from train.config import (
     CrossEntropyConfig,
+    FoldConfig,
     MaxRecallConfig,
     SamplerConfig,
     Stage,
@@ -94,6 +95,12 @@ def test_the_shipped_files_load() -> None:
         load_config(file)
 
 
+def test_teachers_differ_only_in_the_fold_left_out() -> None:
+    configs = [load_config(ROOT / "configs" / "teachers" / f"fold-{number}.yaml") for number in range(4)]
+    assert configs == [dataclasses.replace(configs[0], folds=FoldConfig(4, number)) for number in range(4)]
+    assert configs[0].loss == load_config(None).loss
+
+
 def test_json_and_back() -> None:
     config = TrainConfig(stages=(Stage(1, 64),), sampler=SamplerConfig(epoch_cap=5))
     assert read_config(json.loads(json.dumps(dataclasses.asdict(config)))) == config
@@ -129,6 +136,9 @@ def test_json_and_back() -> None:
         ("batch_size: 1", "batch_size 1"),
         ("augment: {crop_scale: [0.9, 0.7]}", "crop_scale"),
         ("augment: {rotation: 270}", "rotation 270"),
+        ("augment: {low_resolution: 1.5}", r"low_resolution 1\.5"),
+        ("augment: {circular_mask: -0.1}", r"circular_mask -0\.1"),
+        ("augment: {artifacts: 2}", r"artifacts 2\.0"),
         ("sampler: {cancer_oversampling: 0}", "cancer_oversampling 0"),
         ("optimizer: {ema_decay: 1.5}", "ema_decay 1.5"),
         ("selection_threshold: 2", "selection_threshold 2"),

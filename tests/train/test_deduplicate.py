@@ -17,7 +17,7 @@ from edgeskin.network.engine import Engine
 from edgeskin.photo.decode import load_photo
 from tests.conftest import ROOT
 from train.cli import app
-from train.data.deduplicate import link_groups, merge_archives, write_index
+from train.data.deduplicate import concatenate_archives, link_groups, merge_archives, write_index
 from train.data.readers import DataError
 from train.data.table import Sample, check_disjoint, read_table
 
@@ -179,3 +179,29 @@ def test_near_duplicates_on_two_sides_are_refused(lesion_folder: Path, tmp_path:
     assert "groups on more than one side of the split" in str(result.exception)
     assert (tmp_path / "out" / "near_duplicates.csv").is_file()
     assert not (tmp_path / "out" / "index.csv").exists()
+
+
+def test_trusted_groups_are_kept_without_a_search(lesion_folder: Path, tmp_path: Path) -> None:
+    """Splits and groups stay, also of a copy under another name. Images kept apart are left out."""
+    samples = read_table(lesion_folder)
+    (tmp_path / "a").mkdir()
+    write_index(samples, tmp_path / "a")
+    own = {"image_id": "copy", "lesion_id": "L", "group": "L"}
+    others = [replace(samples[0], **own), replace(samples[1], image_id="apart", split="external")]
+    (tmp_path / "b").mkdir()
+    write_index(others, tmp_path / "b")
+    folders = [str(tmp_path / name) for name in ("a", "b")]
+    result = CliRunner().invoke(app, ["merge", *folders, "--out", str(tmp_path / "out"), "--trust-groups"])
+    assert result.exit_code == 0, result.output
+    table = read_table(tmp_path / "out")
+    expected = [*samples, others[0]]
+    assert [(s.image_id, s.split, s.group, s.label) for s in table] == [
+        (s.image_id, s.split, s.group, s.label) for s in expected
+    ]
+    assert not (tmp_path / "out" / "near_duplicates.csv").exists()
+
+
+def test_trusted_groups_with_an_image_id_twice(lesion_folder: Path) -> None:
+    samples = read_table(lesion_folder)
+    with pytest.raises(DataError, match=f"1 image ids occur more than once, such as {samples[3].image_id};"):
+        concatenate_archives([*samples, samples[3]])

@@ -66,6 +66,22 @@ def test_a_run_of_a_version_with_fewer_settings_can_be_resumed(
         resumed_record(run, new_record(other, samples, train, "none"))
 
 
+def test_a_record_is_written_whole_or_not_at_all(
+    micro_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = read_record(micro_run)
+    write_record(record, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+    def interrupted(self: Path, target: Path) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_record(dataclasses.replace(record, epoch=None), tmp_path)
+    assert read_record(tmp_path) == record
+
+
 @pytest.mark.parametrize("name", ["default", "lite"])
 def test_records_of_0_11_are_read(name: str, tmp_path: Path) -> None:
     """In run.json of 0.11.0, as the bundles' manifests hold it, scores are at the top level."""

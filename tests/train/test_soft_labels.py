@@ -24,6 +24,28 @@ def test_soft_labels_read_in_the_order_of_the_samples(samples: list[Sample], tmp
     soft_labels.write(samples, logits, ISIC_2019, "split", tmp_path / "soft.npz")
     read = soft_labels.read(tmp_path / "soft.npz", samples[::-1], ISIC_2019, "split")
     np.testing.assert_array_equal(read, logits[::-1])
+    loaded = soft_labels.load(tmp_path / "soft.npz")
+    assert loaded.image_ids == [sample.image_id for sample in samples]
+    assert (loaded.classes, loaded.split_sha256) == (list(ISIC_2019), "split")
+    np.testing.assert_array_equal(loaded.logits, logits)
+
+
+def test_soft_labels_are_stored_in_half_precision(samples: list[Sample], tmp_path: Path) -> None:
+    logits = np.random.default_rng(0).uniform(-16, 16, (len(samples), 8)).astype(np.float32)
+    path = tmp_path / "soft.npz"
+    soft_labels.write(samples, logits, ISIC_2019, "split", path)
+    with np.load(path) as stored:
+        assert stored["logits"].dtype == np.float16
+    loaded = soft_labels.load(path).logits
+    assert loaded.dtype == np.float32
+    assert 0 < np.abs(loaded - logits).max() < 0.004
+
+
+def test_soft_labels_of_0_11_in_single_precision_are_read(samples: list[Sample], tmp_path: Path) -> None:
+    logits = np.random.default_rng(0).uniform(-16, 16, (len(samples), 8)).astype(np.float32)
+    path, ids = tmp_path / "soft.npz", [sample.image_id for sample in samples]
+    np.savez_compressed(path, image_id=ids, logits=logits, classes=list(ISIC_2019), split_sha256="split")
+    np.testing.assert_array_equal(soft_labels.read(path, samples, ISIC_2019, "split"), logits)
 
 
 def test_soft_labels_that_do_not_fit(

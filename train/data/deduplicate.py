@@ -9,6 +9,7 @@ not found.
 
 import csv
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,6 +117,32 @@ def merge_archives(
         copies=len(first_of),
         left_out=left_out,
     )
+
+
+def concatenate_archives(samples: Sequence[Sample]) -> list[Sample]:
+    """Join the samples of several archives without a search for near-duplicates; no picture is opened.
+
+    Groups and splits stay as the tables have them. Samples that a table keeps apart (external, unknown, ...)
+    are left out: without a search they may show the same pictures as the training images of another archive.
+
+    Args:
+        samples: The samples of all archives.
+
+    Returns:
+        Those without a split or in train, val or test, in their order.
+
+    Raises:
+        DataError: An image id occurs more than once.
+    """
+    trainable = [sample for sample in samples if sample.split in (None, *SPLITS)]
+    counts = Counter(sample.image_id for sample in trainable)
+    repeated = [image_id for image_id, count in counts.items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"{len(repeated)} image ids occur more than once, such as {', '.join(repeated[:5])}; merge "
+            "without --trust-groups, which drops copies"
+        )
+    return trainable
 
 
 def link_groups(samples: Sequence[Sample], one: Sequence[int], other: Sequence[int]) -> list[Sample]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeskin.errors import SettingError
-from train.config import read_config
+from train.config import TrainConfig, read_config
 from train.data.split import assign_splits, left_out, split_sha256
 from train.data.table import DataError, Sample, read_table, select
 from train.distill import soft_labels
@@ -19,46 +19,74 @@ from train.evaluate.predict import open_network, predict
 from train.fit.run import read_record
 
 
-def write_soft_labels(runs: Sequence[Path], data: Path, out: Path) -> int:
-    """Write, for each training image, the mean logits of the runs that left it out.
+def write_soft_labels(sources: Sequence[Path], data: Path, out: Path, partial: bool = False) -> int:
+    """Write, for each training image, the mean logits of the sources that left it out.
 
     Args:
-        runs: Folders of finished runs.
+        sources: Folders of finished runs, and files that this function wrote for other runs.
         data: Folder with the images and their table.
         out: The .npz file to write.
+        partial: Allow images that no source left out; the file then lacks them.
 
     Returns:
-        Number of images.
+        Number of images in the file.
 
     Raises:
         SettingError: A run may have been trained on what it left out (it left nothing out, was trained on
-            other images than its folds of this table, started from a bundle, or was distilled itself), or it
-            has other classes or another split than the first.
-        DataError: No run left some image out.
+            other images than its folds of this table, started from a bundle, or was distilled itself); a
+            source has other classes or another split than the table; or a file cannot be read or has an
+            image that is not a training image.
+        DataError: No source left some image out, and not ``partial``.
     """
+    files = [source for source in sources if source.is_file()]
+    runs = [source for source in sources if not source.is_file()]
     networks = [open_network(run) for run in runs]
-    classes, seed = networks[0].classes, networks[0].seed
-    table = assign_splits(read_table(data, classes), seed=seed)
+    parts = [soft_labels.load(file) for file in files]
+    classes = networks[0].classes if networks else tuple(parts[0].classes)
+    table = assign_splits(
+        read_table(data, classes), seed=networks[0].seed if networks else TrainConfig().seed
+    )
     split = split_sha256(table)
     samples = select(table, "train")
     total = np.zeros((len(samples), len(classes)), np.float32)
     count = np.zeros(len(samples), np.int64)
     for run, network in zip(runs, networks, strict=True):
-        if network.classes != classes or network.split_sha256 != split:
-            raise SettingError(
-                f"{run}: trained with other classes or another split than {runs[0]} and {data}"
-            )
+        _require_same(run, network.classes, network.split_sha256, classes, split)
         positions = np.flatnonzero(_unseen(run, samples))
         total[positions] += predict(network, [samples[position] for position in positions]).logits
         count[positions] += 1
-    if not count.all():
+    position_of = {sample.image_id: position for position, sample in enumerate(samples)}
+    for file, part in zip(files, parts, strict=True):
+        _require_same(file, part.classes, part.split_sha256, classes, split)
+        outside = [image_id for image_id in part.image_ids if image_id not in position_of]
+        if outside:
+            raise SettingError(
+                f"{file}: {len(outside)} images are not in the training split, such as {outside[0]}"
+            )
+        positions = np.array([position_of[image_id] for image_id in part.image_ids])
+        total[positions] += part.logits
+        count[positions] += 1
+    if not partial and not count.all():
         raise DataError(
-            f"no run left out {(count == 0).sum()} of {len(samples)} training images; give a run for each "
-            "fold"
+            f"no source left out {(count == 0).sum()} of {len(samples)} training images; give a run or file "
+            "for each fold, or --partial"
         )
-    mean = total / count[:, None].astype(np.float32)
-    soft_labels.write(samples, np.asarray(mean, np.float32), classes, split, out)
-    return len(samples)
+    covered = np.flatnonzero(count)
+    mean = np.asarray(total[covered] / count[covered, None], np.float32)
+    soft_labels.write([samples[position] for position in covered], mean, classes, split, out)
+    return len(covered)
+
+
+def _require_same(
+    source: Path,
+    source_classes: Sequence[str],
+    source_split: str | None,
+    classes: Sequence[str],
+    split: str,
+) -> None:
+    """Raise SettingError where a source has other classes or another split than the table."""
+    if list(source_classes) != list(classes) or source_split != split:
+        raise SettingError(f"{source}: other classes or another split than the first source or the table")
 
 
 def _unseen(run: Path, samples: Sequence[Sample]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

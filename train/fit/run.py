@@ -78,8 +78,10 @@ def source_of_bundle(bundle: Bundle) -> WeightsSource:
 
 
 def write_record(record: RunRecord, out: Path) -> None:
-    """Write a run's record into its folder."""
-    (out / RECORD).write_text(json.dumps(to_plain(record), indent=2) + "\n", encoding="utf-8")
+    """Write a run's record into its folder, atomically, since a run may be killed at any moment."""
+    unfinished = out / f"{RECORD}.part"
+    unfinished.write_text(json.dumps(to_plain(record), indent=2) + "\n", encoding="utf-8")
+    unfinished.replace(out / RECORD)
 
 
 def read_record(run: Path) -> RunRecord:

@@ -10,9 +10,12 @@ from torchvision.transforms import InterpolationMode, v2
 
 from edgeskin.arrays import Image
 from train.config import AugmentConfig
+from train.input.artifacts import DRAWINGS
 
 MARGIN = 1.25
 """Side of a prepared training image, relative to the side that it is cropped to."""
+SMALLEST_SIDE = 64
+"""Smallest side that `LowResolution` reduces an image to, in pixels."""
 
 
 def augmentation(config: AugmentConfig, size: int) -> v2.Transform:
@@ -27,6 +30,13 @@ def augmentation(config: AugmentConfig, size: int) -> v2.Transform:
     """
     source = round(size * MARGIN)
     parts: list[v2.Transform] = []
+    # These change the whole image before rotation and crop, in the order in which a camera adds them.
+    if config.artifacts:
+        parts.append(v2.RandomApply([Artifacts()], config.artifacts))
+    if config.circular_mask:
+        parts.append(v2.RandomApply([CircularMask()], config.circular_mask))
+    if config.low_resolution:
+        parts.append(v2.RandomApply([LowResolution()], config.low_resolution))
     if config.rotation:
         # Reflected margins, so that the network cannot learn the black corners of a rotated picture.
         margin = int(source * 0.21) + 1
@@ -134,6 +144,80 @@ class Downscale(v2.Transform):
         small = [max(1, round(side * params["share"])) for side in (height, width)]
         resized: Tensor = v2.functional.resize(v2.functional.resize(inpt, small), [height, width])
         return resized
+
+
+class LowResolution(v2.Transform):
+    """Storage of the whole image at a low resolution: reduced by area averaging and enlarged again.
+
+    The small side is log-uniform from SMALLEST_SIDE to the image's own. Half of the small images are
+    compressed as JPEG of quality 40 to 95. Enlargement is cubic or linear with equal probability.
+    """
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the small side in pixels, the JPEG quality (or None) and the interpolation."""
+        largest = min(flat_inputs[0].shape[-2:])
+        smallest = min(SMALLEST_SIDE, largest)
+        share, stored, method = torch.rand(3).tolist()
+        return {
+            "side": round(smallest * (largest / smallest) ** share),
+            "quality": int(torch.randint(40, 96, (1,))) if stored < 0.5 else None,
+            "method": cv2.INTER_CUBIC if method < 0.5 else cv2.INTER_LINEAR,
+        }
+
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        """Reduce, compress and enlarge uint8 (3, h, w)."""
+        height, width = inpt.shape[-2:]
+        side, quality = params["side"], params["quality"]
+        small = cv2.resize(inpt.permute(1, 2, 0).numpy(), (side, side), interpolation=cv2.INTER_AREA)
+        if quality is not None:
+            small = stored_as_jpeg(np.asarray(small, np.uint8), quality)
+        large = cv2.resize(small, (width, height), interpolation=params["method"])
+        return torch.from_numpy(large).permute(2, 0, 1)
+
+
+class CircularMask(v2.Transform):
+    """The dark border of a dermoscope: everything outside a circle is nearly black.
+
+    The radius is 0.42 to 0.75 of the side; a large circle leaves only dark corners, or nothing. The centre is
+    off the middle by up to 0.06 of the side in each direction. Half of the edges are sharp, half fade over up
+    to 0.08 of the side.
+    """
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the circle and its edge, in shares of the side, and the colour (3, 1, 1), 0 to 30."""
+        radius, x, y, soft, edge, level = torch.rand(6).tolist()
+        return {
+            "radius": 0.42 + 0.33 * radius,
+            "centre": (0.5 + 0.06 * (2 * x - 1), 0.5 + 0.06 * (2 * y - 1)),
+            "edge": 0.08 * edge if soft < 0.5 else 0.0,
+            "colour": (25 * level + 5 * torch.rand(3))[:, None, None],
+        }
+
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        """Darken uint8 (3, h, w) outside the circle."""
+        height, width = inpt.shape[-2:]
+        side, (x, y) = min(height, width), params["centre"]
+        across, down = torch.arange(width) + 0.5 - x * width, torch.arange(height) + 0.5 - y * height
+        beyond = torch.hypot(across, down[:, None]) - params["radius"] * side  # (h, w), pixels
+        dark = (beyond / max(1.0, params["edge"] * side)).clamp(0, 1)
+        return inpt.float().lerp(params["colour"], dark).round().to(torch.uint8)
+
+
+class Artifacts(v2.Transform):
+    """One or two different kinds of artifact: ruler marks, hairs, gel bubbles, pen marks."""
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw the kinds of artifact and the seed of their drawings."""
+        chosen = torch.randperm(len(DRAWINGS))[: int(torch.randint(1, 3, (1,)))].tolist()
+        # numpy draws the many numbers of a drawing. Its seed is torch's, so that a resumed run repeats them.
+        return {"drawings": [DRAWINGS[number] for number in chosen], "seed": int(torch.randint(2**31, (1,)))}
+
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        """Draw the artifacts on uint8 (3, h, w)."""
+        image, rng = inpt.permute(1, 2, 0).numpy(), np.random.default_rng(params["seed"])
+        for draw in params["drawings"]:
+            image = draw(image, rng)
+        return torch.from_numpy(image).permute(2, 0, 1)
 
 
 def stored_as_jpeg(image: Image, quality: int) -> Image:
