@@ -287,7 +287,8 @@ class Classifier:
         return statistics.score(outputs, prepared, threshold)
 
     def _require_finite(self, outputs: NetworkOutputs) -> None:
-        if not (np.isfinite(outputs.view_logits).all() and np.isfinite(outputs.view_features).all()):
+        # Of the means, which may overflow where the views do not.
+        if not (np.isfinite(outputs.logits).all() and np.isfinite(outputs.features).all()):
             raise EdgeskinError(
                 f"the network {self.model.name} gave no finite answer; report the photo", "not_finite"
             )
