@@ -21,7 +21,7 @@ from edgeskin import Assessment, Classifier, PatientContext, open_bundle
 from edgeskin.errors import BundleError, EdgeskinError, PhotoError, SettingError
 from edgeskin.imaging.preprocess import center_square, preprocess, resize
 from edgeskin.results import Method
-from tests.conftest import MICRO_PRIORS, change_rules, micro_head, micro_network, write_manifest
+from tests.conftest import MICRO_PRIORS, MICRO_SIZE, change_rules, micro_head, micro_network, write_manifest
 
 
 @pytest.fixture(scope="module")
@@ -350,18 +350,22 @@ def test_bundles_without_optional_parts_assess_without_them(micro_bundle: Path, 
     assert result.predicted_class == max(result.probabilities, key=result.probabilities.__getitem__)
 
 
+@pytest.mark.parametrize("scale", [float("inf"), 3e37], ids=["views", "mean"])
 @pytest.mark.parametrize("ood", [True, False])
-def test_an_answer_that_is_not_finite_is_an_error(micro_bundle: Path, lesion_jpg: Path, ood: bool) -> None:
-    """A network whose logits overflow. It never reads as low risk."""
-    network = micro_network(0, scale=float("inf"))
+def test_an_answer_that_is_not_finite_is_an_error(
+    micro_bundle: Path, lesion_jpg: Path, ood: bool, scale: float
+) -> None:
+    """Of a network whose logits overflow, or whose mean over the views does. It never has a risk."""
+    network = micro_network(0, scale=scale)
     openvino.save_model(network, micro_bundle / "int8.xml", compress_to_fp16=False)
-    write_manifest(micro_bundle, **({} if ood else {"ood": None}))
+    changes = {"preprocessing": {"size": MICRO_SIZE, "views": 8}}
+    write_manifest(micro_bundle, **changes, **({} if ood else {"ood": None}))
     classifier = Classifier(micro_bundle, quality_gate=False)
-    with np.errstate(invalid="ignore"), pytest.raises(EdgeskinError, match="micro") as caught:
-        classifier.assess(lesion_jpg)
-    assert caught.value.code == "not_finite"
-    with np.errstate(invalid="ignore"):
+    with np.errstate(all="ignore"):
+        with pytest.raises(EdgeskinError, match="micro") as caught:
+            classifier.assess(lesion_jpg)
         (result,) = classifier.assess_many([lesion_jpg])
+    assert caught.value.code == "not_finite"
     assert (result.status, result.risk) == ("error", None)
     assert result.error is not None
     assert result.error.code == "not_finite"
