@@ -149,7 +149,7 @@ def _open_regular(path: Path) -> BinaryIO:
         file = os.fdopen(os.open(path, flags), "rb")
     except OSError as error:
         raise BundleError(
-            f"{path}: cannot be opened ({error.strerror}); name a bundle made by `python -m quantize`"
+            f"{path}: cannot be opened ({error.strerror}); name the folder of a bundle, 'default' or 'lite'"
         ) from error
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()

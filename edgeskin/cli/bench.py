@@ -29,7 +29,10 @@ def bench(
     out: Annotated[Path | None, typer.Option(help="Also write the JSON to this file.")] = None,
     png: Annotated[Path | None, typer.Option(help="Write the figure to this file (extra: plots).")] = None,
 ) -> None:
-    """Compare FP32 with INT8 on this machine: size, latency, memory and, with --data, recall."""
+    """Compare FP32 with INT8 on this machine.
+
+    Measures size, latency and memory and, with --data, recall.
+    """
     from edgeskin.bench import measure, table
 
     if png is not None:

@@ -11,23 +11,27 @@ from edgeskin import NOTICE
 from edgeskin.cli import options
 from edgeskin.cli.outputs import delete_stale_outputs, output_paths
 from edgeskin.errors import EdgeskinError, SettingError
+from edgeskin.results import Precision
 
 
 def compare(
-    before: Annotated[Path, typer.Argument(help="The earlier picture.")],
-    after: Annotated[Path, typer.Argument(help="The later picture of the same lesion.")],
+    before: Annotated[Path, typer.Argument(metavar="BEFORE", help="The earlier picture.")],
+    after: Annotated[Path, typer.Argument(metavar="AFTER", help="The later picture of the same lesion.")],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write both and their difference to a PNG file.")
     ] = None,
     as_json: options.JsonOption = False,
-    precision: options.PrecisionOption = None,
+    precision: Annotated[Precision, typer.Option(help="Quantized or reference network.")] = "int8",
     bundle: options.BundleOption = None,
     threads: options.ThreadsOption = None,
     quality_gate: options.QualityGateOption = True,
     scope_gate: options.ScopeGateOption = True,
     cache_dir: options.CacheDirOption = None,
 ) -> None:
-    """Compare two pictures of one lesion; refused if they cannot be aligned."""
+    """Compare two pictures of one lesion.
+
+    Pictures that cannot be aligned are refused.
+    """
     from edgeskin.classifier import Classifier
     from edgeskin.imaging.change import compare_photos
     from edgeskin.report import figures, text
@@ -37,7 +41,7 @@ def compare(
     outputs = output_paths(out, [after], before)
     classifier = Classifier(
         bundle,
-        precision or "int8",
+        precision,
         threads,
         quality_gate=quality_gate,
         scope_gate=scope_gate,

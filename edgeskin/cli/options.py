@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from edgeskin.decision.limitations import SITES
+from edgeskin.decision.mc_dropout import require_samples
 from edgeskin.errors import SettingError
 from edgeskin.network.cache import is_private, user_cache_dir
 from edgeskin.results import Precision
@@ -29,14 +30,21 @@ def _named(kind: str) -> Callable[[str], Path]:
 
 BundleOption = Annotated[
     str | None,
-    typer.Option("--bundle", help="Bundle folder, or 'lite': faster, smaller and less accurate."),
+    typer.Option(
+        "--bundle",
+        metavar="BUNDLE",
+        help="Bundle folder, 'default', or 'lite': faster, smaller and less accurate.",
+    ),
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", min=1, max=1024, help="CPU threads (default: all allowed).")
+    int | None,
+    typer.Option("--threads", min=1, max=1024, metavar="N", help="CPU threads (default: all allowed)."),
 ]
 WorkersOption = Annotated[
     int,
-    typer.Option(min=1, help="Pictures assessed at once, up to the number of threads; each takes memory."),
+    typer.Option(
+        min=1, metavar="N", help="Pictures assessed at once, up to the number of threads; each takes memory."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 PrecisionOption = Annotated[
@@ -48,16 +56,21 @@ McDropoutOption = Annotated[
     typer.Option(
         max=1000,
         metavar="N",
+        show_default=False,
         help="Also sample N networks by dropout (2 to 1000) for the uncertainty. The FP32 network then "
         "decides, unless --precision int8 is given.",
     ),
 ]
-SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the sampling.")]
+SeedOption = Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the sampling.")]
 TargetOption = Annotated[
     str | None,
-    typer.Option(help="Show the evidence for this: cancer, or a class such as MEL (default: cancer)."),
+    typer.Option(
+        metavar="CLASS", help="Show the evidence for this: cancer, or a class such as MEL (default: cancer)."
+    ),
 ]
-MethodOption = Annotated[str | None, typer.Option(help=f"Method of the map: {METHODS} (default: grad-cam).")]
+MethodOption = Annotated[
+    str | None, typer.Option(metavar="METHOD", help=f"Method of the map: {METHODS} (default: grad-cam).")
+]
 QualityGateOption = Annotated[
     bool,
     typer.Option("--quality-gate/--no-quality-gate", help="Refuse pictures that are not good enough."),
@@ -67,11 +80,16 @@ ScopeGateOption = Annotated[
 ]
 SensitivityOption = Annotated[
     float | None,
-    typer.Option(help="Cancer sensitivity to certify, 0.8 to 0.99 (default: the bundle's, 0.95)."),
+    typer.Option(
+        metavar="S", help="Cancer sensitivity to certify, 0.8 to 0.98 (default: the bundle's, 0.95)."
+    ),
 ]
-AgeOption = Annotated[float | None, typer.Option(help="Age in years; selects the limitations shown.")]
+AgeOption = Annotated[
+    float | None, typer.Option(metavar="YEARS", help="Age in years; selects the limitations shown.")
+]
 SiteOption = Annotated[
-    str | None, typer.Option(help=f"Body site; selects the limitations shown: {', '.join(SITES)}.")
+    str | None,
+    typer.Option(metavar="SITE", help=f"Body site; selects the limitations shown: {', '.join(SITES)}."),
 ]
 CacheDirOption = Annotated[
     Path | None,
@@ -79,13 +97,16 @@ CacheDirOption = Annotated[
         parser=_named("folder"),
         metavar="FOLDER",
         envvar="EDGESKIN_CACHE",
-        help="Folder for compiled networks, for faster starts (default: that of `edgeskin prepare`, if any).",
+        help="Folder for compiled networks, for faster starts (default: the user's cache folder, which "
+        "only `edgeskin prepare` fills).",
     ),
 ]
 
 
 def chosen_precision(precision: Precision | None, mc_dropout: int) -> Precision:
     """The network that decides: INT8, or FP32 in the MC-dropout mode; a line on stderr says so."""
+    if mc_dropout:
+        require_samples(mc_dropout, seed=0)
     chosen = precision or ("fp32" if mc_dropout else "int8")
     if mc_dropout and chosen == "fp32":
         print("MC-dropout: the FP32 network decides, by its own thresholds", file=sys.stderr)

@@ -17,14 +17,19 @@ from edgeskin.results import Assessment, Method
 
 
 def predict(
-    paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PICTURE...", help="Pictures, or folders of pictures.")
+    ],
     as_json: options.JsonOption = False,
     precision: options.PrecisionOption = None,
     mc_dropout: options.McDropoutOption = 0,
     seed: options.SeedOption = 0,
     explain: Annotated[
         Path | None,
-        typer.Option(help="Write the evidence map: a PNG file, or an existing folder for several pictures."),
+        typer.Option(
+            metavar="PNG|FOLDER",
+            help="Write the evidence map: a PNG file, or an existing folder for several pictures.",
+        ),
     ] = None,
     target: options.TargetOption = None,
     method: options.MethodOption = None,
@@ -90,3 +95,4 @@ def _write_figure(result: Assessment, path: Path) -> None:
         print(f"{result.image}: not assessed, so there is no map", file=sys.stderr)
     else:
         path.write_bytes(figures.encode_png(figures.side_by_side(result)))
+        print(f"map: {path}", file=sys.stderr)

@@ -14,7 +14,10 @@ def prepare(
     workers: options.WorkersOption = 1,
     cache_dir: options.CacheDirOption = None,
 ) -> None:
-    """Compile a bundle's networks into the user's cache folder; later starts on this machine are faster."""
+    """Compile a bundle's networks once, for faster starts.
+
+    They are kept in the user's cache folder, where the other commands find them.
+    """
     from edgeskin.classifier import Classifier
 
     folder = cache_dir or user_cache_dir()

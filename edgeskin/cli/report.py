@@ -15,10 +15,15 @@ from edgeskin.results import Method
 
 
 def report(
-    photo: Annotated[Path, typer.Argument(help="The picture.")],
+    photo: Annotated[Path, typer.Argument(metavar="PICTURE", help="The picture.")],
     out: Annotated[
         list[Path],
-        typer.Option("--out", "-o", help="File to write: .html, .json or .png. May be given several times."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="File to write: .html, .json or .png. May be given several times.",
+        ),
     ],
     precision: options.PrecisionOption = None,
     mc_dropout: options.McDropoutOption = 0,

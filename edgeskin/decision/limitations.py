@@ -24,7 +24,7 @@ _BY_SITE = {
 }
 _SITE_UNKNOWN = Limitation(
     "site_unknown",
-    "palms, soles, nails and mucosa",
+    "palms, soles, nails, mucosa",
     "if on palms, soles, nails or mucosa: hardly any pictures to learn from or to test on",
 )
 ALWAYS = (
@@ -33,7 +33,7 @@ ALWAYS = (
     ),
     Limitation(
         "amelanotic_melanoma",
-        "melanoma without pigment",
+        "unpigmented melanoma",
         "melanoma without pigment: not marked in the data, so nothing is known for it",
     ),
 )
@@ -66,9 +66,9 @@ def known_limitations(context: PatientContext) -> tuple[Limitation, ...]:
     """Those that apply, or may apply since age or site is unknown; then those that always may."""
     limitations = []
     if context.age is None:
-        limitations.append(Limitation("age_unknown", f"ages under {YOUNG}", f"if {_YOUNG}"))
+        limitations.append(Limitation("age_unknown", f"under-{YOUNG}s", f"if {_YOUNG}"))
     elif context.age < YOUNG:
-        limitations.append(Limitation("age_under_40", f"ages under {YOUNG}", _YOUNG))
+        limitations.append(Limitation("age_under_40", f"under-{YOUNG}s", _YOUNG))
     if context.site is None:
         limitations.append(_SITE_UNKNOWN)
     elif context.site in _BY_SITE:

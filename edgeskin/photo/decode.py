@@ -110,7 +110,8 @@ def _read_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
             status = path.stat()
             if stat.S_ISDIR(status.st_mode):
                 raise PhotoError(
-                    "this is a folder; name the pictures in it, or a folder with pictures directly inside",
+                    "this is a folder, and no pictures are directly in it, or a single picture is needed; "
+                    "name a picture",
                     "is_folder",
                 )
             # Opening a FIFO can block for ever, and a device never ends.

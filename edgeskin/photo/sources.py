@@ -37,5 +37,5 @@ def photos_in(paths: Iterable[Path]) -> Iterator[Path]:
                 photos = sorted(child for child in files if child.suffix.lower() in SUFFIXES)
                 if photos and len(files) > len(photos):
                     skipped = len(files) - len(photos)
-                    _log.warning("%s: skipped %d files whose names are not those of pictures", path, skipped)
+                    _log.warning("%s: skipped %d file(s) not named as pictures", path, skipped)
         yield from photos or [path]

@@ -16,7 +16,16 @@ from edgeskin import NOTICE, __version__
 from edgeskin.arrays import Image
 from edgeskin.errors import SettingError
 from edgeskin.report import figures
-from edgeskin.report.text import certified, likeliest, plausible, render_text, sampled, verdict, warnings
+from edgeskin.report.text import (
+    cancer_probability_text,
+    certified,
+    likeliest,
+    plausible,
+    render_text,
+    sampled,
+    verdict,
+    warnings,
+)
 from edgeskin.results import Assessment
 from edgeskin.taxonomy import full_name
 
@@ -115,15 +124,8 @@ def _decision(assessment: Assessment) -> str:
     if points is not None and assessment.action is not None:
         # A picture that was refused says so in its headline.
         paragraphs += [f'<p class="warning">{escape(warning)}</p>' for warning in warnings(assessment)]
-        thresholds = ", ".join(f"{point.name} threshold {point.threshold:.3f}" for point in points)
-        of_validation = (
-            ""
-            if assessment.prevalence is None
-            else f" where {assessment.prevalence:.0%} of pictures are cancers"
-        )
-        p_cancer = f"<strong>{assessment.cancer_probability:.3f}</strong>{of_validation}"
         paragraphs.append(f"<p>{escape(assessment.action.capitalize())}.</p>")
-        paragraphs.append(f"<p>P(cancer) {p_cancer}; {escape(thresholds)}</p>")
+        paragraphs.append(f"<p>P(cancer) {escape(cancer_probability_text(assessment))}.</p>")
         if (promise := certified(points[0])) and not warnings(assessment):
             paragraphs.append(f"<p>Certified: {escape(promise)}.</p>")
     elif assessment.error is not None:
@@ -177,8 +179,8 @@ def _assessed(assessment: Assessment) -> list[str]:
         rows += [(name, f"{value:.2f}") for name, value in vars(confidence.parts).items()]
     uncertainty = assessment.uncertainty
     if uncertainty is not None:
-        entropy = f"{uncertainty.entropy:.2f} nats, {uncertainty.epistemic:.3f} of it disagreement"
-        rows += [("dropout", sampled(uncertainty)), ("entropy", entropy)]
+        disagreement = f"{uncertainty.epistemic:.3f} of {uncertainty.entropy:.2f} nats of entropy"
+        rows += [("dropout", sampled(uncertainty)), ("disagreement", disagreement)]
     return [*sections, _section("Confidence", _table(rows))] if rows else sections
 
 
@@ -202,10 +204,10 @@ def _picture(assessment: Assessment) -> list[str]:
     note = ""
     if ood is not None:
         note = (
-            f'<p class="note">Distance from the training pictures: {ood.score:.1f}; out of scope above '
-            f"{ood.threshold:.1f}. Phone photos are hardly recognised.</p>"
+            f'<p class="note">OOD score {ood.score:.1f}: 0 is typical of training pictures, out of scope is '
+            f"above {ood.threshold:.1f}. Phone photos are hardly recognised.</p>"
         )
-    return [_section("Picture", _list(instructions or ["good enough to be assessed"]) + note)]
+    return [_section("Picture", _list(instructions or ["meets the quality limits"]) + note)]
 
 
 def _appearance(assessment: Assessment) -> list[str]:

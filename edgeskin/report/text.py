@@ -15,6 +15,8 @@ LABEL_WIDTH = 13
 SHOWN_CLASSES = 3
 SAFETY_NET = "have any lesion examined that changes, bleeds, itches or worries you"
 """`edgeskin.results.SAFETY_NET` in one line."""
+PHONE_PHOTOS = "phone photos"
+"""What the network is always weak for, and the scope gate hardly recognises."""
 _MOST_LINES = {"WARNING": 2, "Plausible": 2, "Classes": 1, "Picture": 2, "Weak for": 1}
 """Of a row; all rows together then have at most 16."""
 _COLORS: dict[Risk, str] = {"HIGH": "\x1b[1;31m", "MEDIUM": "\x1b[1;33m", "LOW": "\x1b[1;32m"}
@@ -61,7 +63,7 @@ def certified(point: AppliedPoint) -> str:
         return ""
     return (
         f"at least {floor(100 * point.bound.sensitivity)}% of cancers score above {point.threshold:.3f} "
-        f"({point.bound.confidence:.0%} confidence, {point.bound.lesions} validation lesions)"
+        f"({point.bound.confidence:.0%} confidence, {point.bound.lesions} cancer lesions)"
     )
 
 
@@ -75,12 +77,24 @@ def plausible(assessment: Assessment) -> str:
 
 
 def likeliest(assessment: Assessment) -> str:
-    """The predicted class with its probability, and what the prediction is conditioned on."""
+    """The predicted class, and what the prediction is conditioned on."""
     assert assessment.predicted_class is not None
-    assert assessment.probabilities is not None
-    share = assessment.probabilities[assessment.predicted_class]
     condition = ", if all classes were equally common (a hint)" if assessment.class_priors else ""
-    return f"{full_name(assessment.predicted_class)} ({share:.3f}){condition}"
+    return full_name(assessment.predicted_class) + condition
+
+
+def cancer_probability_text(assessment: Assessment) -> str:
+    """P(cancer) beside its thresholds, and the share of cancers for which it is calibrated."""
+    points = assessment.operating_points
+    assert points is not None
+    assert assessment.cancer_probability is not None
+    first, last = points[0].threshold, points[-1].threshold
+    urgently = f"refer urgently from {last:.3f}"
+    thresholds = urgently if len(points) == 1 else f"refer from {first:.3f}, urgently from {last:.3f}"
+    text = f"{assessment.cancer_probability:.3f}; {thresholds}"
+    if assessment.prevalence is not None:
+        text += f" (if {assessment.prevalence:.0%} of the pictures are cancers)"
+    return text
 
 
 def sampled(uncertainty: Uncertainty) -> str:
@@ -96,15 +110,10 @@ def _assessed(assessment: Assessment) -> list[tuple[str, str]]:
     assert assessment.action is not None
     model, total = assessment.model, assessment.timing_ms["total"]
     refusable = warnings(assessment)
-    p_cancer = f"{assessment.cancer_probability:.3f}; refer from {points[0].threshold:.3f}"
-    if len(points) > 1:
-        p_cancer += f", urgently from {points[-1].threshold:.3f}"
-    if assessment.prevalence is not None:
-        p_cancer += f" (if {assessment.prevalence:.0%} of the pictures are cancers)"
     rows = [
         ("Action", assessment.action),
         ("WARNING", "; ".join(refusable)),
-        ("P(cancer)", p_cancer),
+        ("P(cancer)", cancer_probability_text(assessment)),
         # A picture that the gates would refuse is not like those that the threshold was certified on.
         ("Certified", "" if refusable else certified(points[0])),
         ("Confidence", _confidence(assessment.confidence)),
@@ -113,7 +122,7 @@ def _assessed(assessment: Assessment) -> list[tuple[str, str]]:
         ("Likeliest", likeliest(assessment)),
         ("Classes", _classes(assessment)),
         ("Picture", _advice(assessment.quality)),
-        ("Weak for", ", ".join(limitation.subject for limitation in assessment.limitations)),
+        ("Weak for", ", ".join([PHONE_PHOTOS, *(one.subject for one in assessment.limitations)])),
         ("Always", SAFETY_NET),
         ("Model", f"{model.name} {model.version}, {model.precision.upper()}, {total:.0f} ms"),
     ]
@@ -153,10 +162,10 @@ def _row(label: str, text: str) -> list[str]:
 
 MEASURES = {
     "cancer_log_odds": "P(cancer), log odds",
-    "asymmetry": "asymmetry",
-    "border_irregularity": "border irregularity",
-    "colors": "colours",
-    "largest_color_difference": "largest colour change",
+    "asymmetry": "asymmetry (0 to 1)",
+    "border_irregularity": "border irregularity (circle: 1)",
+    "colors": "number of colours",
+    "largest_color_difference": "largest colour change (levels)",
 }
 
 
@@ -169,23 +178,25 @@ def comparison_text(comparison: Comparison, *, color: bool = False) -> str:
     assert after.cancer_probability is not None
     worse = max(before, after, key=lambda one: RISKS.index(one.risk or "LOW"))
     assert worse.action is not None
-    changed = "" if before.risk == after.risk else "  the risk has changed"
-    rows = [("Action", f"{worse.action} (by the higher risk of the two, {worse.risk})")]
+    rows = [
+        ("Action", f"{worse.action} (by the higher risk of the two, {worse.risk})"),
+        ("Change", _change(comparison)),
+    ]
     for name, one in (("before", before), ("after", after)):
         rows += [("WARNING", f"{name}: {warning}") for warning in warnings(one)]
     lines = [
         f"before {before.image}: {verdict(before, color=color)}",
         f"after  {after.image}: {verdict(after, color=color)}",
         *_rows(rows),
-        f"  {'':<22}{'before':>9}{'after':>9}{'limit':>9}",
-        f"  {'risk':<22}{before.risk:>9}{after.risk:>9}{'':>9}{changed}",
-        f"  {'P(cancer)':<22}{before.cancer_probability:>9.3f}{after.cancer_probability:>9.3f}",
+        f"  {'':<31}{'before':>9}{'after':>9}{'limit':>9}",
+        f"  {'risk':<31}{before.risk:>9}{after.risk:>9}",
+        f"  {'P(cancer)':<31}{before.cancer_probability:>9.3f}{after.cancer_probability:>9.3f}",
     ]
     for change in comparison.changes:
-        limit = "" if change.limit is None else f"{change.limit:.2f}"
-        note = "  beyond the limit" if change.beyond else ""
+        limit = "none" if change.limit is None else f"{change.limit:.2f}"
+        note = "  beyond" if change.beyond else ""
         lines.append(
-            f"  {MEASURES[change.name]:<22}{change.before:>9.2f}{change.after:>9.2f}{limit:>9}{note}"
+            f"  {MEASURES[change.name]:<31}{change.before:>9.2f}{change.after:>9.2f}{limit:>9}{note}"
         )
     rows = [
         ("Limit", f"95% of {LIMITS_OF.pairs} pairs of photos of one lesion differ by no more"),
@@ -197,7 +208,19 @@ def comparison_text(comparison: Comparison, *, color: bool = False) -> str:
         ),
         ("Always", SAFETY_NET),
     ]
+    if any(change.limit is None for change in comparison.changes):
+        rows.insert(1, ("No limit", "for P(cancer): its limit holds for the default bundle's INT8 alone"))
     return "\n".join([*lines, *_rows(rows)]) + "\n"
+
+
+def _change(comparison: Comparison) -> str:
+    """Which measures differ by more than their limits."""
+    beyond = [MEASURES[change.name].partition(" (")[0] for change in comparison.changes if change.beyond]
+    found = (
+        f"beyond the limit: {', '.join(beyond)}" if beyond else "no measure differs by more than its limit"
+    )
+    is_same = comparison.before.risk == comparison.after.risk
+    return found if is_same else f"the risk has changed; {found}"
 
 
 def bundle_text(opened: Bundle) -> str:
