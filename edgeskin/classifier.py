@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property, partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, get_args
 
 import numpy as np
 
-from edgeskin.arrays import Image
+from edgeskin.arrays import Float32s, Image
 from edgeskin.bundle.bundle import Bundle, open_bundle
 from edgeskin.bundle.manifest import HEAD, OOD
-from edgeskin.decision.decide import ACTIONS, OUT_OF_SCOPE, RETAKE, Decisions, decide
+from edgeskin.decision.decide import OUT_OF_SCOPE, RETAKE, decide, with_decision
 from edgeskin.decision.limitations import PatientContext, known_limitations
 from edgeskin.decision.mc_dropout import require_samples, summarize
 from edgeskin.decision.ood import read_statistics
@@ -23,7 +24,7 @@ from edgeskin.decision.operating_points import rules_for_sensitivity
 from edgeskin.errors import BundleError, EdgeskinError, SettingError
 from edgeskin.explain.cam import explain as evidence_map
 from edgeskin.explain.cam import find_method
-from edgeskin.explain.target import CANCER, Target, find_target
+from edgeskin.explain.target import CANCER, find_target
 from edgeskin.imaging.descriptors import describe
 from edgeskin.imaging.preprocess import center_square, preprocess, resize
 from edgeskin.imaging.quality import assess_quality
@@ -33,9 +34,8 @@ from edgeskin.network.engine import Engine, NetworkOutputs
 from edgeskin.network.head import Head, read_head
 from edgeskin.photo.decode import Source, load_photo
 from edgeskin.results import (
-    RISKS,
+    SHOWN_SIDE,
     ActionCode,
-    AppliedPoint,
     Assessment,
     Explanation,
     Failure,
@@ -46,9 +46,6 @@ from edgeskin.results import (
     Precision,
     Status,
 )
-
-SHOWN_SIDE = 448
-"""Pixels a side, at most, of the square that is shown to people."""
 
 
 class Classifier:
@@ -91,8 +88,8 @@ class Classifier:
                 faster. Anyone who can write to this folder can replace the network that runs.
             quality_gate: Whether to refuse pictures that are not good enough (status ``retake``).
             scope_gate: Whether to refuse pictures that are not dermoscopy (status ``out_of_scope``).
-            sensitivity: Cancer sensitivity to certify, 0.8 to 1, in place of the bundle's screening point.
-                Confidence, whose rule belongs to that point, is then None.
+            sensitivity: Cancer sensitivity to certify, 0.8 or more and below 1, in place of the bundle's
+                screening point. Confidence, whose rule belongs to that point, is then None.
             cache_read_only: Whether to leave the cache as it is.
 
         Raises:
@@ -101,25 +98,44 @@ class Classifier:
         """
         if precision not in get_args(Precision):
             raise SettingError(f"precision {precision!r}: choose one of {', '.join(get_args(Precision))}")
+        opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        # A pickled copy may be opened in another working folder; its manifest makes it the same network.
+        self.bundle = replace(opened, folder=opened.folder.absolute())
+        cache_dir = None if cache_dir is None else Path(cache_dir).absolute()
         self._settings: dict[str, Any] = {
-            "bundle": bundle, "precision": precision, "threads": threads, "workers": workers,
+            "bundle": self.bundle, "precision": precision, "threads": threads, "workers": workers,
             "cache_dir": cache_dir, "quality_gate": quality_gate, "scope_gate": scope_gate,
             "sensitivity": sensitivity, "cache_read_only": cache_read_only,
         }  # fmt: skip
-        self._process, self._is_closed = os.getpid(), False
+        self._process = os.getpid()
         self._quality_gate, self._scope_gate = quality_gate, scope_gate
-        self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
         self.manifest = self.bundle.manifest
         rules = self.manifest.decision_rules[precision]
         self.rules = rules if sensitivity is None else rules_for_sensitivity(rules, sensitivity)
         views = self.manifest.preprocessing.views
-        self.engine = Engine(self.bundle.ir(precision), threads, views, cache_dir, workers, cache_read_only)
+        self._engine: Engine | None = Engine(
+            self.bundle.ir(precision), threads, views, cache_dir, workers, cache_read_only
+        )
         self._require_form(precision)
         self._ood_statistics = read_statistics(self.bundle.read(OOD)) if self.manifest.ood else None
         if self._ood_statistics and len(self._ood_statistics.feature_mean) != self.engine.n_features:
             raise BundleError(f"{self.bundle.folder / OOD}: of another network; pack the bundle anew")
         name, version = self.manifest.name, self.manifest.version
-        self.model = ModelInfo(name, version, self.bundle.sha256, precision, instruction_set())
+        classes = self.manifest.classes
+        self.model = ModelInfo(name, version, self.bundle.sha256, precision, instruction_set(), classes)
+
+    @property
+    def engine(self) -> Engine:
+        """The compiled network. Raises SettingError once this is closed, and in a forked process."""
+        engine = self._engine
+        if engine is None:
+            raise SettingError("this classifier is closed; make another one")
+        if os.getpid() != self._process:
+            raise SettingError(
+                "this classifier was made before the process was forked, and its threads stayed behind; "
+                "make one in each process, or start processes by spawn"
+            )
+        return engine
 
     @cached_property
     def head(self) -> Head:
@@ -163,7 +179,7 @@ class Classifier:
             SettingError: An argument is unknown or out of range, or this classifier is closed or was forked.
             EdgeskinError: The network's output is not finite.
         """
-        self._require_usable()
+        engine = self.engine
         method = None if explain is None else find_method(explain)
         explained = None if method is None else find_target(target, self.rules)
         if mc_samples:
@@ -185,9 +201,10 @@ class Classifier:
 
         prepared = preprocess(photo.image, self.manifest.preprocessing)
         clock.end("preprocess")
-        outputs = self.engine.infer(prepared, fmaps=method is not None)
+        outputs = engine.infer(prepared, fmaps=method is not None)
         clock.end("network")
-        self._require_finite(outputs)
+        # The means may overflow where the views do not.
+        self._require_finite(outputs.logits, outputs.features)
         ood = self._ood(outputs, prepared)
         clock.end("ood")
         result = replace(result, ood=ood)
@@ -198,12 +215,14 @@ class Classifier:
             sampled = self.head.sample(outputs.view_features[0], mc_samples, seed)
             result = replace(result, uncertainty=summarize(sampled, seed, self.rules))
             clock.end("sampling")
-        result = self._decided(result, decide(outputs.view_logits, self.rules))
+        result = with_decision(result, decide(outputs.view_logits, self.rules), 0, self.rules)
         clock.end("decision")
         if method is not None and explained is not None:
             result = _described(result)
             clock.end("lesion")
-            result = self._explained(result, prepared, outputs, method, explained)
+            values = evidence_map(prepared, outputs, engine, self.head, explained, method)
+            shown = None if method == "eigen-cam" else explained.name
+            result = replace(result, explanation=Explanation(method, shown, values, self.model))
             clock.end("explanation")
         return replace(result, timing_ms=clock.milliseconds())
 
@@ -233,21 +252,20 @@ class Classifier:
         Raises:
             SettingError: ``images`` is a single photo, or an option is out of range.
         """
-        if isinstance(images, str | bytes | os.PathLike | np.ndarray):
+        is_one = isinstance(images, str | bytes | bytearray | os.PathLike | np.ndarray)
+        if is_one or not isinstance(images, Iterable):
             raise SettingError(
                 f"assess_many takes several images, not one {type(images).__name__}: give a list, or assess"
             )
-        self._require_usable()
+        workers = self.engine.workers
         assess = partial(
             self.assess, explain=explain, target=target, mc_samples=mc_samples, seed=seed, context=context
         )
-        return self._in_order(images, partial(self._or_failure, assess))
+        return _in_order(images, partial(self._or_failure, assess), workers)
 
     def close(self) -> None:
         """Give the network's memory back. The classifier cannot be used afterwards."""
-        if not self._is_closed:
-            self._is_closed = True
-            del self.engine
+        self._engine = None
 
     def __enter__(self) -> Self:
         return self
@@ -259,15 +277,6 @@ class Classifier:
 
     def __reduce__(self) -> tuple[Callable[[], "Classifier"], tuple[()]]:
         return partial(Classifier, **self._settings), ()
-
-    def _require_usable(self) -> None:
-        if self._is_closed:
-            raise SettingError("this classifier is closed; make another one")
-        if os.getpid() != self._process:
-            raise SettingError(
-                "this classifier was made before the process was forked, and its threads stayed behind; "
-                "make one in each process, or start processes by spawn"
-            )
 
     def _require_form(self, precision: Precision) -> None:
         size = self.manifest.preprocessing.size
@@ -284,54 +293,15 @@ class Classifier:
         threshold, statistics = self.rules.ood_threshold, self._ood_statistics
         if statistics is None or threshold is None:
             return None
-        return statistics.score(outputs, prepared, threshold)
+        ood = statistics.score(outputs, prepared, threshold)
+        self._require_finite(np.float64(ood.score))
+        return ood
 
-    def _require_finite(self, outputs: NetworkOutputs) -> None:
-        # Of the means, which may overflow where the views do not.
-        if not (np.isfinite(outputs.logits).all() and np.isfinite(outputs.features).all()):
+    def _require_finite(self, *values: Float32s | np.float64) -> None:
+        if not all(np.isfinite(one).all() for one in values):
             raise EdgeskinError(
                 f"the network {self.model.name} gave no finite answer; report the photo", "not_finite"
             )
-
-    def _decided(self, result: Assessment, decisions: Decisions) -> Assessment:
-        """The result with the first of the decisions."""
-        rules, classes = self.rules, self.rules.classes
-        p, priors = decisions.probabilities[0], rules.class_priors
-        prediction_set = most_serious = None
-        if decisions.prediction_sets is not None and decisions.most_serious is not None:
-            by_probability = np.argsort(-p, kind="stable")
-            members = by_probability[decisions.prediction_sets[0, by_probability]]
-            prediction_set = tuple(classes[position] for position in members)
-            most_serious = classes[decisions.most_serious[0]]
-        points = tuple(
-            AppliedPoint(point.name, point.threshold, point.bound) for point in rules.operating_points
-        )
-        risk = RISKS[decisions.risk[0]]
-        action_code, action = ACTIONS[risk]
-        return replace(
-            result,
-            probabilities=dict(zip(classes, p.tolist(), strict=True)),
-            cancer_probability=float(decisions.cancer_probability[0]),
-            predicted_class=classes[decisions.predicted[0]],
-            cancer_classes=rules.cancer_classes,
-            class_priors=dict(zip(classes, priors, strict=True)) if priors else None,
-            prevalence=float(np.array(priors)[rules.is_cancer].sum()) if priors else None,
-            operating_point=points[0],
-            operating_points=points,
-            risk=risk,
-            action=action,
-            action_code=action_code,
-            prediction_set=prediction_set,
-            most_serious_label=most_serious,
-            confidence=decisions.confidence.of(0) if decisions.confidence else None,
-        )
-
-    def _explained(
-        self, result: Assessment, prepared: Image, outputs: NetworkOutputs, method: Method, target: Target
-    ) -> Assessment:
-        values = evidence_map(prepared, outputs, self.engine, self.head, target, method)
-        name = None if method == "eigen-cam" else target.name
-        return replace(result, explanation=Explanation(method, name, values, self.model))
 
     def _or_failure(self, assess: Callable[[Source], Assessment], image: Source) -> Assessment:
         """The assessment of a photo; a photo that fails has one of status ``error``."""
@@ -347,26 +317,27 @@ class Classifier:
                 timing_ms=clock.milliseconds(), error=failure,
             )  # fmt: skip
 
-    def _in_order(
-        self, images: Iterable[Source], assess: Callable[[Source], Assessment]
-    ) -> Iterator[Assessment]:
-        workers = self.engine.workers
-        if workers == 1:
-            yield from map(assess, images)
-            return
-        waiting: deque[Future[Assessment]] = deque()
-        with ThreadPoolExecutor(workers) as pool:
-            try:
-                for image in images:
-                    waiting.append(pool.submit(assess, image))
-                    # Enough that no worker waits for the next photo, and no more, however many come.
-                    if len(waiting) > 2 * workers:
-                        yield waiting.popleft().result()
-                while waiting:
+
+def _in_order(
+    images: Iterable[Source], assess: Callable[[Source], Assessment], workers: int
+) -> Iterator[Assessment]:
+    """Assess images by so many threads, answered in their order."""
+    if workers == 1:
+        yield from map(assess, images)
+        return
+    waiting: deque[Future[Assessment]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for image in images:
+                waiting.append(pool.submit(assess, image))
+                # Enough that no worker waits for the next photo, and no more, however many come.
+                if len(waiting) > 2 * workers:
                     yield waiting.popleft().result()
-            finally:
-                for future in waiting:
-                    future.cancel()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 class _StepClock:

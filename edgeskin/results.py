@@ -102,13 +102,23 @@ class AppliedPoint:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """The network that answered. sha256: of the bundle's manifest. isa: the instruction set it ran with."""
+    """The network that answered.
+
+    Attributes:
+        name: Of the bundle.
+        version: Of the bundle.
+        sha256: Of the bundle's manifest.
+        precision: ``int8`` or ``fp32``.
+        isa: The instruction set it ran with.
+        classes: Codes of the classes that it knows.
+    """
 
     name: str
     version: str
     sha256: str
     precision: str
     isa: str
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -274,6 +284,10 @@ class Explanation(EqualByValue):
         return {"schema_version": EXPLANATION_SCHEMA_VERSION, **values}
 
 
+SHOWN_SIDE = 448
+"""Pixels a side, at most, of the square that is shown to people."""
+
+
 @dataclass(frozen=True, eq=False)
 class Pixels(EqualByValue):
     """What is shown to people, never part of the JSON.
@@ -329,7 +343,7 @@ class Assessment:
     ood: Ood | None = None
     quality: Quality | None = None
     model: ModelInfo
-    timing_ms: Mapping[str, float]
+    timing_ms: Mapping[str, float] = field(compare=False)
     error: Failure | None = None
     limitations: tuple[Limitation, ...] = ()
     safety_net: str = SAFETY_NET
@@ -350,7 +364,7 @@ class Assessment:
     def to_row(self) -> dict[str, str | float | int | None]:
         """One flat row for tables: text and numbers alone, the same columns for every status of a bundle.
 
-        Lists are joined by ``|``; probabilities are in columns ``p_CLASS``, absent when not assessed.
+        Lists are joined by ``|``; probabilities are in columns ``p_CLASS``, None when not assessed.
         """
         confidence, quality, ood = self.confidence, self.quality, self.ood
         row: dict[str, str | float | int | None] = {
@@ -379,4 +393,5 @@ class Assessment:
             "error_code": self.error.code if self.error else None,
             "error": self.error.message if self.error else None,
         }
-        return row | {f"p_{name}": share for name, share in (self.probabilities or {}).items()}
+        p = self.probabilities or {}
+        return row | {f"p_{name}": p.get(name) for name in self.model.classes}

@@ -67,9 +67,11 @@ class Calibration:
 class LesionScores:
     """P(cancer) of validation's lesions, rising, by calibrations that had not seen the lesion.
 
-    cancer: of each cancer lesion its photo with the least. benign: of each other lesion its photo with the
-    most. bounds: bounds[k] is the sensitivity that a threshold certifies with k cancer lesions below it; as
-    many as certify a useful sensitivity (computed by `quantize.fitting.operating_points`).
+    Attributes:
+        cancer: The lowest P(cancer) among the photos of each cancer lesion, ascending.
+        benign: The highest P(cancer) among the photos of each benign lesion, ascending.
+        bounds: bounds[k] is the sensitivity that a threshold certifies with k cancer lesions below it. The
+            list ends where the bound falls below 0.8. `quantize.fitting.operating_points` computes it.
     """
 
     cancer: tuple[float, ...]

@@ -32,20 +32,14 @@ def compare(
 
     Pictures that cannot be aligned are refused.
     """
-    from edgeskin.classifier import Classifier
     from edgeskin.imaging.change import compare_photos
     from edgeskin.report import figures, text
 
     if out is not None and (out.is_dir() or out.suffix.lower() != ".png"):
         raise SettingError(f"{out}: name a PNG file")
     outputs = output_paths(out, [after], before)
-    classifier = Classifier(
-        bundle,
-        precision,
-        threads,
-        quality_gate=quality_gate,
-        scope_gate=scope_gate,
-        **options.cache_settings(cache_dir),
+    classifier = options.open_classifier(
+        bundle, precision, threads, cache_dir, quality_gate=quality_gate, scope_gate=scope_gate
     )
     delete_stale_outputs(outputs)
     first, second = (classifier.assess(photo, explain="grad-cam") for photo in (before, after))

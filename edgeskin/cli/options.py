@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from edgeskin.decision.mc_dropout import require_samples
 from edgeskin.errors import SettingError
 from edgeskin.network.cache import is_private, user_cache_dir
 from edgeskin.results import Precision
+
+if TYPE_CHECKING:
+    from edgeskin.classifier import Classifier
 
 METHODS = "grad-cam, grad-cam++, layer-cam, eigen-cam or occlusion (slow)"
 
@@ -103,21 +106,56 @@ CacheDirOption = Annotated[
 ]
 
 
-def chosen_precision(precision: Precision | None, mc_dropout: int) -> Precision:
-    """The network that decides: INT8, or FP32 in the MC-dropout mode; a line on stderr says so."""
+def open_classifier(
+    bundle: str | None,
+    precision: Precision | None,
+    threads: int | None,
+    cache_dir: Path | None,
+    *,
+    workers: int = 1,
+    mc_dropout: int = 0,
+    quality_gate: bool = True,
+    scope_gate: bool = True,
+    sensitivity: float | None = None,
+) -> "Classifier":
+    """The classifier that the options describe.
+
+    A line on stderr says where MC-dropout chooses the network, or a sensitivity changes the threshold.
+    """
+    from edgeskin.classifier import Classifier
+
     if mc_dropout:
         require_samples(mc_dropout, seed=0)
     chosen = precision or ("fp32" if mc_dropout else "int8")
-    if mc_dropout and chosen == "fp32":
-        print("MC-dropout: the FP32 network decides, by its own thresholds", file=sys.stderr)
-    elif mc_dropout:
+    classifier = Classifier(
+        bundle,
+        chosen,
+        threads,
+        workers,
+        quality_gate=quality_gate,
+        scope_gate=scope_gate,
+        sensitivity=sensitivity,
+        **_cache_settings(cache_dir),
+    )
+    if mc_dropout:
+        print(_MC_DROPOUT[chosen], file=sys.stderr)
+    if sensitivity is not None:
+        own = classifier.manifest.decision_rules[chosen].screening_threshold
         print(
-            "MC-dropout: the INT8 network decides; the FP32 head is sampled on its features", file=sys.stderr
+            f"sensitivity {sensitivity}: refers from {classifier.rules.screening_threshold:.3f} (the bundle: "
+            f"{own:.3f}), without a confidence",
+            file=sys.stderr,
         )
-    return chosen
+    return classifier
 
 
-def cache_settings(named: Path | None) -> dict[str, Any]:
+_MC_DROPOUT: dict[Precision, str] = {
+    "fp32": "MC-dropout: the FP32 network decides, by its own thresholds",
+    "int8": "MC-dropout: the INT8 network decides; the FP32 head is sampled on its features",
+}
+
+
+def _cache_settings(named: Path | None) -> dict[str, Any]:
     """The Classifier's cache settings.
 
     Nothing is written that nobody asked for: without a folder named, the user's own cache is read if it is

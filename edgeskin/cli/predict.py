@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
@@ -13,7 +13,7 @@ from edgeskin.cli.outputs import delete_stale_outputs, output_paths
 from edgeskin.decision.limitations import PatientContext
 from edgeskin.errors import SettingError
 from edgeskin.photo.sources import photos_in
-from edgeskin.results import Assessment, Method
+from edgeskin.results import Assessment
 
 
 def predict(
@@ -44,7 +44,6 @@ def predict(
     cache_dir: options.CacheDirOption = None,
 ) -> None:
     """Assess dermoscopy pictures of skin lesions."""
-    from edgeskin.classifier import Classifier
     from edgeskin.report.text import render_text
 
     if explain is None and (target or method):
@@ -52,20 +51,21 @@ def predict(
     photos = list(photos_in(paths))
     figures = output_paths(explain, photos)
     context = PatientContext(age, site)
-    classifier = Classifier(
+    classifier = options.open_classifier(
         bundle,
-        options.chosen_precision(precision, mc_dropout),
+        precision,
         threads,
-        workers,
+        cache_dir,
+        workers=workers,
+        mc_dropout=mc_dropout,
         quality_gate=quality_gate,
         scope_gate=scope_gate,
         sensitivity=sensitivity,
-        **options.cache_settings(cache_dir),
     )
     delete_stale_outputs(figures)
     results = classifier.assess_many(
         photos,
-        explain=cast(Method, method or "grad-cam") if figures else None,
+        explain=(method or "grad-cam") if figures else None,
         target=target or "cancer",
         mc_samples=mc_dropout,
         seed=seed,

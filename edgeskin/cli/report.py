@@ -3,7 +3,7 @@
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
@@ -11,7 +11,6 @@ from edgeskin import NOTICE
 from edgeskin.cli import options
 from edgeskin.cli.outputs import delete_stale_outputs, refuse_overwriting_inputs
 from edgeskin.decision.limitations import PatientContext
-from edgeskin.results import Method
 
 
 def report(
@@ -40,26 +39,26 @@ def report(
     cache_dir: options.CacheDirOption = None,
 ) -> None:
     """Write a report of one picture, with its evidence map, to a file."""
-    from edgeskin.classifier import Classifier
     from edgeskin.report import html
 
     for path in out:
         html.require_writable(path)
     refuse_overwriting_inputs(out, [photo])
     context = PatientContext(age, site)
-    classifier = Classifier(
+    classifier = options.open_classifier(
         bundle,
-        options.chosen_precision(precision, mc_dropout),
+        precision,
         threads,
+        cache_dir,
+        mc_dropout=mc_dropout,
         quality_gate=quality_gate,
         scope_gate=scope_gate,
         sensitivity=sensitivity,
-        **options.cache_settings(cache_dir),
     )
     delete_stale_outputs(out)
     result = classifier.assess(
         photo,
-        explain=cast(Method, method or "grad-cam"),
+        explain=method or "grad-cam",
         target=target or "cancer",
         mc_samples=mc_dropout,
         seed=seed,

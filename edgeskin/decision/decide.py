@@ -3,7 +3,7 @@
 The runtime, the gate of `quantize`, the evaluation of `train` and the benchmarks all decide by this function.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from edgeskin.decision.confidence import Confidences, confidences
 from edgeskin.decision.operating_points import risk_levels
 from edgeskin.decision.prediction_sets import most_serious, prediction_sets
 from edgeskin.imaging.dihedral import average_views
-from edgeskin.results import ActionCode, Risk
+from edgeskin.results import RISKS, ActionCode, AppliedPoint, Assessment, Risk
 
 ACTIONS: dict[Risk, tuple[ActionCode, str]] = {
     "HIGH": ("refer_urgently", "refer for urgent specialist assessment"),
@@ -81,4 +81,45 @@ def decide(view_logits: Float32s | Float64s, rules: DecisionRules) -> Decisions:
         members,
         serious,
         confidence,
+    )
+
+
+def with_decision(
+    result: Assessment, decisions: Decisions, position: int, rules: DecisionRules
+) -> Assessment:
+    """An assessment with one of the decisions.
+
+    Args:
+        result: The assessment so far.
+        decisions: On n pictures.
+        position: Which of them, 0 to n - 1.
+        rules: That the decisions follow.
+    """
+    classes, priors = rules.classes, rules.class_priors
+    p = decisions.probabilities[position]
+    prediction_set = most_serious_label = None
+    if decisions.prediction_sets is not None and decisions.most_serious is not None:
+        by_probability = np.argsort(-p, kind="stable")
+        members = by_probability[decisions.prediction_sets[position, by_probability]]
+        prediction_set = tuple(classes[member] for member in members)
+        most_serious_label = classes[decisions.most_serious[position]]
+    points = tuple(AppliedPoint(point.name, point.threshold, point.bound) for point in rules.operating_points)
+    risk = RISKS[decisions.risk[position]]
+    action_code, action = ACTIONS[risk]
+    return replace(
+        result,
+        probabilities=dict(zip(classes, p.tolist(), strict=True)),
+        cancer_probability=float(decisions.cancer_probability[position]),
+        predicted_class=classes[decisions.predicted[position]],
+        cancer_classes=rules.cancer_classes,
+        class_priors=dict(zip(classes, priors, strict=True)) if priors else None,
+        prevalence=float(np.array(priors)[rules.is_cancer].sum()) if priors else None,
+        operating_point=points[0],
+        operating_points=points,
+        risk=risk,
+        action=action,
+        action_code=action_code,
+        prediction_set=prediction_set,
+        most_serious_label=most_serious_label,
+        confidence=decisions.confidence.of(position) if decisions.confidence else None,
     )

@@ -33,7 +33,7 @@ ALWAYS = (
     ),
     Limitation(
         "amelanotic_melanoma",
-        "unpigmented melanoma",
+        "melanoma without pigment",
         "melanoma without pigment: not marked in the data, so nothing is known for it",
     ),
 )

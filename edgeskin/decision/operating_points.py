@@ -1,4 +1,4 @@
-"""Thresholds on P(cancer): the risk that they part, and the sensitivity that they certify.
+"""Thresholds on P(cancer): the risk levels that they separate, and the sensitivity that they certify.
 
 A threshold below which k of n cancer lesions lie is certified for a sensitivity s with 95% confidence if so
 few misses would be that rare at s: P(Binomial(n, 1 - s) <= k) <= 0.05 (Clopper & Pearson, Biometrika 26,
@@ -43,14 +43,16 @@ def certified_threshold(scores: LesionScores, sensitivity: float) -> tuple[float
     """The highest threshold that certifies a sensitivity, and the bound that it reaches.
 
     Raises:
-        SettingError: So few lesions do not certify the sensitivity; names the highest that they do.
+        SettingError: There are too few lesions to certify this sensitivity; the message names the
+            highest that can be certified.
     """
     allowed = bisect_right(scores.bounds, -sensitivity, key=lambda bound: -bound)
     if not allowed:
         n = len(scores.cancer)
-        most = math.floor(1e3 * scores.bounds[0]) / 1e3 if scores.bounds else f"less than {LEAST_SENSITIVITY}"
+        most = math.floor(1e3 * scores.bounds[0]) / 1e3 if scores.bounds else None
+        certify = f"{most} at most" if most else f"no sensitivity of {LEAST_SENSITIVITY} or more"
         raise SettingError(
-            f"sensitivity {sensitivity}: {n} cancer lesions certify {most} at most, with none missed; "
+            f"sensitivity {sensitivity}: {n} cancer lesions certify {certify}, with none missed; "
             "choose that or less, or calibrate on more lesions"
         )
     missed = allowed - 1

@@ -92,13 +92,15 @@ def compare_photos(before: Assessment, after: Assessment) -> Comparison:
     """
     for one in (before, after):
         if one.status != "assessed":
+            reason = one.error.message if one.error else one.action
             raise EdgeskinError(
-                f"{one.image}: not assessed ({one.status}), so not compared: {one.action}", "not_assessed"
+                f"{one.image}: not assessed ({one.status}), so not compared: {reason}", "not_assessed"
             )
     if before.model != after.model:
         raise EdgeskinError(
             f"{before.image}, {after.image}: assessed by different networks, so their differences would be "
-            "the networks': assess both with one classifier"
+            "the networks': assess both with one classifier",
+            "different_models",
         )
     if before.pixels is None or after.pixels is None:
         raise SettingError(

@@ -86,7 +86,7 @@ def read_export(file: Path) -> "openvino.Tensor":
 
 
 def write_export(file: Path, export: bytes) -> None:
-    """Put an export in place whole, as another process may be reading. On a full disk nothing is kept."""
+    """Replace the file atomically, since another process may read it. On a full disk nothing is kept."""
     with contextlib.suppress(OSError), tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as part:
         try:
             part.writelines([hashlib.sha256(export).digest(), export])

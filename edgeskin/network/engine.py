@@ -38,8 +38,8 @@ openvino.Tensor(np.zeros(1, np.uint8)).data  # noqa: B018
 class NetworkOutputs:
     """Outputs of n pictures in V views each, as copies.
 
-    view_logits: (n, V, C). view_features: pooled, (n, V, F). fmaps: (n, V, F, h, w), each as its view lies;
-    None where they were not asked for.
+    view_logits: (n, V, C). view_features: pooled, (n, V, F). fmaps: (n, V, F, h, w), not turned upright; None
+    unless requested.
     """
 
     view_logits: Float32s
@@ -139,7 +139,7 @@ class Engine:
         return NetworkOutputs(*(values[None] for values in self._run(views_of(image, self._views), fmaps)))
 
     def infer_batch(self, images: UInt8s, *, fmaps: bool = False) -> NetworkOutputs:
-        """Run pictures, uint8 RGB (n, s, s, 3), each in one view as it lies: V = 1. Raises as `infer`."""
+        """Run pictures, uint8 RGB (n, s, s, 3), untransformed: V = 1. Raises as `infer`."""
         self._require_form(images.dtype, images.shape[1:])
         return NetworkOutputs(*(values[:, None] for values in self._run(images, fmaps)))
 
@@ -191,10 +191,11 @@ class Engine:
     def _require_form(self, dtype: np.dtype[np.uint8], shape: tuple[int, ...]) -> None:
         # numpy would broadcast some other shapes over the network's input, and cut numbers to a byte.
         if dtype != np.uint8 or shape != self.image_shape:
-            raise EdgeskinError(f"an image of {dtype} {shape}; this network takes uint8 {self.image_shape}")
+            message = f"an image of {dtype} {shape}; this network takes uint8 {self.image_shape}"
+            raise EdgeskinError(message, "wrong_array")
 
     def _run(self, images: Sequence[Image] | UInt8s, fmaps: bool) -> list[Float32s]:
-        """Outputs of m images as they lie: logits (m, C), features (m, F), maybe fmaps (m, F, h, w)."""
+        """Outputs of m images, untransformed: logits (m, C), features (m, F), maybe fmaps (m, F, h, w)."""
         shapes = self._output_shapes if fmaps else self._output_shapes[:2]
         outputs = [np.empty((len(images), *shape), np.float32) for shape in shapes]
         try:
@@ -208,7 +209,8 @@ class Engine:
                     for output, place in zip(outputs, self._order[: len(outputs)], strict=True):
                         output[batch] = request.get_output_tensor(place).data[: len(output[batch])]
         except RuntimeError as error:
-            raise EdgeskinError(f"OpenVINO failed on this image: {str(error).strip()}") from error
+            message = f"OpenVINO failed on this image: {str(error).strip()}"
+            raise EdgeskinError(message, "network_failed") from error
         return outputs
 
     @contextlib.contextmanager

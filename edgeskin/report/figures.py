@@ -10,12 +10,11 @@ import cv2
 import numpy as np
 
 from edgeskin.arrays import Float32s, Image, Mask, UInt8s
-from edgeskin.classifier import SHOWN_SIDE
 from edgeskin.imaging.change import Comparison
 from edgeskin.imaging.preprocess import resize
 from edgeskin.imaging.registration import warp_to_first
 from edgeskin.imaging.segmentation import outline, skin_color
-from edgeskin.results import Assessment, Explanation
+from edgeskin.results import SHOWN_SIDE, Assessment, Explanation
 
 STRONGEST = 0.6
 """Opacity of the map where the evidence is strongest; where there is none the photo shows through."""
@@ -24,7 +23,7 @@ HOTTEST = 0.2
 MOST_DIFFERENCE = 60
 """Levels of colour, of 255, at which the colour map of changes ends."""
 MARGIN, LINE = 16, 18
-LABEL, COLUMN, COLUMNS = 15, 9, 112
+LABEL, COLUMN, COLUMNS = 16, 9, 112
 """Letters before a line's text, pixels a letter, and letters a line."""
 BLACK, WHITE, GRAY = (0, 0, 0), (255, 255, 255), (110, 110, 110)
 

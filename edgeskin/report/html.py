@@ -111,7 +111,7 @@ def _as_json(assessment: Assessment, created: datetime) -> bytes:
 
 
 def _as_png(assessment: Assessment, created: datetime) -> bytes:
-    date = f"  {'Created':<13}{created.isoformat(sep=' ', timespec='minutes')}"
+    date = f"  {'Created':<14}{created.isoformat(sep=' ', timespec='minutes')}"
     return figures.encode_png(figures.page(assessment, f"{render_text(assessment)}{date}\n\n{NOTICE}"))
 
 
@@ -167,7 +167,7 @@ def _data_uri(image: Image) -> str:
 
 def _assessed(assessment: Assessment) -> list[str]:
     assert assessment.probabilities is not None
-    hint = f'<p class="note">Likeliest: {escape(likeliest(assessment))}. Red counts as cancer.</p>'
+    hint = f'<p class="note">Hint: {escape(likeliest(assessment))}. Red counts as cancer.</p>'
     bars = _bars(assessment.probabilities, assessment.cancer_classes or ())
     sections = [_section("Probabilities", bars + hint)]
     rows = []

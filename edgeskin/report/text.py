@@ -10,15 +10,16 @@ from edgeskin.results import RISKS, AppliedPoint, Assessment, Confidence, Qualit
 from edgeskin.taxonomy import full_name
 
 WIDTH = 100
-LABEL_WIDTH = 13
+LABEL_WIDTH = 14
 """Columns before a line's text."""
 SHOWN_CLASSES = 3
 SAFETY_NET = "have any lesion examined that changes, bleeds, itches or worries you"
 """`edgeskin.results.SAFETY_NET` in one line."""
 PHONE_PHOTOS = "phone photos"
 """What the network is always weak for, and the scope gate hardly recognises."""
-_MOST_LINES = {"WARNING": 2, "Plausible": 2, "Classes": 1, "Picture": 2, "Weak for": 1}
-"""Of a row; all rows together then have at most 16."""
+MOST_LINES = 16
+_DROPPED_FIRST = ("Classes", "Hint", "Picture")
+"""Rows that give way where an answer would be longer than MOST_LINES."""
 _COLORS: dict[Risk, str] = {"HIGH": "\x1b[1;31m", "MEDIUM": "\x1b[1;33m", "LOW": "\x1b[1;32m"}
 _RESET = "\x1b[0m"
 _REFUSALS = {
@@ -36,6 +37,10 @@ def render_text(assessment: Assessment, *, color: bool = False) -> str:
         color: Whether to colour the verdict by ANSI codes.
     """
     rows = _refused(assessment) if assessment.risk is None else _assessed(assessment)
+    dropped = 0
+    while len(_rows(rows)) >= MOST_LINES and dropped < len(_DROPPED_FIRST):
+        rows = [row for row in rows if row[0] != _DROPPED_FIRST[dropped]]
+        dropped += 1
     return "\n".join([f"{assessment.image}: {verdict(assessment, color=color)}", *_rows(rows)]) + "\n"
 
 
@@ -79,8 +84,10 @@ def plausible(assessment: Assessment) -> str:
 def likeliest(assessment: Assessment) -> str:
     """The predicted class, and what the prediction is conditioned on."""
     assert assessment.predicted_class is not None
-    condition = ", if all classes were equally common (a hint)" if assessment.class_priors else ""
-    return full_name(assessment.predicted_class) + condition
+    name = full_name(assessment.predicted_class)
+    if assessment.class_priors:
+        return f"{name} is the likeliest, if all classes were equally common"
+    return f"{name} is the likeliest"
 
 
 def cancer_probability_text(assessment: Assessment) -> str:
@@ -93,7 +100,7 @@ def cancer_probability_text(assessment: Assessment) -> str:
     thresholds = urgently if len(points) == 1 else f"refer from {first:.3f}, urgently from {last:.3f}"
     text = f"{assessment.cancer_probability:.3f}; {thresholds}"
     if assessment.prevalence is not None:
-        text += f" (if {assessment.prevalence:.0%} of the pictures are cancers)"
+        text += f" (calibrated where {assessment.prevalence:.0%} are cancers)"
     return text
 
 
@@ -119,10 +126,10 @@ def _assessed(assessment: Assessment) -> list[tuple[str, str]]:
         ("Confidence", _confidence(assessment.confidence)),
         ("Dropout", sampled(assessment.uncertainty) if assessment.uncertainty else ""),
         ("Plausible", plausible(assessment)),
-        ("Likeliest", likeliest(assessment)),
         ("Classes", _classes(assessment)),
+        ("Hint", likeliest(assessment)),
         ("Picture", _advice(assessment.quality)),
-        ("Weak for", ", ".join([PHONE_PHOTOS, *(one.subject for one in assessment.limitations)])),
+        ("Less sure for", "; ".join([PHONE_PHOTOS, *(one.subject for one in assessment.limitations)])),
         ("Always", SAFETY_NET),
         ("Model", f"{model.name} {model.version}, {model.precision.upper()}, {total:.0f} ms"),
     ]
@@ -155,8 +162,6 @@ def _row(label: str, text: str) -> list[str]:
         WIDTH,
         initial_indent=f"  {label:<{LABEL_WIDTH}}",
         subsequent_indent=" " * (LABEL_WIDTH + 2),
-        max_lines=_MOST_LINES.get(label),
-        placeholder=" ...",
     ) or [f"  {label}"]
 
 
@@ -226,32 +231,37 @@ def _change(comparison: Comparison) -> str:
 def bundle_text(opened: Bundle) -> str:
     """What a bundle holds. Its files must have been verified."""
     manifest, preprocessing = opened.manifest, opened.manifest.preprocessing
-    lines = [
-        f"{manifest.name} {manifest.version}",
-        f"  folder     {opened.folder}",
-        f"  SHA-256    {opened.sha256} (every file verified)",
-        f"  classes    {', '.join(manifest.classes)} (cancer: {', '.join(manifest.cancer_classes)})",
-        f"  input      {preprocessing.size} px, colour constancy {preprocessing.color_constancy}, "
-        f"{preprocessing.views} views",
+    rows = [
+        ("Folder", str(opened.folder)),
+        ("SHA-256", f"{opened.sha256} (every file verified)"),
+        ("Classes", ", ".join(f"{name} {full_name(name)}" for name in manifest.classes)),
+        ("Cancer", ", ".join(manifest.cancer_classes)),
+        (
+            "Input",
+            f"{preprocessing.size} px, colour constancy {preprocessing.color_constancy}, "
+            f"{preprocessing.views} views",
+        ),
     ]
     for precision, rules in manifest.decision_rules.items():
-        lines.append(f"  {precision:<10} calibration: {rules.calibration.method}")
-        lines += [
-            f"  {'':<10} {point.name}: P(cancer) >= {point.threshold:.4f}, validation sensitivity "
-            f"{point.recall:.3f}, specificity {point.specificity:.3f}"
-            + (f", certified sensitivity {point.bound.sensitivity:.3f}" if point.bound else "")
-            for point in rules.operating_points
-        ]
+        rows.append((precision.upper(), f"calibration: {rules.calibration.method}"))
+        for point in rules.operating_points:
+            bound = f", certified {point.bound.sensitivity:.3f}" if point.bound else ""
+            rows.append(
+                (
+                    "",
+                    f"{point.name}: P(cancer) >= {point.threshold:.4f}; on validation sensitivity "
+                    f"{point.recall:.3f}{bound}, specificity {point.specificity:.3f}",
+                )
+            )
         if rules.prediction_sets is not None:
             pairs = zip(manifest.classes, rules.prediction_sets.thresholds, strict=True)
             thresholds = ", ".join(f"{name} {threshold:.4f}" for name, threshold in pairs)
-            lines.append(
-                f"  {'':<10} prediction set, {rules.prediction_sets.coverage:.0%} of each class: {thresholds}"
-            )
+            coverage = rules.prediction_sets.coverage
+            rows.append(("", f"prediction sets of {coverage:.0%} of each class, from {thresholds}"))
         if rules.ood_threshold is not None:
-            lines.append(f"  {'':<10} out of scope above {rules.ood_threshold:.3f}")
-    lines += [f"  {name:<10} {record.size / 1e6:8.2f} MB" for name, record in manifest.files.items()]
-    return "\n".join(lines)
+            rows.append(("", f"out of scope above {rules.ood_threshold:.3f}"))
+    rows += [(name, f"{record.size / 1e6:.2f} MB") for name, record in manifest.files.items()]
+    return "\n".join([f"{manifest.name} {manifest.version}", *_rows(rows)])
 
 
 def _rows(rows: Iterable[tuple[str, str]]) -> list[str]:
