@@ -12,7 +12,7 @@ from edgeskin.decision.limitations import SITES
 from edgeskin.decision.mc_dropout import require_samples
 from edgeskin.errors import SettingError
 from edgeskin.network.cache import is_private, user_cache_dir
-from edgeskin.results import Precision
+from edgeskin.results import Method, Precision
 
 if TYPE_CHECKING:
     from edgeskin.classifier import Classifier
@@ -72,7 +72,7 @@ TargetOption = Annotated[
     ),
 ]
 MethodOption = Annotated[
-    str | None, typer.Option(metavar="METHOD", help=f"Method of the map: {METHODS} (default: grad-cam).")
+    Method | None, typer.Option(metavar="METHOD", help=f"Method of the map: {METHODS} (default: grad-cam).")
 ]
 QualityGateOption = Annotated[
     bool,
@@ -135,7 +135,7 @@ def open_classifier(
         quality_gate=quality_gate,
         scope_gate=scope_gate,
         sensitivity=sensitivity,
-        **_cache_settings(cache_dir),
+        **cache_settings(cache_dir),
     )
     if mc_dropout:
         print(_MC_DROPOUT[chosen], file=sys.stderr)
@@ -155,7 +155,7 @@ _MC_DROPOUT: dict[Precision, str] = {
 }
 
 
-def _cache_settings(named: Path | None) -> dict[str, Any]:
+def cache_settings(named: Path | None) -> dict[str, Any]:
     """The Classifier's cache settings.
 
     Nothing is written that nobody asked for: without a folder named, the user's own cache is read if it is

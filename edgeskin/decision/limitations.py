@@ -33,7 +33,7 @@ ALWAYS = (
     ),
     Limitation(
         "amelanotic_melanoma",
-        "melanoma without pigment",
+        "pale melanoma",
         "melanoma without pigment: not marked in the data, so nothing is known for it",
     ),
 )

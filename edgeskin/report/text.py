@@ -18,7 +18,7 @@ SAFETY_NET = "have any lesion examined that changes, bleeds, itches or worries y
 PHONE_PHOTOS = "phone photos"
 """What the network is always weak for, and the scope gate hardly recognises."""
 MOST_LINES = 16
-_DROPPED_FIRST = ("Classes", "Hint", "Picture")
+_DROPPED_FIRST = ("Classes", "Hint", "Picture", "Dropout")
 """Rows that give way where an answer would be longer than MOST_LINES."""
 _COLORS: dict[Risk, str] = {"HIGH": "\x1b[1;31m", "MEDIUM": "\x1b[1;33m", "LOW": "\x1b[1;32m"}
 _RESET = "\x1b[0m"

@@ -92,7 +92,7 @@ def test_p_cancer_has_a_limit_only_with_the_network_it_was_measured_with(before:
     assert compare_photos(known, known).changes[0].limit == LIMITS["cancer_log_odds"]
     with pytest.raises(EdgeskinError) as caught:
         compare_photos(before, known)
-    assert caught.value.code == "error"
+    assert caught.value.code == "different_models"
 
 
 def test_measures_are_those_of_the_assessment(before: Assessment) -> None:

@@ -599,3 +599,30 @@ def test_a_cache_gives_the_same_bits(shared_micro_bundle: Path, lesion_jpg: Path
     )
     assert plain.probabilities == written.probabilities == read.probabilities
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_iterator_that_starts_after_the_end_is_refused(
+    shared_micro_bundle: Path, lesion_jpg: Path, workers: int
+) -> None:
+    with Classifier(shared_micro_bundle, threads=2, workers=workers) as classifier:
+        results = classifier.assess_many([lesion_jpg])
+    with pytest.raises(SettingError):
+        next(results)
+
+
+def test_a_copy_made_in_another_folder_is_the_same_network(
+    shared_micro_bundle: Path, lesion_jpg: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(shared_micro_bundle.parent)
+    classifier = Classifier(shared_micro_bundle.name)
+    content = pickle.dumps(classifier)
+    monkeypatch.chdir(tmp_path)
+    assert pickle.loads(content).assess(lesion_jpg) == classifier.assess(lesion_jpg)
+
+
+def test_answers_are_equal_however_long_they_took(shared_micro_bundle: Path, lesion_jpg: Path) -> None:
+    classifier = Classifier(shared_micro_bundle)
+    one, other = classifier.assess(lesion_jpg), classifier.assess(lesion_jpg)
+    assert one == other
+    assert one != classifier.assess(lesion_jpg, name="another")

@@ -275,7 +275,7 @@ def test_after_an_error_of_openvino_every_worker_is_free(tmp_path: Path, workers
             engine.infer(works)
         with pytest.raises(EdgeskinError) as caught:
             engine.infer(fails)
-        assert caught.value.code == "error"
+        assert caught.value.code == "network_failed"
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         for outputs in pool.map(engine.infer, [works] * 4, timeout=60):
             assert outputs.logits.tolist() == [[0, 0, 0]]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeskin.cli.options import cache_settings, chosen_precision
+from edgeskin.cli.options import cache_settings, open_classifier
 from edgeskin.results import Precision
 
 
@@ -26,13 +26,28 @@ def test_the_network_that_decides_is_named_when_sampling(
     mc_dropout: int,
     chosen: str,
     named: str,
+    shared_micro_bundle: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert chosen_precision(precision, mc_dropout) == chosen
+    bundle = str(shared_micro_bundle)
+    with open_classifier(bundle, precision, None, None, mc_dropout=mc_dropout) as classifier:
+        assert classifier.model.precision == chosen
     output = capsys.readouterr()
     assert output.out == ""
     assert len(output.err.splitlines()) == bool(mc_dropout)
     assert f"the {named} network decides" in output.err if named else output.err == ""
+
+
+def test_a_changed_threshold_is_named(shared_micro_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both thresholds are on stderr, and nothing is where the bundle decides."""
+    with open_classifier(str(shared_micro_bundle), None, None, None, sensitivity=0.93) as classifier:
+        threshold = classifier.rules.screening_threshold
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert f"{threshold:.3f}" in output.err
+    assert "0.300" in output.err
+    with open_classifier(str(shared_micro_bundle), None, None, None):
+        assert capsys.readouterr() == ("", "")
 
 
 def test_a_named_cache_is_written(tmp_path: Path) -> None:

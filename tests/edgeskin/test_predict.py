@@ -81,7 +81,7 @@ def test_skipped_files_of_a_folder_are_counted(
     done = run_cli("predict", tmp_path, "--json", "--bundle", shared_micro_bundle)
     assert done.returncode == 0
     assert [result["image"] for result in results_of(done.stdout)] == [str(tmp_path / "a.jpg")]
-    assert "2 files" in done.stderr
+    assert " 2 file" in done.stderr
 
 
 def test_an_empty_folder_is_an_error(shared_micro_bundle: Path, tmp_path: Path) -> None:

@@ -123,7 +123,11 @@ KEYS_OF_0_11_0 = {
     ],
     "explanation": ["schema_version", "method", "target", "map", "model", "faint"],
 }  # fmt: skip
-NEW_KEYS = {"": {"action_code", "limitations"}, "quality": {"failed", "advised"}}
+NEW_KEYS = {
+    "": {"action_code", "limitations"},
+    "quality": {"failed", "advised"},
+    "model": {"classes"},
+}
 
 
 def test_the_json_has_every_key_of_0_11_0(explained: Assessment) -> None:
@@ -204,7 +208,7 @@ def test_rows_are_flat_and_have_the_same_columns(status: str, by_status: dict[st
     assert all(value is None or type(value) in (str, float, int) for value in row.values())
     assert json.loads(json.dumps(row, allow_nan=False)) == row
     probabilities = {name[2:]: value for name, value in row.items() if name.startswith("p_")}
-    assert probabilities == (result.probabilities or {})
+    assert probabilities == (result.probabilities or dict.fromkeys(result.model.classes))
     assert (row["image"], row["status"], row["action_code"]) == (result.image, status, result.action_code)
 
 

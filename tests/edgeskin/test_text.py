@@ -10,6 +10,7 @@ from edgeskin import Assessment, Classifier, PatientContext, compare_photos, ope
 from edgeskin.imaging.quality import LIMITS
 from edgeskin.report.text import bundle_text, comparison_text, verdict, warnings
 from edgeskin.results import RISKS
+from edgeskin.taxonomy import full_name
 from tests.conftest import change_rules, write_micro_bundle
 
 LINES, COLUMNS = 16, 100
@@ -39,8 +40,8 @@ def rows(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     label = ""
     for line in text.splitlines()[1:]:
-        label = line[2:15].strip() or label
-        found[label] = f"{found[label]} {line[15:]}" if label in found else line[15:]
+        label = line[2:16].strip() or label
+        found[label] = f"{found[label]} {line[16:]}" if label in found else line[16:]
     return found
 
 
@@ -99,7 +100,7 @@ def test_the_predicted_class_is_shown_however_small_its_probability(
     change_rules(micro_bundle, class_priors=[1e-12 if name == least else 0.1 for name in probabilities])
     result = Classifier(micro_bundle).assess(lesion_jpg)
     assert result.predicted_class == least
-    assert f"{probabilities[least]:.3f}" in rows(render_text(result))["Likeliest"]
+    assert full_name(least) in rows(render_text(result))["Hint"]
 
 
 def test_parts_that_a_bundle_lacks_leave_no_row(assessed: Assessment) -> None:
@@ -111,9 +112,9 @@ def test_parts_that_a_bundle_lacks_leave_no_row(assessed: Assessment) -> None:
         uncertainty=None,
         limitations=(),
     )
-    assert set(rows(render_text(assessed))) - set(rows(render_text(bare))) == {
-        "Plausible", "Confidence", "Dropout", "Weak for"
-    }  # fmt: skip
+    absent = {"Plausible", "Confidence", "Dropout"}
+    assert set(rows(render_text(assessed))) - set(rows(render_text(bare))) == absent
+    assert rows(render_text(bare))["Less sure for"] == "phone photos"
 
 
 def worst_case(assessed: Assessment) -> Assessment:
