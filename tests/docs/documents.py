@@ -8,8 +8,8 @@ A document shows the output of a command so::
     ```
     <!-- end -->
 
-``output: python`` stands for the Python block above it. Words must be the same. Numbers may differ by
-TOLERANCE, since instruction sets round differently; a number of milliseconds may be any.
+``output: python`` stands for the Python block above it. Only stdout is shown. Words must be the same. Numbers
+may differ by TOLERANCE, since instruction sets round differently; a number of milliseconds may be any.
 """
 
 import os
@@ -49,7 +49,7 @@ def outputs(content: str) -> list[tuple[str, str, str]]:
 
 
 def rewritten(path: Path, folder: Path) -> str:
-    """The document with every shown output made anew. folder: has the examples, and may be written to."""
+    """The document with every shown output replaced. folder: has the examples, and may be written to."""
     content = path.read_text(encoding="utf-8")
 
     def output(match: re.Match[str]) -> str:
@@ -60,7 +60,7 @@ def rewritten(path: Path, folder: Path) -> str:
 
 
 def run(command: str, code: str, folder: Path) -> str:
-    """What a command prints on stdout, then on stderr, as documents show it. code: for ``python``."""
+    """What a command prints on stdout, as documents show it. code: for ``python``."""
     words = shlex.split(command)
     if words == ["python"]:
         arguments = [sys.executable, "-c", code]
@@ -75,7 +75,8 @@ def run(command: str, code: str, folder: Path) -> str:
         "OPENBLAS_NUM_THREADS": "1",
     }
     done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-    lines = (done.stdout + done.stderr).replace(f"{ROOT}{os.sep}", "").splitlines()
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.replace(f"{ROOT}{os.sep}", "").rstrip().splitlines()
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 

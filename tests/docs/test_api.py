@@ -1,5 +1,6 @@
 """The code of docs/api.md runs, and its tables name the fields and codes that exist."""
 
+import ast
 import re
 import shutil
 from dataclasses import fields
@@ -8,6 +9,7 @@ from typing import Any, get_args
 
 import pytest
 
+from edgeskin import errors
 from edgeskin.decision.limitations import ALWAYS, SITES, YOUNG, PatientContext, known_limitations
 from edgeskin.imaging.quality import LIMITS
 from edgeskin.results import ActionCode, Assessment
@@ -48,3 +50,26 @@ def test_it_names_every_code() -> None:
     ]
     found = {one.code for context in contexts for one in known_limitations(context)}
     assert {one.code for one in ALWAYS} <= found == listed["limitations[].code"]
+
+
+def test_it_names_every_code_of_an_error() -> None:
+    rows = re.findall(
+        r"^\| `\w+Error` \| (.*?) \|", API.partition("\n## Errors")[2].partition("\n## ")[0], re.M
+    )
+    listed = [code for row in rows for code in re.findall(r"`(\w+)`", row)]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == raised_codes()
+
+
+def raised_codes() -> set[str]:
+    """The codes of edgeskin's errors: the default of each class, and those that its code raises by name."""
+    family = {name: one for name, one in vars(errors).items() if name.endswith("Error")}
+    codes = {one.code for one in family.values()}
+    for path in (ROOT / "edgeskin").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", None) in family:
+                given = [*node.args[1:], *(one.value for one in node.keywords if one.arg == "code")]
+                values = [inner for value in given for inner in ast.walk(value)]
+                constants = [inner.value for inner in values if isinstance(inner, ast.Constant)]
+                codes |= {value for value in constants if isinstance(value, str)}
+    return codes

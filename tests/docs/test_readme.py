@@ -1,6 +1,6 @@
 """The outputs that the documents show are those of the commands, and README follows its outline.
 
-Write them anew after a change of the output::
+Update them after a change of the output::
 
     python -m tests.docs.test_readme --write
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeskin.report.text import LABEL_WIDTH
 from tests.docs.documents import ROOT, WITH_OUTPUTS, differences, fenced, outputs, rewritten, run
 
 README = ROOT / "README.md"
@@ -48,7 +49,8 @@ def test_readme_explains_every_line_of_the_first_output() -> None:
     content = README.read_text(encoding="utf-8")
     first = outputs(content)[0][2]
     verdict = first.splitlines()[0].split(": ")[1]
-    labels = re.findall(r"^  (\S.*?)  ", first, re.MULTILINE)
+    starts = (line[2 : 2 + LABEL_WIDTH].strip() for line in first.splitlines()[1:])
+    labels = [label for label in starts if label]
     explained = re.findall(r"^\| `(.+?)` \|", content, re.MULTILINE)
     assert explained[: 1 + len(labels)] == [verdict, *labels]
 
