@@ -1,6 +1,6 @@
-"""Render the pictures of docs/gallery.md and of the README, from synthetic lesions and the default bundle.
+"""Render the pictures of docs/explanations.md and of the README, from synthetic lesions.
 
-    python examples/draw_gallery.py [--out docs/gallery]
+    python examples/draw_gallery.py [--out docs/gallery] [--report docs/report.png]
 
 The picture of the report needs Chromium (extra `dev`, and `apt install chromium` or `playwright install
 chromium`); the others need the runtime only.
@@ -9,6 +9,7 @@ chromium`); the others need the runtime only.
 import argparse
 import shutil
 import tempfile
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -21,32 +22,43 @@ from edgeskin.arrays import Image
 from edgeskin.imaging.change import compare_photos
 from edgeskin.report.figures import compared, encode_jpeg, overlay, side_by_side
 from edgeskin.report.html import write
+from edgeskin.results import Method
 
 PHOTO = Path(__file__).with_name("lesion.jpg")
 SIDE = 300
-METHODS = ("grad-cam", "grad-cam++", "layer-cam", "eigen-cam", "occlusion")
+METHODS: tuple[Method, ...] = ("grad-cam", "grad-cam++", "layer-cam", "eigen-cam", "occlusion")
+TARGETS = ("cancer", "MEL", "BKL", "NV")
 
 
-def main() -> None:
-    """Render all pictures."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Render all pictures.
+
+    Args:
+        arguments: Of the command line; None for the process's own.
+    """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--bundle", default="default")
     parser.add_argument("--out", type=Path, default=Path("docs/gallery"))
     parser.add_argument("--report", type=Path, default=Path("docs/report.png"))
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
-    classifier = Classifier(quality_gate=False, scope_gate=False)
-    pictures = {
-        "classes": classes(classifier),
-        "methods": methods(classifier),
-        "targets": targets(classifier),
-        "explain": side_by_side(classifier.examine(PHOTO)),
-        "compare": changed(classifier),
-    }
-    for name, picture in pictures.items():
-        (options.out / f"{name}.jpg").write_bytes(encode_jpeg(picture))
-    photograph_report(classifier, options.report)
+    with Classifier(options.bundle, quality_gate=False, scope_gate=False) as classifier:
+        pictures = {
+            "classes": classes(classifier),
+            "methods": methods(classifier),
+            "targets": targets(classifier),
+            "explain": side_by_side(classifier.assess(PHOTO, explain="grad-cam")),
+            "compare": changed(classifier),
+        }
+        for name, picture in pictures.items():
+            (options.out / f"{name}.jpg").write_bytes(encode_jpeg(picture))
+        with tempfile.TemporaryDirectory() as folder:
+            page = Path(folder) / "report.html"
+            assessment = classifier.assess(PHOTO, explain="grad-cam", mc_samples=30, name=PHOTO.name)
+            write(assessment, page, datetime.now())
+            photograph(page, options.report)
 
 
 def classes(classifier: Classifier) -> Image:
@@ -65,9 +77,7 @@ def methods(classifier: Classifier) -> Image:
 
 def targets(classifier: Classifier) -> Image:
     """Render the example picture's evidence for cancer, melanoma, keratosis and nevus."""
-    return np.hstack(
-        [small(mapped(classifier, PHOTO, target=name)) for name in ("cancer", "MEL", "BKL", "NV")]
-    )
+    return np.hstack([small(mapped(classifier, PHOTO, target=target)) for target in TARGETS])
 
 
 def changed(classifier: Classifier) -> Image:
@@ -78,21 +88,18 @@ def changed(classifier: Classifier) -> Image:
     rotation = cv2.getRotationMatrix2D((256, 256), 12, 1.05)
     rotated = cv2.warpAffine(spotted, rotation, (512, 512), borderMode=cv2.BORDER_REFLECT)
     later = np.clip(rotated * np.array([0.95, 1, 1.04]), 0, 255).astype(np.uint8)
-    return compared(
-        compare_photos(
-            classifier.assess(photo, explain="grad-cam"), classifier.assess(later, explain="grad-cam")
-        )
-    )
+    before, after = (classifier.assess(image, explain="grad-cam") for image in (photo, later))
+    return compared(compare_photos(before, after))
 
 
 def mapped(
-    classifier: Classifier, photo: Image | Path, target: str = "cancer", method: str = "grad-cam"
+    classifier: Classifier, photo: Image | Path, target: str = "cancer", method: Method = "grad-cam"
 ) -> Image:
     """Render a photo under its map."""
-    found = classifier.examine(photo, target=target, method=method)
-    assert found.square is not None
-    assert found.explanation is not None
-    return overlay(found.square, found.explanation)
+    assessment = classifier.assess(photo, explain=method, target=target)
+    assert assessment.pixels is not None
+    assert assessment.explanation is not None
+    return overlay(assessment.pixels.square, assessment.explanation)
 
 
 def column(*pictures: Image) -> Image:
@@ -105,19 +112,17 @@ def small(picture: Image, side: int = SIDE) -> Image:
     return np.asarray(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def photograph_report(classifier: Classifier, out: Path) -> None:
-    """Take a picture of the example's report in a browser."""
+def photograph(page: Path, out: Path) -> None:
+    """Write a picture of an HTML page, as Chromium shows it, to a PNG file."""
     from playwright.sync_api import sync_playwright
 
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        page_file = Path(folder) / "report.html"
-        write(classifier.examine(PHOTO.relative_to(Path.cwd()), mc_samples=30), page_file, datetime.now())
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
-        page = browser.new_page(viewport={"width": 832, "height": 1000})
-        page.goto(page_file.as_uri())
-        page.screenshot(path=out, full_page=True)
+        shown = browser.new_page(viewport={"width": 832, "height": 1000})
+        shown.goto(page.as_uri())
+        shown.screenshot(path=out, full_page=True)
         browser.close()
 
 
