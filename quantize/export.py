@@ -1,4 +1,4 @@
-"""Exports a network from torch to ONNX and OpenVINO IR, normalisation included, and checks their parity."""
+"""Exports a network from torch to ONNX and OpenVINO IR, normalization included, and checks their parity."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ import torch
 from openvino import opset13 as ops
 
 from edgeskin.errors import EdgeskinError
-from edgeskin.imaging.dihedral import views_of
+from edgeskin.imaging.dihedral import average_views, views_of
 from quantize.inference import load, predict
 from train.models.lesion_net import ServedNet
 
@@ -150,9 +150,10 @@ def check_parity(served: ServedNet, folder: Path, images: Path, views: int) -> P
     prepared = load(images)
     batches = [np.stack(views_of(image, views)) for image in prepared]
     with torch.no_grad():
-        reference = np.stack([served(torch.tensor(batch))[0].mean(dim=0).numpy() for batch in batches])
+        by_torch = [served(torch.tensor(batch))[0].numpy() for batch in batches]
     session = onnxruntime.InferenceSession(folder / ONNX, providers=["CPUExecutionProvider"])
-    by_onnx = np.stack([session.run(["logits"], {"image": batch})[0].mean(axis=0) for batch in batches])
+    by_session = [session.run(["logits"], {"image": batch})[0] for batch in batches]
+    reference, by_onnx = (average_views(np.stack(logits), axis=1) for logits in (by_torch, by_session))
     by_exact, by_fp16 = (predict(folder / xml, images, views=views).logits for xml in (EXACT, FP32))
     classes, onnx_classes, exact_classes, fp16_classes = (
         logits.argmax(axis=1) for logits in (reference, by_onnx, by_exact, by_fp16)

@@ -20,6 +20,7 @@ from edgeskin.arrays import Bools, Float64s
 from edgeskin.bundle.manifest import Calibration
 from edgeskin.decision.calibration import probabilities
 from edgeskin.errors import SettingError
+from edgeskin.imaging.dihedral import average_views
 from quantize.fitting.labels import Labels, Logits, Targets
 from train.evaluate.metrics import brier, calibration_error, negative_log_likelihood
 
@@ -99,7 +100,7 @@ def fit(method: str, logits: Logits, targets: Targets) -> Calibration:
     form = METHODS[method]
     if not np.isfinite(logits).all():
         raise SettingError(
-            "the network gives logits that are not finite, so it cannot be calibrated; train it anew"
+            "the network gives logits that are not finite, so it cannot be calibrated; train it again"
         )
     log_p = log_softmax(logits.astype(np.float64), axis=1)
     n_images, n = log_p.shape
@@ -191,7 +192,7 @@ def cross_fit(method: str, view_logits: Logits, labels: Labels) -> tuple[Float64
     """
     n, _, n_classes = view_logits.shape
     everything = np.arange(n)
-    logits = view_logits.mean(axis=1)
+    logits = average_views(view_logits, axis=1)
     p, view_p = np.empty((n, n_classes)), np.empty(view_logits.shape)
     for rest, fold in folds_of(labels) or [(everything, everything)]:
         calibration = fit(method, logits[rest], labels.targets[rest])
