@@ -27,6 +27,13 @@ def argument_parser(description: str | None) -> argparse.ArgumentParser:
     )
 
 
+def parse_rounds(description: str | None, default: int) -> int:
+    """Read the number of rounds, the only option of a script, from the command line."""
+    parser = argument_parser(description)
+    parser.add_argument("--rounds", type=int, default=default)
+    return int(parser.parse_args().rounds)
+
+
 def machine(*packages: str) -> dict[str, str]:
     """Describe the machine: processor, threads, system, Python, and the versions of the packages named."""
     return {

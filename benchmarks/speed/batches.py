@@ -11,8 +11,8 @@ from functools import partial
 import numpy as np
 
 from benchmarks.environment import (
-    argument_parser,
     hardware,
+    parse_rounds,
     read_result,
     result,
     result_path,
@@ -29,9 +29,7 @@ AT_ONCE = (1, 2, 4, 8)
 
 def main() -> None:
     """Measure, print and write the result."""
-    parser = argument_parser(__doc__)
-    parser.add_argument("--rounds", type=int, default=40)
-    rounds = parser.parse_args().rounds
+    rounds = parse_rounds(__doc__, 40)
     bundle = open_bundle()
     settings = bundle.manifest.preprocessing
     shape = (settings.size, settings.size, 3)

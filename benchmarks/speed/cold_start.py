@@ -56,7 +56,7 @@ from edgeskin.report import text
 from edgeskin.classifier import Classifier
 done["import edgeskin"] = time.time()
 photo, bundle, cache = sys.argv[1:4]
-classifier = Classifier(bundle, cache=cache or None)
+classifier = Classifier(bundle, cache_dir=cache or None)
 done["{LOAD}" if cache else "{COMPILE}"] = time.time()
 result = classifier.assess(photo)
 after = time.time() - result.timing_ms["total"] / 1e3
@@ -64,7 +64,7 @@ for step, milliseconds in result.timing_ms.items():
     if step != "total":
         after += milliseconds / 1e3
         done[step] = after
-text.block(result.to_dict())
+text.render_text(result)
 done["render"] = time.time()
 import json, os
 print(json.dumps(done), flush=True)
@@ -75,7 +75,7 @@ os._exit(0)  # as the command line ends
 def commands(cache: str) -> dict[str, list[str]]:
     """List what is timed, as arguments of the interpreter, by name."""
     compiled = {f"predict {name}": [*PREDICT, *options] for name, options in OPTIONS.items()}
-    prepared = {f"{name}, prepared": [*command, "--cache", cache] for name, command in compiled.items()}
+    prepared = {f"{name}, prepared": [*command, "--cache-dir", cache] for name, command in compiled.items()}
     return {
         "python": ["-c", "pass"],
         "import edgeskin": ["-c", "import edgeskin"],
@@ -84,7 +84,9 @@ def commands(cache: str) -> dict[str, list[str]]:
     }
 
 
-def steps(runtime: str, environment: Mapping[str, str], cache: str, folder: str) -> dict[str, float]:
+def steps(
+    runtime: str, environment: Mapping[str, str], cache: str, folder: str, bundle: str = "default"
+) -> dict[str, float]:
     """Run one process that reports its steps.
 
     Args:
@@ -92,12 +94,13 @@ def steps(runtime: str, environment: Mapping[str, str], cache: str, folder: str)
         environment: Its environment variables.
         cache: Its folder of compiled networks; empty for none.
         folder: Its working folder.
+        bundle: The bundle that it opens.
 
     Returns:
         Milliseconds of each step, and of the process's end.
     """
     started = time.time()
-    command = [runtime, "-c", STEPS, str(EXAMPLE), "default", cache]
+    command = [runtime, "-c", STEPS, str(EXAMPLE), bundle, cache]
     process = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, cwd=folder)
     done: dict[str, float] = json.loads(process.stdout) | {"exit": time.time()}
     times = [started, *done.values()]

@@ -13,8 +13,8 @@ from typing import get_args
 
 from benchmarks.environment import (
     EXAMPLE,
-    argument_parser,
     hardware,
+    parse_rounds,
     read_result,
     result,
     result_path,
@@ -33,9 +33,7 @@ WARM_UP, PHOTOS = 3, 10
 
 def main() -> None:
     """Measure, print and write the result."""
-    parser = argument_parser(__doc__)
-    parser.add_argument("--rounds", type=int, default=4)
-    rounds = parser.parse_args().rounds
+    rounds = parse_rounds(__doc__, 4)
     times: dict[str, list[dict[str, float]]] = {"int8": [], "fp32": []}
     for number, precision in alternate(get_args(Precision), rounds):
         # One network at a time, as in use: two would evict each other from the CPU's caches.

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.environment import (
-    argument_parser,
     hardware,
+    parse_rounds,
     read_result,
     result,
     result_path,
@@ -35,15 +35,13 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 
 def main() -> None:
     """Measure, print and write the result."""
-    parser = argument_parser(__doc__)
-    parser.add_argument("--rounds", type=int, default=40)
-    rounds = parser.parse_args().rounds
+    rounds = parse_rounds(__doc__, 40)
     results = {}
     for precision in PRECISIONS:
         classifier = Classifier(precision=precision)
         size = classifier.manifest.preprocessing.size
         image = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
-        features = classifier.engine.infer(image).features
+        features = classifier.engine.infer(image).view_features[0]
         runs: dict[str, Callable[[], Any]] = {
             "network": partial(classifier.engine.infer, image),
             **{f"{samples} samples": partial(sample, classifier, features, samples) for samples in SAMPLES},

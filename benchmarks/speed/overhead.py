@@ -18,8 +18,8 @@ from scipy.stats import bootstrap
 
 from benchmarks.environment import (
     EXAMPLE,
-    argument_parser,
     hardware,
+    parse_rounds,
     read_result,
     require_bundle,
     result,
@@ -41,9 +41,7 @@ WARM_UP = 5
 
 def main() -> None:
     """Measure, print and write the result."""
-    parser = argument_parser(__doc__)
-    parser.add_argument("--rounds", type=int, default=200)
-    rounds = parser.parse_args().rounds
+    rounds = parse_rounds(__doc__, 200)
     results: dict[str, Any] = {}
     hashes = {}
     for name in SHIPPED:
