@@ -1,4 +1,4 @@
-"""Fixtures that need torch, for conftest.py to import: a micro-network and a training run of it."""
+"""Fixtures of the training side, for conftest.py to import: a micro-network, a run of it, saved figures."""
 
 import csv
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from edgeskin.imaging.preprocess import Preprocessing
 from edgeskin.network.head import Head, read_head
@@ -65,6 +66,14 @@ def head(net: LesionNet, tmp_path_factory: pytest.TempPathFactory) -> Head:
     path = tmp_path_factory.mktemp("head") / "head.npz"
     write_head(net, path)
     return read_head(path.read_bytes())
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that the test saves, in place of their files."""
+    saved: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: saved.append(figure))
+    return saved
 
 
 def write_index(folder: Path, samples: Sequence[Sample], rows: Sequence[Sequence[object]] = ()) -> Path:

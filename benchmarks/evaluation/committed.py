@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeskin.bundle.bundle import open_bundle
+from edgeskin.bundle.manifest import Calibration, DecisionRules
 from edgeskin.errors import SettingError
 from edgeskin.results import Precision
 from train.evaluate import report
@@ -72,16 +73,19 @@ def _bundle_differences(folder: Path, evaluation: Evaluation, shipped: str) -> I
     bundle, provenance = open_bundle(shipped), evaluation.provenance
     precision = next(precision for precision in PRECISIONS if folder.name.endswith(precision))
     rules = bundle.manifest.decision_rules[precision]
-    settings = (rules.calibration, rules.operating_points[0].threshold, rules.class_priors)
     if provenance.sha256 != bundle.sha256:
         yield f"{folder}: of another bundle than the {shipped} one"
-    elif settings != (provenance.calibration, provenance.threshold, provenance.class_priors):
+    elif _settings(rules) != _settings(provenance.rules):
         yield f"{folder}: with other settings than the bundle's"
     if provenance.split == "test":
         receipts = [json.loads(path.read_text(encoding="utf-8")) for path in RECEIPTS.glob("*.json")]
         numbers = [one["numbers"] for one in receipts if one["bundle_sha256"] == provenance.sha256]
         if not numbers or not alike(numbers[0][precision], receipt_numbers(evaluation)):
             yield f"{folder}: no receipt with the same numbers"
+
+
+def _settings(rules: DecisionRules) -> tuple[Calibration, float, tuple[float, ...]]:
+    return rules.calibration, rules.screening_threshold, rules.class_priors
 
 
 def receipt_numbers(evaluation: Evaluation) -> dict[str, dict[str, dict[str, float]]]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from benchmarks.evaluation.committed import PRECISIONS, Evaluations, find
 from benchmarks.tables import Table
 from edgeskin.bundle.bundle import open_bundle
+from edgeskin.decision.decide import decide
 from edgeskin.errors import SettingError
 from quantize.fitting.labels import Labels, labels_of
 from quantize.gate import compare, paired_change
@@ -70,19 +71,19 @@ def lite_table(evaluations: Evaluations) -> Table:
     rows = []
     for split in ("val", "test"):
         both = [find(evaluations, f"{folder}{split}-int8") for folder in ("", "lite/")]
-        first, second = (one.evaluation.provenance for one in both)
-        labels = same_images(both[0].predictions, both[1].predictions, first.classes, first.cancer)
+        rules = both[0].evaluation.provenance.rules
+        labels = same_images(both[0].predictions, both[1].predictions, rules.classes, rules.cancer_classes)
         truth, weights = labels.is_cancer, bootstrap_weights(labels.lesions)
-        assert first.calibration is not None
-        assert second.calibration is not None
-        before = labels.p_cancer(both[0].predictions.logits, first.calibration)
-        after = labels.p_cancer(both[1].predictions.logits, second.calibration)
-        found = before >= first.threshold, after >= second.threshold
+        before, after = (
+            decide(one.predictions.logits[:, None], one.evaluation.provenance.rules) for one in both
+        )
+        p_cancer = before.cancer_probability, after.cancer_probability
+        found = before.is_referred, after.is_referred
         rows.append(
             (
                 split,
                 str(len(truth)),
-                text(paired_change(auroc, truth, before, after, weights)),
+                text(paired_change(auroc, truth, *p_cancer, weights)),
                 text(paired_change(recall, truth, *found, weights)),
                 text(paired_change(specificity, truth, *found, weights)),
                 f"{(truth & found[0] & ~found[1]).sum()}; {(truth & found[1] & ~found[0]).sum()}",

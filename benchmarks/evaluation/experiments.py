@@ -4,7 +4,6 @@ Tables of the committed logs and evaluations in `benchmarks/evaluation/results/e
 """
 
 import csv
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,11 +11,11 @@ import numpy as np
 from benchmarks.evaluation.committed import EVALUATIONS, Evaluations, find
 from benchmarks.evaluation.comparisons import same_images
 from benchmarks.tables import Table
-from edgeskin.bundle.manifest import SCREENING_POINT, DecisionRules, OperatingPoint
 from edgeskin.decision.calibration import probabilities
 from quantize.fitting.calibration import fit
 from quantize.gate import paired_change
 from train.evaluate.bootstrap import bootstrap_weights
+from train.evaluate.evaluation import rules_at
 from train.evaluate.measures import measure
 from train.evaluate.metrics import auroc, negative_log_likelihood
 from train.evaluate.report import text
@@ -79,16 +78,16 @@ def _compared(title: str, caption: str, names: Mapping[str, str], evaluations: E
     for name, words in names.items():
         committed = find(evaluations, name)
         provenance, predictions = committed.evaluation.provenance, committed.predictions
-        labels = same_images(predictions, base, provenance.classes, provenance.cancer)
+        classes, cancer_classes = provenance.rules.classes, provenance.rules.cancer_classes
+        labels = same_images(predictions, base, classes, cancer_classes)
         calibrations = [fit(CALIBRATION, of.logits, labels.targets) for of in (base, predictions)]
         before = probabilities(base.logits, calibrations[0])
         after = probabilities(predictions.logits, calibrations[1])
-        point = OperatingPoint(SCREENING_POINT, THRESHOLD, 0.95, math.nan, math.nan)
         plain, corrected = (
             measure(
                 predictions.samples,
                 predictions.logits,
-                DecisionRules(provenance.classes, provenance.cancer, calibrations[1], (point,), priors),
+                rules_at(THRESHOLD, classes, cancer_classes, calibrations[1], priors),
             )
             for priors in ((), tuple(after.mean(axis=0).tolist()))
         )

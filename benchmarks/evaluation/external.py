@@ -39,9 +39,10 @@ def folds_table(evaluations: Evaluations) -> Table:
     provenance, predictions = committed.evaluation.provenance, committed.predictions
     chosen = [i for i, sample in enumerate(predictions.samples) if sample.source == PAD]
     samples = [predictions.samples[i] for i in chosen]
-    decisions = decide(predictions.logits[chosen][:, None], provenance.rules)
-    truth = np.array([provenance.classes.index(sample.label) for sample in samples])
-    is_cancer, found = provenance.rules.is_cancer[truth], decisions.is_referred
+    rules = provenance.rules
+    decisions = decide(predictions.logits[chosen][:, None], rules)
+    truth = np.array([rules.classes.index(sample.label) for sample in samples])
+    is_cancer, found = rules.is_cancer[truth], decisions.is_referred
     # The most probable class, as SkinGlanceCare decides, without prior correction.
     predicted = decisions.probabilities.argmax(axis=1)
     folds = [left_out(samples, FoldConfig(FOLDS, number)) for number in range(FOLDS)]

@@ -24,6 +24,7 @@ from benchmarks.speed.rounds import laps, spread
 from benchmarks.tables import Table
 from edgeskin.arrays import Image
 from edgeskin.bundle.bundle import open_bundle
+from edgeskin.decision.decide import decide
 from edgeskin.imaging.preprocess import resize
 from edgeskin.imaging.quality import LIMITS, assess_quality
 from edgeskin.photo.decode import Photo, load_photo
@@ -90,9 +91,9 @@ def main() -> None:
 def cancers(samples: Sequence[Sample], qualities: Sequence[Quality]) -> dict[str, float]:
     """Count the cancers of val that the gate refuses, and the recall among all and among the accepted."""
     provenance, predictions = report.read(EVALUATIONS / "val-int8")
-    labels = labels_of(predictions.samples, provenance.classes, provenance.cancer)
-    assert provenance.calibration is not None
-    found = labels.p_cancer(predictions.logits, provenance.calibration) >= provenance.threshold
+    rules = provenance.rules
+    labels = labels_of(predictions.samples, rules.classes, rules.cancer_classes)
+    found = decide(predictions.logits[:, None], rules).is_referred
     by_image = {sample.image_id: not one.retake for sample, one in zip(samples, qualities, strict=True)}
     accepted = np.array([by_image[image_id] for image_id in labels.image_ids])
     return {

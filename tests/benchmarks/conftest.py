@@ -9,8 +9,11 @@ import pytest
 from benchmarks.evaluation import committed
 from benchmarks.evaluation.committed import Committed
 from edgeskin.taxonomy import CANCER, ISIC_2019
+from tests.training_fixtures import figures
 from train.data.table import Sample
-from train.evaluate.evaluation import Predictions, Provenance, evaluation_of
+from train.evaluate.evaluation import Predictions, Provenance, evaluation_of, rules_at
+
+__all__ = ["figures"]
 
 LabelledImage = tuple[str, str, dict[str, float]]
 """Image id (also its lesion and patient), label, probabilities by class."""
@@ -35,7 +38,8 @@ def evaluated(
         for label, value in given.items():
             p[row, ISIC_2019.index(label)] = value
     predictions = Predictions(samples, (sharpness * np.log(p)).astype(np.float32))
-    provenance = Provenance("n", "", "val", "", None, {}, ISIC_2019, CANCER, None, threshold, "", (), {}, "")
+    rules = rules_at(threshold, ISIC_2019, CANCER)
+    provenance = Provenance("n", "", "val", "", None, {}, rules, "", {}, "")
     return Committed(evaluation_of(predictions, provenance), predictions)
 
 

@@ -1,5 +1,5 @@
 """The fixtures that need torch, for the tests of `train`."""
 
-from tests.training_fixtures import head, micro_config, micro_run, net
+from tests.training_fixtures import figures, head, micro_config, micro_run, net
 
-__all__ = ["head", "micro_config", "micro_run", "net"]
+__all__ = ["figures", "head", "micro_config", "micro_run", "net"]

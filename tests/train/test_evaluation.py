@@ -52,7 +52,7 @@ def test_a_run(micro_run: Path, lesion_folder: Path) -> None:
 
     assert evaluation.provenance.same_split
     assert evaluation.provenance.split_sha256 == split_sha256(read_table(lesion_folder))
-    assert evaluation.provenance.calibration is None
+    assert not evaluation.provenance.is_calibrated
     assert evaluation.provenance.left_out == {}
     assert {"torch", "timm", "numpy", "opencv", "python"} <= set(evaluation.provenance.versions)
 
@@ -96,7 +96,8 @@ def test_a_bundle(shared_micro_bundle: Path, lesion_folder: Path, precision: str
 
     assert evaluation.provenance.network == f"bundle micro 0 {name}"
     assert evaluation.provenance.sha256 == bundle.sha256
-    assert evaluation.provenance.calibration == temperature_scaling(1.5, 8)
+    assert evaluation.provenance.is_calibrated
+    assert evaluation.provenance.rules.calibration == temperature_scaling(1.5, 8)
     assert evaluation.images.screening.threshold == 0.3
     assert "screen" in evaluation.provenance.threshold_from
     assert evaluation.provenance.same_split is None  # this manifest does not record it
@@ -151,8 +152,9 @@ def test_every_unreadable_image_is_listed(
     damaged[1].write_bytes(table[0].image.read_bytes()[:200])
     rows = [(path, path.stem, "MEL", "test") for path in damaged]
     folder = write_index(tmp_path, table, rows)
-    with pytest.raises(DataError, match="2 images cannot be read") as caught:
+    with pytest.raises(DataError, match=r"^2 ") as caught:
         evaluate(micro_run if kind == "run" else shared_micro_bundle, folder, "test")
+    assert caught.value.code == "unreadable"
     assert all(str(path) in str(caught.value) for path in damaged)
 
 

@@ -27,5 +27,6 @@ def test_cross_entropy() -> None:
 
 @pytest.mark.parametrize("loss", [MaxRecallConfig(), CrossEntropyConfig()])
 def test_a_class_without_images_is_refused(loss: MaxRecallConfig | CrossEntropyConfig) -> None:
-    with pytest.raises(SettingError, match=r"no training images of \['AK'\]"):
+    with pytest.raises(SettingError, match="AK") as caught:
         build_loss(TrainConfig(loss=loss), [1, 1, 1, 0, 1, 1, 1, 1])
+    assert not any(name in str(caught.value) for name in ("MEL", "NV", "SCC"))

@@ -35,6 +35,8 @@ _SHOWN = 20
 class DataError(EdgeskinError):
     """A table of labelled images that cannot be trusted."""
 
+    code = "data"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -61,7 +63,7 @@ def read_rows(folder: Path, classes: Sequence[str]) -> tuple[Path, list[Row]]:
         The table (or the folder, where there are several tables or none), for messages, and its rows.
 
     Raises:
-        DataError: No layout is recognised, or a table is malformed.
+        DataError: No layout is recognized, or a table is malformed.
     """
     layouts: list[tuple[str, Callable[[Path], tuple[Path, list[Row]]]]] = [
         ("index.csv", read_index),

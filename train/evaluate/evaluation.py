@@ -10,7 +10,8 @@ import numpy as np
 
 from edgeskin.arrays import Float32s
 from edgeskin.bundle.manifest import SCREENING_POINT, Calibration, DecisionRules, OperatingPoint
-from edgeskin.decision.calibration import cancer_probability, probabilities, temperature_scaling
+from edgeskin.decision.calibration import temperature_scaling
+from edgeskin.decision.decide import decide
 from edgeskin.errors import SettingError
 from train.data.split import assign_splits, split_sha256
 from train.data.table import DataError, Sample, known, read_table, select
@@ -20,6 +21,8 @@ from train.evaluate.outputs import Outputs
 from train.evaluate.predict import Network, open_network, predict
 
 TARGET_RECALL = 0.95
+UNCALIBRATED = "none"
+"""The method of a calibration that leaves the probabilities as they are."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,8 @@ class Provenance:
         split_sha256: Of the table's split.
         same_split: Whether the network was trained with this split; None where that was not recorded.
         left_out: Images of the split by label, where the label is no class of the network.
-        classes: Codes of the classes.
-        cancer: Those of them that are cancer.
-        calibration: Of the probabilities.
-        threshold: On P(cancer).
-        threshold_from: Where the threshold comes from.
-        class_priors: What the class probabilities were corrected for (C,); empty: not corrected.
+        rules: The rules that it was decided by, with a single operating point.
+        threshold_from: Where its threshold comes from.
         versions: Versions of what the network ran on.
         command: The command that measured it.
     """
@@ -66,21 +65,15 @@ class Provenance:
     split_sha256: str
     same_split: bool | None
     left_out: Mapping[str, int]
-    classes: tuple[str, ...]
-    cancer: tuple[str, ...]
-    calibration: Calibration | None
-    threshold: float
+    rules: DecisionRules
     threshold_from: str
-    class_priors: tuple[float, ...]
     versions: Mapping[str, str]
     command: str
 
     @property
-    def rules(self) -> DecisionRules:
-        """The rules that it was decided by, with a single operating point."""
-        calibration = self.calibration or temperature_scaling(1.0, len(self.classes))
-        point = OperatingPoint(SCREENING_POINT, self.threshold, TARGET_RECALL, math.nan, math.nan)
-        return DecisionRules(self.classes, self.cancer, calibration, (point,), self.class_priors)
+    def is_calibrated(self) -> bool:
+        """Whether the probabilities are calibrated."""
+        return self.rules.calibration.method != UNCALIBRATED
 
 
 @dataclass(frozen=True)
@@ -134,19 +127,23 @@ def evaluate_table(
             f"split {split!r} has only the labels {', '.join(left_out)}, which {network.name} lacks"
         )
     validation = known([sample for sample in table if sample.split == "val"], network.classes)
-    fits_threshold = threshold is None and network.threshold is None
+    fits_threshold = threshold is None and network.rules is None
     if fits_threshold and not validation:
         raise SettingError("no split 'val' to fit the threshold on; give --threshold")
 
     outputs = predict(network, samples)
     if threshold is not None:
         threshold_from = "given"
-    elif network.threshold is not None:
-        threshold, threshold_from = network.threshold, "the bundle's screening point"
+    elif network.rules is not None:
+        threshold, threshold_from = network.rules.screening_threshold, "the bundle's screening point"
     else:
         validated = outputs if split == "val" else predict(network, validation)
         threshold = _fit_threshold(network, validation, validated)
         threshold_from = f"the highest with cancer recall >= {TARGET_RECALL} on val"
+    rules = rules_at(threshold, network.classes, network.cancer)
+    if network.rules is not None:
+        fitted = network.rules
+        rules = replace(rules, calibration=fitted.calibration, class_priors=fitted.class_priors)
 
     sha256 = split_sha256(table)
     provenance = Provenance(
@@ -156,12 +153,8 @@ def evaluate_table(
         split_sha256=sha256,
         same_split=None if network.split_sha256 is None else network.split_sha256 == sha256,
         left_out=dict(left_out),
-        classes=network.classes,
-        cancer=network.cancer,
-        calibration=network.calibration,
-        threshold=threshold,
+        rules=rules,
         threshold_from=threshold_from,
-        class_priors=network.class_priors,
         versions=network.versions,
         command=command,
     )
@@ -170,20 +163,44 @@ def evaluate_table(
 
 
 def _fit_threshold(network: Network, validation: Sequence[Sample], outputs: Outputs) -> float:
-    """The highest threshold on P(cancer) that reaches TARGET_RECALL on validation."""
-    p = probabilities(outputs.logits, network.calibration)
-    p_cancer = cancer_probability(p, np.isin(network.classes, network.cancer))
+    """The highest threshold on a run's P(cancer) that reaches TARGET_RECALL on validation."""
+    any_threshold = rules_at(0.0, network.classes, network.cancer)
+    p_cancer = decide(outputs.logits[:, None], any_threshold).cancer_probability
     is_cancer = np.isin([sample.label for sample in validation], network.cancer)
     return screening_threshold(is_cancer, p_cancer, TARGET_RECALL)
+
+
+def rules_at(
+    threshold: float,
+    classes: tuple[str, ...],
+    cancer: tuple[str, ...],
+    calibration: Calibration | None = None,
+    class_priors: tuple[float, ...] = (),
+) -> DecisionRules:
+    """Decision rules with a single operating point, whose recall and specificity are not known (nan).
+
+    Args:
+        threshold: On P(cancer), 0 to 1.
+        classes: Codes of the classes, C.
+        cancer: Those of them that are cancer.
+        calibration: Of the probabilities; None leaves them as they are.
+        class_priors: For prior correction, (C,); empty for none.
+    """
+    point = OperatingPoint(SCREENING_POINT, threshold, math.nan, math.nan, math.nan)
+    return DecisionRules(classes, cancer, calibration or _identity(len(classes)), (point,), class_priors)
+
+
+def _identity(n_classes: int) -> Calibration:
+    return replace(temperature_scaling(1.0, n_classes), method=UNCALIBRATED)
 
 
 def evaluation_of(predictions: Predictions, provenance: Provenance) -> Evaluation:
     """All measures of given predictions."""
     rules = provenance.rules
     lesions, log_p = by_lesion(predictions.samples, predictions.logits, rules.calibration)
-    is_calibrated = replace(rules, calibration=temperature_scaling(1.0, len(rules.classes)))
+    of_calibrated = replace(rules, calibration=_identity(len(rules.classes)))
     return Evaluation(
         provenance,
-        lesions=measure(lesions, log_p, is_calibrated),
+        lesions=measure(lesions, log_p, of_calibrated),
         images=measure(predictions.samples, predictions.logits, rules),
     )

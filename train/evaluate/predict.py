@@ -15,7 +15,7 @@ from rich.progress import track
 from torch import Tensor
 
 from edgeskin.bundle.bundle import MANIFEST, open_bundle
-from edgeskin.bundle.manifest import OOD, Calibration
+from edgeskin.bundle.manifest import OOD, DecisionRules
 from edgeskin.decision.ood import OodStatistics, read_statistics
 from edgeskin.errors import PhotoError, SettingError
 from edgeskin.imaging.dihedral import DIHEDRAL
@@ -42,9 +42,7 @@ class Network:
         classes: Codes of the classes, in the order of the logits.
         cancer: Those of them that are cancer.
         preprocessing: How photos are preprocessed.
-        calibration: A bundle's; None for a run.
-        threshold: On P(cancer), a bundle's screening point; None for a run, which has none yet.
-        class_priors: A bundle's; empty for a run.
+        rules: A bundle's decision rules; None for a run, which has none yet.
         seed: Seed of the training split.
         split_sha256: Of the training split; None where it was not recorded.
         versions: Versions of what the network runs on.
@@ -57,9 +55,7 @@ class Network:
     classes: tuple[str, ...]
     cancer: tuple[str, ...]
     preprocessing: Preprocessing
-    calibration: Calibration | None
-    threshold: float | None
-    class_priors: tuple[float, ...]
+    rules: DecisionRules | None
     seed: int
     split_sha256: str | None
     versions: Mapping[str, str]
@@ -98,11 +94,13 @@ def predict(network: Network, samples: Sequence[Sample]) -> Outputs:
         outputs = network.infer(samples)
     except PhotoError as error:
         problems = _unreadable(samples, network.preprocessing)
-        raise DataError("\n".join([f"{len(problems)} images cannot be read:", *problems])) from error
+        raise DataError(
+            "\n".join([f"{len(problems)} images cannot be read:", *problems]), "unreadable"
+        ) from error
     rows = np.flatnonzero(~np.isfinite(outputs.logits).all(axis=1))
     if rows.size:
         ids = ", ".join(samples[row].image_id for row in rows.tolist())
-        raise DataError(f"{network.name}: no finite logits for {rows.size} images: {ids}")
+        raise DataError(f"{network.name}: no finite logits for {rows.size} images: {ids}", "not_finite")
     return outputs
 
 
@@ -120,9 +118,7 @@ def _open_bundle(folder: Path, precision: str) -> Network:
         classes=manifest.classes,
         cancer=manifest.cancer_classes,
         preprocessing=manifest.preprocessing,
-        calibration=rules.calibration,
-        threshold=rules.screening_threshold,
-        class_priors=rules.class_priors,
+        rules=rules,
         seed=TrainConfig.seed if manifest.training.seed is None else manifest.training.seed,
         split_sha256=manifest.training.split_sha256,
         versions=_versions("openvino") | {"instructions": instruction_set()},
@@ -138,9 +134,7 @@ def _open_run(folder: Path) -> Network:
         classes=config.classes,
         cancer=config.cancer,
         preprocessing=config.preprocessing,
-        calibration=None,
-        threshold=None,
-        class_priors=(),
+        rules=None,
         seed=config.seed,
         split_sha256=read_record(folder).split_sha256,
         versions=_versions("torch", "torchvision", "timm"),

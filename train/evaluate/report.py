@@ -18,11 +18,16 @@ from edgeskin.taxonomy import full_name
 from train.data.table import DataError, Sample, targets
 from train.evaluate.bootstrap import Estimate
 from train.evaluate.bootstrap import text as text
-from train.evaluate.evaluation import Evaluation, Predictions, Provenance
-from train.evaluate.figures import draw_confusion, draw_reliability
+from train.evaluate.evaluation import Evaluation, Predictions, Provenance, rules_at
+from train.evaluate.figures import plot_confusion, plot_reliability
 from train.evaluate.measures import REPLICATES, Measures
 
 MELANOMA = "MEL"
+PROVENANCE_FIELDS = (
+    "network", "sha256", "split", "split_sha256", "same_split", "left_out", "threshold_from", "versions",
+    "command",
+)  # fmt: skip
+"""Fields of `Provenance` that evaluation.json holds as they are."""
 TEXT_FIELDS = ("image_id", "label", "lesion_id", "group", "sex", "site", "dx_type", "source")
 
 
@@ -53,8 +58,8 @@ def write_report(evaluation: Evaluation, out: Path) -> None:
     """Write evaluation.json, evaluation.md, confusion.png and reliability.png."""
     (out / "evaluation.json").write_text(to_json(evaluation), encoding="utf-8")
     (out / "evaluation.md").write_text(markdown(evaluation), encoding="utf-8")
-    draw_confusion(evaluation.images, out / "confusion.png")
-    draw_reliability(evaluation, out / "reliability.png")
+    plot_confusion(evaluation.images, out / "confusion.png")
+    plot_reliability(evaluation, out / "reliability.png")
 
 
 def write_isic(evaluation: Evaluation, predictions: Predictions, out: Path) -> None:
@@ -63,8 +68,9 @@ def write_isic(evaluation: Evaluation, predictions: Predictions, out: Path) -> N
     `isic-challenge-scoring classification isic_truth.csv isic_submission.csv` scores them. The submission
     holds the prior-corrected probabilities, which classes are predicted from.
     """
-    classes = evaluation.provenance.classes
-    submitted = decide(predictions.logits[:, None], evaluation.provenance.rules).balanced_probabilities
+    rules = evaluation.provenance.rules
+    classes = rules.classes
+    submitted = decide(predictions.logits[:, None], rules).balanced_probabilities
     truth = np.eye(len(classes))[targets(predictions.samples, classes)]
     for name, rows in (("isic_submission", submitted), ("isic_truth", truth)):
         with (out / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
@@ -85,10 +91,13 @@ def read(folder: Path) -> tuple[Provenance, Predictions]:
     try:
         content = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["provenance"]
         calibration = content["calibration"] and from_plain(Calibration, content["calibration"])
+        classes, cancer, priors = (tuple(content[name]) for name in ("classes", "cancer", "class_priors"))
+        provenance = Provenance(
+            **{name: content[name] for name in PROVENANCE_FIELDS},
+            rules=rules_at(content["threshold"], classes, cancer, calibration, priors),
+        )
     except KeyError as error:
         raise DataError(f"{folder}: written by an earlier version; evaluate the network again") from error
-    tuples = {name: tuple(content[name]) for name in ("classes", "cancer", "class_priors")}
-    provenance = Provenance(**content | tuples | {"calibration": calibration})
     with np.load(folder / "logits.npz", allow_pickle=False) as stored:
         logits, ages = stored["logits"], stored["age"].tolist()
         view_logits, ood = (stored.get(name) for name in ("view_logits", "ood"))
@@ -115,8 +124,33 @@ def read(folder: Path) -> tuple[Provenance, Predictions]:
 
 def to_json(evaluation: Evaluation) -> str:
     """The whole evaluation; undefined values are null."""
-    content = _without_nan(dataclasses.asdict(evaluation))
-    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+    content = {
+        "provenance": plain_provenance(evaluation.provenance),
+        "lesions": dataclasses.asdict(evaluation.lesions),
+        "images": dataclasses.asdict(evaluation.images),
+    }
+    return json.dumps(_without_nan(content), indent=2, allow_nan=False) + "\n"
+
+
+def plain_provenance(provenance: Provenance) -> dict[str, Any]:
+    """The provenance as `to_json` writes it: the parts of its rules are keys of their own."""
+    rules = provenance.rules
+    return {
+        "network": provenance.network,
+        "sha256": provenance.sha256,
+        "split": provenance.split,
+        "split_sha256": provenance.split_sha256,
+        "same_split": provenance.same_split,
+        "left_out": dict(provenance.left_out),
+        "classes": rules.classes,
+        "cancer": rules.cancer_classes,
+        "calibration": dataclasses.asdict(rules.calibration) if provenance.is_calibrated else None,
+        "threshold": rules.screening_threshold,
+        "threshold_from": provenance.threshold_from,
+        "class_priors": rules.class_priors,
+        "versions": dict(provenance.versions),
+        "command": provenance.command,
+    }
 
 
 def summary(evaluation: Evaluation) -> Table:
@@ -158,8 +192,8 @@ def markdown(evaluation: Evaluation) -> str:
         ),
         "The rest of this report is by image.",
         "## Classes\n\nRecall and precision of the predicted class"
-        f"{', after prior correction' if provenance.class_priors else ''}; AUROC of each class against all "
-        "other classes; referred: P(cancer) at or above the threshold.",
+        f"{', after prior correction' if provenance.rules.class_priors else ''}; AUROC of each class against "
+        "all other classes; referred: P(cancer) at or above the threshold.",
         table(
             ("class", "images", "recall", "precision", "AUROC", "referred"),
             (
@@ -243,4 +277,5 @@ def _without_nan(value: Any) -> Any:
 
 
 def _calibrated(provenance: Provenance) -> str:
-    return f"Calibrated by {provenance.calibration.method}" if provenance.calibration else "Not calibrated"
+    method = provenance.rules.calibration.method
+    return f"Calibrated by {method}" if provenance.is_calibrated else "Not calibrated"
