@@ -74,10 +74,10 @@ def main() -> None:
         found = list(differences(evaluations))
         print("\n".join(found) or "all files follow from the committed predictions and measurements")
         sys.exit(bool(found))
-    operating_points.draw(evaluations, ROOT / "docs" / operating_points.FIGURE)
-    confidence.draw(evaluations, ROOT / "docs" / confidence.FIGURE)
-    runtimes.draw(ROOT / "docs" / runtimes.FIGURE)
-    scaling.draw(ROOT / "docs" / scaling.FIGURE)
+    operating_points.plot(evaluations, ROOT / "docs" / operating_points.FIGURE)
+    confidence.plot(evaluations, ROOT / "docs" / confidence.FIGURE)
+    runtimes.plot(ROOT / "docs" / runtimes.FIGURE)
+    scaling.plot(ROOT / "docs" / scaling.FIGURE)
     for path, content in documents(evaluations).items():
         path.write_text(content, encoding="utf-8")
 

@@ -3,12 +3,12 @@
 Tables of the committed evaluations, which `benchmarks.evaluation.locked_test` makes.
 """
 
-import numpy as np
-
 from benchmarks.evaluation.committed import PRECISIONS, Evaluations, find
 from benchmarks.evaluation.locked_test import COMMAND
 from benchmarks.tables import Table
 from edgeskin.bundle.bundle import open_bundle
+from edgeskin.decision.decide import decide
+from edgeskin.results import RISKS
 from edgeskin.taxonomy import full_name
 from quantize.fitting.labels import labels_of
 from train.evaluate.measures import Measures
@@ -20,8 +20,10 @@ WEAK = {
     ("source", "ISIC2018-Task1"),
     ("age", "under 40"),
     ("nevus", "histology-proven"),
-    ("nevus", "others"),
+    ("nevus", "without histology"),
 }
+NAMES = {"others": "without histology"}
+"""Names of subgroups in tables, where their keys in evaluation.json are not clear."""
 
 
 def all_measures(evaluations: Evaluations) -> Table:
@@ -62,12 +64,10 @@ def risk(evaluations: Evaluations) -> Table:
     predictions, manifest = find(evaluations, "test-int8").predictions, open_bundle().manifest
     rules = manifest.decision_rules["int8"]
     labels = labels_of(predictions.samples, manifest.classes, manifest.cancer_classes)
-    p_cancer = labels.p_cancer(predictions.logits, rules.calibration)
-    first, *_, last = (point.threshold for point in rules.operating_points)
-    levels = np.digitize(p_cancer, (first, last))
+    decisions = decide(predictions.logits[:, None], rules)
     rows = []
-    for number, name in enumerate(("LOW", "MEDIUM", "HIGH")):
-        here = levels == number
+    for number, name in enumerate(RISKS):
+        here = decisions.risk == number
         cancers = int((labels.is_cancer & here).sum())
         of_all = cancers / int(labels.is_cancer.sum())
         rows.append((name, str(here.sum()), str(cancers), f"{cancers / here.sum():.1%}", f"{of_all:.1%}"))
@@ -131,7 +131,7 @@ def subgroup_rows(measures: Measures) -> list[tuple[str, ...]]:
     return [
         (
             kind,
-            name,
+            NAMES.get(name, name),
             str(one.images),
             str(one.cancers),
             text(one.cancer_auroc),

@@ -119,8 +119,8 @@ def selective_table(evaluations: Evaluations) -> Table:
     )
 
 
-def draw(evaluations: Evaluations, path: Path) -> None:
-    """Draw the risk-coverage curves, INT8 on the test split."""
+def plot(evaluations: Evaluations, path: Path) -> None:
+    """Plot the risk-coverage curves, INT8 on the test split."""
     test = decided(evaluations, "test", "int8")
     figure = Figure(figsize=(6, 4), layout="constrained")
     axis = figure.subplots()

@@ -21,7 +21,7 @@ from benchmarks.evaluation.committed import EVALUATIONS, PRECISIONS, Evaluations
 from benchmarks.evaluation.decided import SPLITS, decided
 from benchmarks.tables import Table
 from edgeskin.bundle.bundle import DEFAULT_BUNDLE, open_bundle
-from edgeskin.decision.calibration import cancer_probability, probabilities
+from edgeskin.decision.decide import decide
 from edgeskin.imaging.quality import assess_quality
 from edgeskin.photo.decode import load_photo
 from train.data.table import SPLITS as LABELLED
@@ -109,8 +109,7 @@ def benign_table() -> Table:
     rows = []
     for precision in PRECISIONS:
         rules = manifest.decision_rules[precision]
-        calibrated = probabilities(images.logits[precision][chosen], rules.calibration)
-        p = cancer_probability(calibrated, rules.is_cancer)
+        p = decide(images.logits[precision][chosen][:, None], rules).cancer_probability
         is_cancer = np.zeros(len(p), dtype=bool)
         values = (
             text(estimate(specificity, is_cancer, p >= point.threshold, weights=weights))
@@ -150,8 +149,9 @@ def scores_table() -> Table:
         )
     return Table(
         "Out-of-distribution scores",
-        f"Scores that tell validation images from {manifest.ood['others']} OOD images (everyday pictures), "
-        "default bundle, INT8. The last column leaves each class out of the training statistics in turn.",
+        f"Scores that separate validation images from {manifest.ood['others']} OOD images (everyday "
+        "pictures), default bundle, INT8. The last column leaves each class out of the training statistics in "
+        "turn.",
         "",
         (
             "score",

@@ -98,8 +98,8 @@ def prevalence_table(evaluations: Evaluations) -> Table:
     )
 
 
-def draw(evaluations: Evaluations, path: Path) -> None:
-    """Draw the decision curve: net benefit by threshold, INT8 on the test split."""
+def plot(evaluations: Evaluations, path: Path) -> None:
+    """Plot the decision curve: net benefit by threshold, INT8 on the test split."""
     test = decided(evaluations, "test", "int8")
     share = test.is_cancer.mean()
     lines: Mapping[str, Float64s] = {

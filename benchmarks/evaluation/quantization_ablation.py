@@ -154,7 +154,7 @@ def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=3, help=f"repetitions of {ROUNDS} paired rounds")
-    parser.add_argument("--every", type=int, default=1, help="judge on every n-th image of val")
+    parser.add_argument("--every", type=int, default=1, help="evaluate every n-th image of val")
     options = parser.parse_args()
     bundle = open_bundle()
     manifest, seed = bundle.manifest, bundle.manifest.training.seed or 0
@@ -178,7 +178,7 @@ def main() -> None:
         times = latencies(networks, images[0], options.rounds)
         outputs = {name: run(network, images) for name, network in networks.items()}
     labels = labels_of(val, manifest.classes, manifest.cancer_classes)
-    verdicts = judged(outputs, labels)
+    evaluated = evaluate(outputs, labels)
     content = result(
         f"python -m benchmarks.evaluation.quantization_ablation --data DIR --rounds {options.rounds} "
         f"--every {options.every}",
@@ -192,7 +192,7 @@ def main() -> None:
                 "ms": spread(times[name].ravel().tolist()),
                 "times_shipped": np.median(times[name] / times[SHIPPED], axis=1).tolist(),
                 "bytes": sum(map(len, network)),
-                **verdicts[name],
+                **evaluated[name],
             }
             for name, network in networks.items()
         },
@@ -273,14 +273,14 @@ def run(network: Network, images: Images) -> Outputs:
     return Outputs(np.concatenate(logits))
 
 
-def judged(outputs: Mapping[str, Outputs], labels: Labels) -> dict[str, dict[str, Any]]:
+def evaluate(outputs: Mapping[str, Outputs], labels: Labels) -> dict[str, dict[str, Any]]:
     """Compare every network with FP32 by the gate, each with rules fitted to it."""
     rules = {name: fit_decision_rules(of, labels, METHOD) for name, of in outputs.items()}
-    verdicts = {}
+    evaluated = {}
     for name, of in outputs.items():
         reference = (outputs["fp32"].view_logits, rules["fp32"])
         gate = compare(instruction_set(), labels, reference, (of.view_logits, rules[name]))
-        verdicts[name] = {
+        evaluated[name] = {
             "cancer_auroc": gate.int8.auroc,
             "lost": len(gate.lost),
             "gained": len(gate.gained),
@@ -288,7 +288,7 @@ def judged(outputs: Mapping[str, Outputs], labels: Labels) -> dict[str, dict[str
             "logit_rmse": gate.logit_rmse,
             "failed": [check.name for check in gate.checks if not check.passed],
         }
-    return verdicts
+    return evaluated
 
 
 def table(content: Mapping[str, Any] | None = None) -> Table:
@@ -311,7 +311,7 @@ def table(content: Mapping[str, Any] | None = None) -> Table:
     ]
     return Table(
         "Quantization recipes",
-        "Recipes of quantization and expressions of the graph, each judged against FP32 by the gate on "
+        "Recipes of quantization and expressions of the graph, each compared with FP32 by the gate on "
         f"{content['images']} validation images in one view, so that even the shipped network can fail by "
         f"chance. {hardware(content)}.",
         content["command"],

@@ -243,7 +243,7 @@ def time_processes(names: Sequence[str], rows: dict[str, Row], folder: Path, rep
         "edgeskin fp32": [*predict, "--precision", "fp32"],
         "edgeskin lite int8": [*predict, "--bundle", "lite"],
     }
-    own |= {f"{name}, prepared": [*by, "--cache", str(folder / "cache")] for name, by in own.items()}
+    own |= {f"{name}, prepared": [*by, "--cache-dir", str(folder / "cache")] for name, by in own.items()}
     alone = [name for name in own if name.endswith(", prepared") and name.removesuffix(", prepared") in names]
     if OPENVINO_CACHED.removesuffix(", cached") in names:
         alone.append(OPENVINO_CACHED)
@@ -323,8 +323,8 @@ def table(content: Mapping[str, Any] | None = None) -> Table:
     )
 
 
-def draw(path: Path) -> None:
-    """Draw the main measures of the committed result as bars, one row per runtime."""
+def plot(path: Path) -> None:
+    """Plot the main measures of the committed result as bars, one row per runtime."""
     content = read()
     panels = {
         "network, 8 views, ms": "infer_ms",

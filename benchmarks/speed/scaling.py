@@ -177,8 +177,8 @@ def table(content: Mapping[str, Any] | None = None) -> Table:
     )
 
 
-def draw(path: Path) -> None:
-    """Draw the committed medians of every series over its axis; series of one unit share a panel."""
+def plot(path: Path) -> None:
+    """Plot the committed medians of every series over its axis; series of one unit share a panel."""
     results = read_result(RESULT)["results"]
     units = {"photos, seconds": "s", "photos, MB": "MB"}
     panels: dict[str, list[str]] = {}

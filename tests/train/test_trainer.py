@@ -95,7 +95,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
     torch.testing.assert_close(
         load_file(interrupted / "weights.safetensors"), load_file(micro_run / "weights.safetensors"), **EXACT
     )
-    # The log of the first part is still there, and the curves are drawn from both.
+    # The log of the first part is still there, and the curves show both.
     epochs = []
     for part in ("version_0", "version_1"):
         with (interrupted / "log" / part / "metrics.csv").open(encoding="utf-8") as file:
@@ -110,7 +110,7 @@ def test_every_epoch_can_be_resumed_even_without_a_new_best(
     monkeypatch.setattr(
         LesionTraining, "on_validation_epoch_end", lambda self: self.log("val_composite", 0.5)
     )
-    monkeypatch.setattr(curves, "draw_curves", lambda *_: None)
+    monkeypatch.setattr(curves, "plot_curves", lambda *_: None)
     fit(samples, tmp_path, dataclasses.replace(micro_config, stages=(Stage(3, 32, unfrozen=0),)), "none")
     assert checkpoint(tmp_path, "best.ckpt")["epoch"] == 0
     assert checkpoint(tmp_path, "last.ckpt")["epoch"] == 2

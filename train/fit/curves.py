@@ -1,4 +1,4 @@
-"""The learning curves of a run, drawn from its logs."""
+"""The learning curves of a run, plotted from its logs."""
 
 import csv
 from pathlib import Path
@@ -10,17 +10,17 @@ from matplotlib.figure import Figure
 
 
 class Curves(Callback):
-    """Draws curves.png from the CSV logs after each epoch."""
+    """Plots curves.png from the CSV logs after each epoch."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Draw the curves, in the first process only."""
+        """Plot the curves, in the first process only."""
         if trainer.is_global_zero and isinstance(trainer.logger, CSVLogger):
             trainer.logger.save()
-            draw_curves(Path(trainer.logger.root_dir), Path(trainer.default_root_dir) / "curves.png")
+            plot_curves(Path(trainer.logger.root_dir), Path(trainer.default_root_dir) / "curves.png")
 
 
-def draw_curves(log: Path, figure: Path) -> None:
-    """Draw one panel a metric over the epochs.
+def plot_curves(log: Path, figure: Path) -> None:
+    """Plot one panel a metric over the epochs.
 
     Args:
         log: Folder with ``version_0/metrics.csv``, and one more version for each resume.
@@ -36,8 +36,8 @@ def draw_curves(log: Path, figure: Path) -> None:
     if not curves:
         return
     columns = (len(curves) + 1) // 2
-    drawing = Figure(figsize=(4 * columns, 6), layout="constrained")
-    for axis, (name, points) in zip(drawing.subplots(2, columns).flat, sorted(curves.items()), strict=False):
+    page = Figure(figsize=(4 * columns, 6), layout="constrained")
+    for axis, (name, points) in zip(page.subplots(2, columns).flat, sorted(curves.items()), strict=False):
         axis.plot(list(points.keys()), list(points.values()), marker=".")
         axis.set(title=name, xlabel="epoch")
-    drawing.savefig(figure)
+    page.savefig(figure)

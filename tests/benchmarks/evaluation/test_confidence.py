@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.evaluation import confidence
@@ -15,6 +18,15 @@ def test_the_auroc_is_scikit_learns(evaluations: dict[str, Committed]) -> None:
     assert confidence.table(evaluations).rows[0][1].startswith(f"{expected:.3f} ")
 
 
-def test_the_risk_coverage_curve_is_drawn(evaluations: dict[str, Committed], tmp_path: Path) -> None:
-    confidence.draw(evaluations, tmp_path / "curve.png")
-    assert (tmp_path / "curve.png").stat().st_size > 1000
+def test_risk_coverage_curves_end_at_the_share_of_wrong_decisions(
+    evaluations: dict[str, Committed], tmp_path: Path, figures: list[Figure]
+) -> None:
+    confidence.plot(evaluations, tmp_path / "curve.png")
+    test = decided(evaluations, "test", "int8")
+    lines = {line.get_label(): line.get_xydata() for line in figures[0].axes[0].get_lines()}
+    assert set(lines) == {"confidence", "margin alone", "decisiveness alone"}
+    for points in lines.values():
+        assert points[-1] == pytest.approx([1, test.is_wrong.mean()])
+    # Of the most confident half a smaller share is wrong.
+    coverage, risk = lines["confidence"].T
+    assert np.interp(0.5, coverage, risk) < test.is_wrong.mean()
