@@ -86,7 +86,7 @@ def convolutions(model: openvino.Model) -> list[Any]:
 def left_in_fp32(model: openvino.Model, first: int = FIRST_IN_FP32) -> list[str]:
     """Name the nodes that stay in FP32: the first spatial convolutions, and all of squeeze-excite.
 
-    Squeeze-excite's averages, convolutions and scalings are listed by name. NNCF recognises its convolutions
+    Squeeze-excite's averages, convolutions and scalings are listed by name. NNCF recognizes its convolutions
     by a pattern that fails if the average is another operation or a bias is zero, and it quantizes the
     averages and scalings.
 

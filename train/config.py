@@ -109,7 +109,7 @@ class AugmentConfig:
         jitter: Relative change of brightness, contrast and saturation.
         gamma: Largest absolute logarithm of the gamma.
         illuminant: Largest relative change of each channel.
-        clahe: Probability of adaptive histogram equalisation.
+        clahe: Probability of adaptive histogram equalization.
         blur: Probability of Gaussian blur.
         noise: Probability of sensor noise.
         downscale: Probability of a reduction to fewer pixels and back.
@@ -160,7 +160,7 @@ class SamplerConfig:
 
     Attributes:
         cancer_oversampling: How often each cancer image occurs in an epoch.
-        epoch_cap: Largest number of images of a class in an epoch, drawn anew each epoch; 0 keeps all.
+        epoch_cap: Largest number of images of a class in an epoch, drawn again each epoch; 0 keeps all.
             Class weights follow the capped counts.
     """
 

@@ -106,7 +106,7 @@ def write_statistics(statistics: OodStatistics, path: Path) -> None:
 
 
 def subspace(vectors: Float32s, dimensions: int) -> tuple[Float32s, Float32s]:
-    """Fit the principal subspace of vectors by a randomised PCA.
+    """Fit the principal subspace of vectors by a randomized PCA.
 
     Args:
         vectors: Vectors, (n, F).

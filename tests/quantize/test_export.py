@@ -34,7 +34,7 @@ def engine_of(folder: Path, threads: int | None = None, views: int = 1) -> Engin
     return Engine(IR.from_bytes(*parts), threads=threads, views=views)
 
 
-def test_normalisation_is_inside(served: ServedNet) -> None:
+def test_normalization_is_inside(served: ServedNet) -> None:
     image = torch.randint(0, 256, (2, MICRO_SIZE, MICRO_SIZE, 3), dtype=torch.uint8)
     with torch.no_grad():
         normalized = functional.normalize(image.permute(0, 3, 1, 2) / 255, IMAGENET.mean, IMAGENET.std)

@@ -116,7 +116,7 @@ def test_dirichlet_without_penalty_is_scikit_learns_regression(
 
 
 def test_the_penalty_keeps_a_full_matrix_near_the_diagonal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the penalised optimum the gradients of loss and penalty cancel."""
+    """At the penalized optimum the gradients of loss and penalty cancel."""
     logits, targets = random_outputs(60)
     off = ~np.eye(5, dtype=bool)
     log_p, truth = log_softmax(logits, axis=1), np.eye(5)[targets]

@@ -59,7 +59,7 @@ def test_the_score_is_vim_and_a_residual(monkeypatch: pytest.MonkeyPatch) -> Non
     ]
     found = statistics.distances(VAL.features, VAL.logits, VAL.pictures)
     np.testing.assert_allclose(found[:, 0], expected[0], rtol=1e-3, atol=1e-3)
-    # The subspace of the pictures comes from a randomised PCA.
+    # The subspace of the pictures comes from a randomized PCA.
     np.testing.assert_allclose(found[:, 1], expected[1], atol=0.1)
 
 

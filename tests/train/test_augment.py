@@ -136,7 +136,7 @@ def test_clahe_raises_contrast_and_adds_no_colour() -> None:
     assert result.dtype == torch.uint8
     assert result.float().std() > 1.5 * flat.float().std()
     assert (result[0].int() - result[1].int()).abs().max() <= 2
-    # Only the lightness is equalised: hue and chroma of a coloured picture stay.
+    # Only the lightness is equalized: hue and chroma of a coloured picture stay.
     lab = cv2.cvtColor(np.full((SOURCE, SOURCE, 3), (180, 120, 100), np.uint8), cv2.COLOR_RGB2LAB)
     coloured = torch.from_numpy(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)).permute(2, 0, 1)
     after = cv2.cvtColor(Clahe()(coloured).permute(1, 2, 0).contiguous().numpy(), cv2.COLOR_RGB2LAB)

@@ -1,4 +1,4 @@
-"""Backbones: names, normalisation, strict loading, conversion, slow convolutions."""
+"""Backbones: names, normalization, strict loading, conversion, slow convolutions."""
 
 from pathlib import Path
 

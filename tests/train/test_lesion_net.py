@@ -1,4 +1,4 @@
-"""The network: shapes, normalisation, freezing."""
+"""The network: shapes, normalization, freezing."""
 
 import pytest
 import torch
@@ -44,7 +44,7 @@ def test_stages_cover_every_weight_of_the_backbone_once(net: LesionNet) -> None:
 
 
 def statistics(modules: list[nn.Module]) -> list[Tensor]:
-    """Running means and variances of all batch normalisations below some modules."""
+    """Running means and variances of all batch normalizations below some modules."""
     return [buffer.clone() for module in modules for buffer in module.buffers() if buffer.ndim]
 
 

@@ -51,7 +51,7 @@ def test_oversampled_cancers_all_come_as_often() -> None:
     assert {drawn[i] for i in range(28) if LABELS[i] == 1} == {1}
 
 
-def test_a_cap_draws_anew_every_epoch_and_reaches_everything() -> None:
+def test_a_cap_draws_again_every_epoch_and_reaches_everything() -> None:
     source = sampler(SamplerConfig(epoch_cap=4))
     nevi = [frozenset(i for i in epoch(source, number) if LABELS[i] == 1) for number in range(40)]
     assert all(len(drawn) == 4 for drawn in nevi)  # none twice within an epoch

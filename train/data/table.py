@@ -65,7 +65,7 @@ def read_table(folder: Path, classes: Sequence[str] = ISIC_2019) -> list[Sample]
         classes: Codes of the classes that may be trained on.
 
     Raises:
-        DataError: No layout is recognised; the table is empty or malformed; a file is missing; a label of
+        DataError: No layout is recognized; the table is empty or malformed; a file is missing; a label of
             what may be trained on is not in ``classes``; an image id occurs twice; or a group, lesion or
             patient is on two sides of the split.
     """

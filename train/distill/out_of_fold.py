@@ -2,7 +2,7 @@
 
 Each of several runs leaves one fold of the training images out (``folds`` in its settings) and predicts that
 fold. A network distilled from these soft labels (Hinton et al., "Distilling the knowledge in a neural
-network", 2015) learns what the images show, not what the teachers have memorised.
+network", 2015) learns what the images show, not what the teachers have memorized.
 """
 
 from collections.abc import Sequence

@@ -31,7 +31,7 @@ _SCORE_PREFIX = "val_"
 
 
 def recorded_normalization(record: RunRecord | None) -> Normalization:
-    """The image normalisation that a network was trained with; ImageNet's where none was recorded."""
+    """The image normalization that a network was trained with; ImageNet's where none was recorded."""
     return (record.normalization if record else None) or IMAGENET
 
 

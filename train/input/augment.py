@@ -95,10 +95,10 @@ class LightShift(v2.Transform):
 
 
 class Clahe(v2.Transform):
-    """Contrast-limited adaptive histogram equalisation of the lightness (OpenCV, clip 2, 8x8 tiles)."""
+    """Contrast-limited adaptive histogram equalization of the lightness (OpenCV, clip 2, 8x8 tiles)."""
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
-        """Equalise uint8 (3, h, w)."""
+        """Equalize uint8 (3, h, w)."""
         lab = cv2.cvtColor(inpt.permute(1, 2, 0).contiguous().numpy(), cv2.COLOR_RGB2LAB)
         lab[..., 0] = cv2.createCLAHE(2.0, (8, 8)).apply(np.ascontiguousarray(lab[..., 0]))
         return torch.from_numpy(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)).permute(2, 0, 1)

@@ -14,7 +14,7 @@ For logits z of shape (n, C), targets y, cancer classes K, melanoma m, a = argma
     L     = mean_i(w_{y_i} f_i h_i CE_i) + recall_weight (1 - TP / (TP + FN))
 
 The recall term is 0 in a batch without cancers. The terms are those published for SkinGlanceCare (see the
-README's references), implemented anew from the description.
+README's references), implemented from its description.
 """
 
 from collections.abc import Sequence

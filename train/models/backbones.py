@@ -1,4 +1,4 @@
-"""timm backbones: building one, its image normalisation, and reading its weights from files."""
+"""timm backbones: building one, its image normalization, and reading its weights from files."""
 
 import difflib
 import pickle
@@ -52,7 +52,7 @@ def build_backbone(config: ModelConfig, pretrained: bool) -> nn.Module:
 
 
 def normalization_of(backbone: nn.Module) -> Normalization:
-    """The normalisation that a timm backbone's published weights were trained with."""
+    """The normalization that a timm backbone's published weights were trained with."""
     published = _pretrained_config(backbone)
     return Normalization(tuple(published["mean"]), tuple(published["std"]))
 

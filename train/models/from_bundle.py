@@ -101,7 +101,7 @@ def network_from_bundle(bundle: Bundle, classes: Sequence[str], images: Tensor) 
 
 
 def normalization_of_bundle(bundle: Bundle) -> Normalization:
-    """The image normalisation that a bundle's network was trained with; ImageNet's without a record."""
+    """The image normalization that a bundle's network was trained with; ImageNet's without a record."""
     return recorded_normalization(bundle.manifest.training.run)
 
 
@@ -122,7 +122,7 @@ def load_bundle_weights(net: LesionNet, bundle: Bundle, classes: Sequence[str], 
     EfficientNet and ResNet.
 
     Args:
-        net: The network, with the normalisation that the bundle was trained with.
+        net: The network, with the normalization that the bundle was trained with.
         bundle: The bundle.
         classes: The classes of the network, in order.
         images: Some hundred prepared training images, uint8 (n, 3, s, s), to measure BatchNorm statistics.

@@ -55,11 +55,11 @@ class LesionNet(nn.Module):
         return (images - self.mean) / self.std
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (n, C) of normalised images (n, 3, s, s)."""
+        """Logits (n, C) of normalized images (n, 3, s, s)."""
         return self.outputs(images)[0]
 
     def outputs(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Everything the runtime needs of normalised images (n, 3, s, s).
+        """Everything the runtime needs of normalized images (n, 3, s, s).
 
         Returns:
             Logits (n, C), features (n, F) after pooling, and the feature map (n, F, h, w) before it.
@@ -89,7 +89,7 @@ class LesionNet(nn.Module):
 
 
 class ServedNet(nn.Module):
-    """The network as it is exported: uint8 NHWC RGB in, normalised inside, three outputs."""
+    """The network as it is exported: uint8 NHWC RGB in, normalized inside, three outputs."""
 
     def __init__(self, net: LesionNet) -> None:
         """Wrap a network."""
