@@ -150,8 +150,8 @@ def scores_table() -> Table:
     return Table(
         "Out-of-distribution scores",
         f"Scores that separate validation images from {manifest.ood['others']} OOD images (everyday "
-        "pictures), default bundle, INT8. The last column leaves each class out of the training statistics in "
-        "turn.",
+        "pictures), default bundle, INT8. The last column leaves each class out of the training statistics "
+        "in turn.",
         "",
         (
             "score",
