@@ -2,8 +2,6 @@
 
 import concurrent.futures
 import dataclasses
-import io
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +14,12 @@ from edgeskin import Classifier, open_bundle
 from edgeskin.bundle.manifest import DecisionRules, OperatingPoint
 from edgeskin.decision.calibration import temperature_scaling
 from edgeskin.decision.mc_dropout import summarize
-from edgeskin.errors import BundleError, SettingError
+from edgeskin.errors import SettingError
 from edgeskin.imaging.preprocess import preprocess
 from edgeskin.network.engine import Engine
 from edgeskin.network.head import Head, read_head
 from edgeskin.photo.decode import load_photo
 from edgeskin.taxonomy import CANCER, ISIC_2019
-from tests.conftest import micro_head, write_manifest
 from train.models.lesion_net import LesionNet
 
 
@@ -66,17 +63,6 @@ def test_free_masks_agree_with_torchs_dropout(net: LesionNet, head: Head, featur
     np.testing.assert_allclose(ours.std(axis=0), theirs.std(axis=0), rtol=0.08)
     by_p = [softmax(logits, axis=1)[:, [0, 2, 3, 7]].sum(axis=1) for logits in (ours, theirs)]
     assert by_p[0].std() == pytest.approx(by_p[1].std(), rel=0.08)
-
-
-def test_a_sample_is_one_network_for_all_views(head: Head, features: np.ndarray) -> None:
-    """Equal views give the samples of one of them."""
-    same = np.repeat(features[:1], 8, axis=0)
-    np.testing.assert_allclose(head.sample(same, 20, 3), head.sample(features[:1], 20, 3), atol=1e-4)
-
-
-def test_seeds_repeat_bit_for_bit_and_differ(head: Head, features: np.ndarray) -> None:
-    np.testing.assert_array_equal(head.sample(features, 30, 5), head.sample(features, 30, 5))
-    assert (head.sample(features, 30, 5) != head.sample(features, 30, 6)).any()
 
 
 def test_without_dropout_every_sample_is_the_network(
@@ -131,59 +117,6 @@ def test_impossible_samples_and_seeds_are_refused(
 ) -> None:
     with pytest.raises(SettingError, match="choose"):
         next(Classifier(shared_micro_bundle).assess_many([lesion_jpg], mc_samples=samples, seed=seed))
-
-
-def stored(values: dict[str, np.ndarray], save: Callable[..., None] = np.savez) -> bytes:
-    file = io.BytesIO()
-    save(file, **values)
-    return file.getvalue()
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"linear2_weight": np.zeros((8, 11), np.float32)},
-        {"linear1_weight": np.zeros((11, 16), np.float32)},
-        {"linear1_weight": np.zeros((12, 16, 1), np.float32)},
-        {"linear1_bias": np.float32(0)},
-        {"norm_mean": np.zeros(3, np.float32)},
-        {"norm_bias": np.zeros((12, 12), np.float32)},
-        {"norm_var": np.full(12, -1, np.float32)},
-        {"linear2_weight": np.full((8, 12), np.nan, np.float32)},
-        {"linear2_bias": np.zeros(8, np.complex64)},
-        {"dropout": np.float32([0.3])},
-        {"dropout": np.float32([0.3, 0.2, 0.1])},
-        {"dropout": np.float32([0.3, 1.0])},
-    ],
-)
-def test_a_head_that_does_not_fit_is_refused(changes: dict[str, np.ndarray]) -> None:
-    with pytest.raises(BundleError, match=r"head\.npz"):
-        read_head(stored(micro_head() | changes))
-
-
-def test_files_that_are_no_head_are_refused() -> None:
-    array = io.BytesIO()
-    np.save(array, np.zeros(3, np.float32))
-    whole = stored(micro_head())
-    broken = whole[:300] + bytes(40) + whole[340:]
-    compressed = stored(micro_head(), np.savez_compressed)
-    for content in (b"", b"PK", array.getvalue(), whole[:-30], broken, compressed):
-        with pytest.raises(BundleError, match=r"head\.npz"):
-            read_head(content)
-
-
-@pytest.mark.parametrize("widths", [(5, 8), (16, 3)])
-def test_a_head_of_another_network_is_refused(
-    widths: tuple[int, int], micro_bundle: Path, lesion_jpg: Path
-) -> None:
-    """It fits in itself, but has other features or classes."""
-    features, classes = widths
-    other = {"linear1_weight": (12, features), "linear2_weight": (classes, 12), "linear2_bias": (classes,)}
-    changes = {name: np.zeros(shape, np.float32) for name, shape in other.items()}
-    np.savez(micro_bundle / "head.npz", **(micro_head() | changes))
-    write_manifest(micro_bundle)
-    with pytest.raises(BundleError, match=r"head\.npz: features and classes"):
-        next(Classifier(micro_bundle).assess_many([lesion_jpg], mc_samples=5))
 
 
 def test_threads_share_one_head(shared_micro_bundle: Path, lesion_jpg: Path) -> None:
