@@ -21,7 +21,7 @@ def bench(
         ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Use only the CSV's rows of this split.")] = None,
-    repeats: Annotated[int, typer.Option(min=10, help="Timed runs of the network a round.")] = 100,
+    repeats: Annotated[int, typer.Option(min=10, help="Timed runs of the network per round.")] = 100,
     rounds: Annotated[
         int, typer.Option(min=1, help="Rounds, alternating FP32 and INT8, each in a new process.")
     ] = 3,

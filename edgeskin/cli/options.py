@@ -79,7 +79,11 @@ QualityGateOption = Annotated[
     typer.Option("--quality-gate/--no-quality-gate", help="Refuse pictures that are not good enough."),
 ]
 ScopeGateOption = Annotated[
-    bool, typer.Option("--scope-gate/--no-scope-gate", help="Refuse pictures that are not dermoscopy.")
+    bool,
+    typer.Option(
+        "--scope-gate/--no-scope-gate",
+        help="Refuse pictures unlike the training pictures. Most phone photos pass.",
+    ),
 ]
 SensitivityOption = Annotated[
     float | None,
@@ -142,8 +146,8 @@ def open_classifier(
     if sensitivity is not None:
         own = classifier.manifest.decision_rules[chosen].screening_threshold
         print(
-            f"sensitivity {sensitivity}: refers from {classifier.rules.screening_threshold:.3f} (the bundle: "
-            f"{own:.3f}), without a confidence",
+            f"sensitivity {sensitivity}: refer from {classifier.rules.screening_threshold:.3f}, not from "
+            f"{own:.3f}; without the line Confidence",
             file=sys.stderr,
         )
     return classifier

@@ -25,8 +25,7 @@ ACTIONS: dict[Risk, tuple[ActionCode, str]] = {
 """What should happen next, for programs and for people."""
 RETAKE = "take the picture again: {}; if it gets no better, refer on clinical grounds"
 OUT_OF_SCOPE = (
-    "not the kind of picture that can be assessed: take a dermoscopy picture with the lesion in the middle; "
-    "if it is one, refer on clinical grounds"
+    "take a dermoscopy picture with the lesion in the middle; if this is one, refer on clinical grounds"
 )
 
 

@@ -16,9 +16,9 @@ SHOWN_CLASSES = 3
 SAFETY_NET = "have any lesion examined that changes, bleeds, itches or worries you"
 """`edgeskin.results.SAFETY_NET` in one line."""
 PHONE_PHOTOS = "phone photos"
-"""What the network is always weak for, and the scope gate hardly recognises."""
+"""What edgeskin is not for, although the scope gate hardly recognises it."""
 MOST_LINES = 16
-_DROPPED_FIRST = ("Classes", "Hint", "Picture", "Dropout")
+_DROPPED_FIRST = ("Classes", "Hint", "Picture", "Dropout", "Not for")
 """Rows that give way where an answer would be longer than MOST_LINES."""
 _COLORS: dict[Risk, str] = {"HIGH": "\x1b[1;31m", "MEDIUM": "\x1b[1;33m", "LOW": "\x1b[1;32m"}
 _RESET = "\x1b[0m"
@@ -67,8 +67,8 @@ def certified(point: AppliedPoint) -> str:
     if point.bound is None:
         return ""
     return (
-        f"at least {floor(100 * point.bound.sensitivity)}% of cancers score above {point.threshold:.3f} "
-        f"({point.bound.confidence:.0%} confidence, {point.bound.lesions} cancer lesions)"
+        f"at least {floor(100 * point.bound.sensitivity)}% of cancers in dermoscopy score above "
+        f"{point.threshold:.3f} ({point.bound.confidence:.0%} confidence, from {point.bound.lesions})"
     )
 
 
@@ -86,7 +86,7 @@ def likeliest(assessment: Assessment) -> str:
     assert assessment.predicted_class is not None
     name = full_name(assessment.predicted_class)
     if assessment.class_priors:
-        return f"{name} is the likeliest, if all classes were equally common"
+        return f"{name} would be the likeliest if all classes were equally common"
     return f"{name} is the likeliest"
 
 
@@ -100,7 +100,7 @@ def cancer_probability_text(assessment: Assessment) -> str:
     thresholds = urgently if len(points) == 1 else f"refer from {first:.3f}, urgently from {last:.3f}"
     text = f"{assessment.cancer_probability:.3f}; {thresholds}"
     if assessment.prevalence is not None:
-        text += f" (calibrated where {assessment.prevalence:.0%} are cancers)"
+        text += f" (too high where under {assessment.prevalence:.0%} are cancers)"
     return text
 
 
@@ -129,7 +129,8 @@ def _assessed(assessment: Assessment) -> list[tuple[str, str]]:
         ("Classes", _classes(assessment)),
         ("Hint", likeliest(assessment)),
         ("Picture", _advice(assessment.quality)),
-        ("Less sure for", "; ".join([PHONE_PHOTOS, *(one.subject for one in assessment.limitations)])),
+        ("Not for", PHONE_PHOTOS),
+        ("Less sure for", "; ".join(one.subject for one in assessment.limitations)),
         ("Always", SAFETY_NET),
         ("Model", f"{model.name} {model.version}, {model.precision.upper()}, {total:.0f} ms"),
     ]
@@ -143,7 +144,10 @@ def _refused(assessment: Assessment) -> list[tuple[str, str]]:
 
 
 def _confidence(confidence: Confidence | None) -> str:
-    return "" if confidence is None else f"{confidence.level} ({confidence.score:.2f} of 1)"
+    if confidence is None:
+        return ""
+    text = f"{confidence.level} (score {confidence.score:.2f} of 1)"
+    return f"{text}: get a second look" if confidence.level == "LOW" else text
 
 
 def _classes(assessment: Assessment) -> str:
@@ -204,8 +208,8 @@ def comparison_text(comparison: Comparison, *, color: bool = False) -> str:
             f"  {MEASURES[change.name]:<31}{change.before:>9.2f}{change.after:>9.2f}{limit:>9}{note}"
         )
     rows = [
-        ("Limit", f"95% of {LIMITS_OF.pairs} pairs of photos of one lesion differ by no more"),
-        ("Aligned", f"correlation {fit.correlation:.2f}, overlap {fit.overlap:.0%}"),
+        ("Limit", f"95% of {LIMITS_OF.pairs} pairs of photos of one lesion stay within each limit"),
+        ("Aligned", f"correlation {fit.correlation:.2f} (1: identical), overlap {fit.overlap:.0%}"),
         (
             "Note",
             "within the limits does not mean unchanged: small and slow changes are not found, and growth is "
@@ -221,9 +225,7 @@ def comparison_text(comparison: Comparison, *, color: bool = False) -> str:
 def _change(comparison: Comparison) -> str:
     """Which measures differ by more than their limits."""
     beyond = [MEASURES[change.name].partition(" (")[0] for change in comparison.changes if change.beyond]
-    found = (
-        f"beyond the limit: {', '.join(beyond)}" if beyond else "no measure differs by more than its limit"
-    )
+    found = f"beyond the limit: {', '.join(beyond)}" if beyond else "no measure that has a limit exceeds it"
     is_same = comparison.before.risk == comparison.after.risk
     return found if is_same else f"the risk has changed; {found}"
 

@@ -222,6 +222,7 @@ def test_each_worker_of_the_default_bundle_gives_the_same() -> None:
 def test_a_thread_that_outlives_the_main_one_is_served(shared_micro_bundle: Path) -> None:
     """Two threads racing to their first look at a tensor deadlocked about one such process in four."""
     code = f"""
+import sys
 import threading
 import numpy as np
 from edgeskin.bundle.bundle import open_bundle
@@ -231,7 +232,8 @@ image = np.zeros(engine.image_shape, np.uint8)
 
 def late():
     threading.main_thread().join()
-    print(engine.infer(image).view_logits.shape)
+    # One write: print writes the end of a line apart, and the lines of two threads may mix.
+    sys.stdout.write(f"{{engine.infer(image).view_logits.shape}}\\n")
 
 for _ in range(2):
     threading.Thread(target=late).start()

@@ -149,7 +149,7 @@ def test_it_holds_the_assessments_numbers(assessed: Assessment) -> None:
         f"{assessed.cancer_probability:.3f}",
         "0.300",
         "95%",
-        "100 cancer lesions",
+        "(95% confidence, from 100)",
         f"{assessed.uncertainty.samples} networks",
         *(f"{limit:.3f}" for limit in assessed.uncertainty.cancer_interval),
         f"{assessed.confidence.level} (",
@@ -200,8 +200,8 @@ def test_every_warning_of_the_gates_is_shown_and_nothing_is_certified(assessed: 
     html = render_html(worst, CREATED)
     assert html.count('class="warning"') == 4
     assert f"{worst.ood.score:.1f}" in html
-    assert render_html(assessed, CREATED).count("100 cancer lesions") == 1
-    assert "100 cancer lesions" not in html
+    assert render_html(assessed, CREATED).count("(95% confidence, from 100)") == 1
+    assert "(95% confidence, from 100)" not in html
 
 
 def test_a_name_that_is_not_valid_text_is_written_all_the_same(assessed: Assessment, tmp_path: Path) -> None:

@@ -112,9 +112,9 @@ def test_parts_that_a_bundle_lacks_leave_no_row(assessed: Assessment) -> None:
         uncertainty=None,
         limitations=(),
     )
-    absent = {"Plausible", "Confidence", "Dropout"}
+    absent = {"Plausible", "Confidence", "Dropout", "Less sure for"}
     assert set(rows(render_text(assessed))) - set(rows(render_text(bare))) == absent
-    assert rows(render_text(bare))["Less sure for"] == "phone photos"
+    assert rows(render_text(bare))["Not for"] == "phone photos"
 
 
 def worst_case(assessed: Assessment) -> Assessment:
