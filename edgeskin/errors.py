@@ -44,6 +44,15 @@ class SettingError(EdgeskinError):
     code = "setting"
 
 
+class ResourceError(EdgeskinError):
+    """This machine lacks what the work needs: memory, threads, disk space or a place to write.
+
+    Codes: ``out_of_memory``, ``too_few_threads``, ``not_written``; ``resource`` for anything else.
+    """
+
+    code = "resource"
+
+
 class RegistrationError(EdgeskinError):
     """Two photos that cannot be aligned."""
 

@@ -5,13 +5,21 @@ import pickle
 
 import pytest
 
-from edgeskin.errors import BundleError, EdgeskinError, PhotoError, RegistrationError, SettingError
+from edgeskin.errors import (
+    BundleError,
+    EdgeskinError,
+    PhotoError,
+    RegistrationError,
+    ResourceError,
+    SettingError,
+)
 
 CODES = {
     EdgeskinError: "error",
     PhotoError: "photo",
     BundleError: "bundle",
     SettingError: "setting",
+    ResourceError: "resource",
     RegistrationError: "registration",
 }
 
