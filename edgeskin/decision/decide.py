@@ -15,7 +15,8 @@ from edgeskin.decision.confidence import Confidences, confidences
 from edgeskin.decision.operating_points import risk_levels
 from edgeskin.decision.prediction_sets import most_serious, prediction_sets
 from edgeskin.imaging.dihedral import average_views
-from edgeskin.results import RISKS, ActionCode, AppliedPoint, Assessment, Risk
+from edgeskin.imaging.quality import DOUBTFUL
+from edgeskin.results import RISKS, ActionCode, AppliedPoint, Assessment, Confidence, Quality, Risk
 
 ACTIONS: dict[Risk, tuple[ActionCode, str]] = {
     "HIGH": ("refer_urgently", "refer for urgent specialist assessment"),
@@ -120,5 +121,15 @@ def with_decision(
         action_code=action_code,
         prediction_set=prediction_set,
         most_serious_label=most_serious_label,
-        confidence=decisions.confidence.of(position) if decisions.confidence else None,
+        confidence=_confidence(result.quality, decisions, position),
     )
+
+
+def _confidence(quality: Quality | None, decisions: Decisions, position: int) -> Confidence | None:
+    """The confidence in a decision; LOW where the picture itself is doubtful. None without a rule."""
+    if decisions.confidence is None:
+        return None
+    confidence = decisions.confidence.of(position)
+    if quality is not None and DOUBTFUL.intersection(quality.advised):
+        return replace(confidence, score=0.0, level="LOW")
+    return confidence

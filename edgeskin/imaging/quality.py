@@ -18,6 +18,8 @@ from edgeskin.results import Quality
 
 SIDE = 256
 """Side at which everything but the resolution is measured, pixels, so that cameras are comparable."""
+COLOUR_SIDE = 64
+"""Side at which colours are measured, pixels: small, so that a camera's or JPEG's noise averages out."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,27 @@ LIMITS = (
         "take ink, stickers and rulers out of the picture",
         high=0.06,
     ),
+    Limit(
+        "colourless",
+        "colour_variation",
+        "retake",
+        "send the picture in colour: it is grey or of one tint",
+        low=1.3,
+    ),
+    Limit(
+        "colours_exchanged",
+        "red_excess",
+        "retake",
+        "send the picture with its own colours: skin is never this little red",
+        low=-0.07,
+    ),
+    Limit(
+        "little_red",
+        "red_excess",
+        "advice",
+        "check that the colours are those of the skin: there is unusually little red",
+        low=0.02,
+    ),
     Limit("hair_high", "hair", "retake", "move the hair aside: it covers the lesion", high=0.5),
     Limit("some_hair", "hair", "advice", "move the hair aside", high=0.26),
     Limit(
@@ -90,9 +113,18 @@ LIMITS = (
         "move back: the skin around the lesion has to be seen",
         high=0.7,
     ),
+    Limit(
+        "may_be_damaged",
+        "misfit",
+        "advice",
+        "copy the picture again: it may be damaged, since its parts hardly fit together",
+        high=0,
+    ),
     Limit("lesion_off_centre", "lesion_offset", "advice", "put the lesion in the middle", high=0.65),
 )
 """All limits, in the order in which instructions are given."""
+DOUBTFUL = frozenset({"little_red", "may_be_damaged"})
+"""Codes of advice with which the answer's confidence is LOW, whatever the network says."""
 
 
 def assess_quality(photo: Photo) -> Quality:
@@ -114,7 +146,7 @@ def measure(photo: Photo) -> dict[str, float]:
     """Measure what can be wrong with a photo.
 
     Returns:
-        The measures by name. All but ``resolution`` are of the centre square at SIDE pixels:
+        The measures by name. All but ``resolution`` and ``misfit`` are of the centre square at SIDE pixels:
 
         - ``resolution``: short side as stored, pixels.
         - ``sharpness``: standard deviation of the Laplacian of the smoothed grey levels, without a margin of
@@ -125,8 +157,12 @@ def measure(photo: Photo) -> dict[str, float]:
         - ``black``: share of pixels of at most 25 in every channel.
         - ``unnatural_colour``: share of pixels that are saturated and neither red, orange, yellow nor brown,
           such as ink, gloves, rulers and things other than skin.
+        - ``colour_variation``: standard deviation of the chrominance among pixels of equal luminance, levels;
+          0 for a grey picture and for one of a single tint.
+        - ``red_excess``: mean red less the larger of mean green and blue, as a share of their mean.
         - ``hair``: share of thin dark structures (black-hat transform, as in DullRazor).
         - ``lesion_area``: share of the lesion's mask (`edgeskin.imaging.segmentation`).
+        - ``misfit``: 1 where parts of a JPEG hardly fit together (`edgeskin.photo.jpeg_integrity`), else 0.
         - ``lesion_offset``: distance of the mask's centre from the middle, in half sides.
     """
     square = resize(center_square(photo.image), SIDE)
@@ -142,6 +178,7 @@ def measure(photo: Photo) -> dict[str, float]:
     darkest_channel = cv2.min(cv2.min(square[..., 0], square[..., 1]), square[..., 2])
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (9, 9))
     area, offset = _area_and_offset(square)
+    colour_variation, red_excess = _colours(square)
     return {
         "resolution": float(min(photo.width, photo.height)),
         "sharpness": float(cv2.Laplacian(inner, cv2.CV_32F).std()),
@@ -150,10 +187,30 @@ def measure(photo: Photo) -> dict[str, float]:
         "overexposed": float((darkest_channel >= 250).mean()),
         "black": float((value <= 25).mean()),
         "unnatural_colour": float(unnatural.mean()),
+        "colour_variation": colour_variation,
+        "red_excess": red_excess,
         "hair": float((cv2.morphologyEx(grey, cv2.MORPH_BLACKHAT, cross) > 12).mean()),
+        "misfit": float(photo.may_be_damaged),
         "lesion_area": area,
         "lesion_offset": offset,
     }
+
+
+def _colours(square: Image) -> tuple[float, float]:
+    """Return the measures ``colour_variation`` and ``red_excess``; both are 0 without pixels to tell from."""
+    small = resize(square, COLOUR_SIDE)
+    is_usable = (small.max(-1) > 25) & (small.min(-1) < 250)
+    if is_usable.mean() < 1 / 16:
+        return 0.0, 0.0
+    red, green, blue = small[is_usable].mean(0).tolist()
+    luminance, *chrominance = cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb)[is_usable].T
+    counts = np.bincount(luminance, minlength=256)
+    variance = 0.0
+    for channel in chrominance:
+        sums = np.bincount(luminance, channel, minlength=256)
+        expected = sums / np.maximum(counts, 1)
+        variance += float(np.mean((channel - expected[luminance]) ** 2))
+    return variance**0.5, 3 * (red - max(green, blue)) / (red + green + blue)
 
 
 def _area_and_offset(square: Image) -> tuple[float, float]:

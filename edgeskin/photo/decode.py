@@ -14,7 +14,8 @@ import numpy as np
 
 from edgeskin.arrays import Image
 from edgeskin.errors import PhotoError
-from edgeskin.photo.headers import FileFormat, Header, cut_off, damaged, read_header
+from edgeskin.photo.headers import FileFormat, Header, damaged, read_header
+from edgeskin.photo.jpeg_integrity import looks_torn, require_whole
 
 Source = str | os.PathLike[str] | bytes | Image
 """A path, the bytes of a JPEG, PNG, WebP or BMP file, or uint8 RGB of shape (h, w, 3)."""
@@ -44,12 +45,14 @@ class Photo:
         width: Pixels a row of the upright picture at full size.
         height: Rows of the upright picture at full size.
         format: The format found in the bytes, whatever the file's name says; ``array`` for an array.
+        may_be_damaged: Whether parts of the picture hardly fit together, as in a damaged JPEG.
     """
 
     image: Image
     width: int
     height: int
     format: FileFormat | Literal["array"]
+    may_be_damaged: bool = False
 
 
 def load_photo(source: Source, input_size: int) -> Photo:
@@ -77,13 +80,14 @@ def load_photo(source: Source, input_size: int) -> Photo:
     try:
         header = read_header(_read_bytes(source))
         _check_size(header.width, header.height, header.cost)
-        image = _make_upright(_decode(header, input_size), header.orientation)
+        decoded, may_be_damaged = _decode(header, input_size)
+        image = _make_upright(decoded, header.orientation)
     except PhotoError as error:
         raise PhotoError(f"{name}: {error}", error.code) from error.__cause__
     width, height = header.width, header.height
     if header.orientation >= 5:
         width, height = height, width
-    return Photo(image, width, height, header.format)
+    return Photo(image, width, height, header.format, may_be_damaged)
 
 
 def _from_array(array: Image) -> Photo:
@@ -153,10 +157,11 @@ def _check_size(width: int, height: int, cost: int) -> None:
         )
 
 
-def _decode(header: Header, input_size: int) -> Image:
-    """Decode to uint8 RGB (h, w, 3), in the orientation in which the pixels are stored."""
+def _decode(header: Header, input_size: int) -> tuple[Image, bool]:
+    """Decode to uint8 RGB (h, w, 3), as stored, and tell whether the picture may be damaged."""
     scale = 1
-    if header.format == "jpeg":
+    if header.jpeg is not None:
+        require_whole(header.encoded, header.jpeg)
         short_side = min(header.width, header.height)
         scale = next((s for s in REDUCED if short_side // s >= 2 * input_size), 1)
     flags = REDUCED[scale]
@@ -169,11 +174,9 @@ def _decode(header: Header, input_size: int) -> Image:
         raise damaged() from error
     if image is None or image.shape[:2] != (-(-header.height // scale), -(-header.width // scale)):
         raise damaged()
-    # Where data are missing, libjpeg does not fail but fills the rest of the picture with mid-grey (128).
-    if header.format == "jpeg" and (image[-1] == 128).all():
-        raise cut_off()
+    may_be_damaged = header.jpeg is not None and looks_torn(np.asarray(image, np.uint8), header.jpeg, scale)
     try:
-        return _to_rgb(image)
+        return _to_rgb(image), may_be_damaged
     except cv2.error as error:
         raise damaged() from error
 

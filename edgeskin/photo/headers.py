@@ -42,6 +42,68 @@ OTHER_FILES = {
 
 
 @dataclass(frozen=True)
+class JpegScan:
+    """A scan of a JPEG: its compressed data are ``data[start:end]`` (ITU-T T.81, B.2.3).
+
+    Attributes:
+        start: Offset of the first byte after the scan's header.
+        end: Offset of the marker after the data.
+        components: Indices in the frame.
+        first: First coefficient of the spectral band, 0 to 63.
+        last: Last coefficient of the band.
+        low_bit: Position of the lowest bit that is transmitted; 0 completes the coefficients.
+    """
+
+    start: int
+    end: int
+    components: tuple[int, ...]
+    first: int
+    last: int
+    low_bit: int
+
+
+@dataclass(frozen=True)
+class JpegLayout:
+    """Where the parts of a JPEG lie.
+
+    Attributes:
+        width: Pixels a row as stored.
+        height: Rows as stored.
+        size_at: Offset of the height, which the width follows, two bytes each.
+        is_progressive: Whether the scans refine each other.
+        sampling: Horizontal and vertical sampling factor of each component.
+        scans: In the order of the file.
+        restart_at: Offset of the restart interval; None without one.
+    """
+
+    width: int
+    height: int
+    size_at: int
+    is_progressive: bool
+    sampling: tuple[tuple[int, int], ...]
+    scans: tuple[JpegScan, ...]
+    restart_at: int | None
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether one scan holds everything, so that a decoder needs only a row of blocks at a time."""
+        return not self.is_progressive and len(self.scans) == 1
+
+    @property
+    def unit(self) -> tuple[int, int]:
+        """Blocks of a coded unit (MCU), horizontally and vertically."""
+        if len(self.sampling) == 1:
+            return 1, 1
+        return max(across for across, _ in self.sampling), max(down for _, down in self.sampling)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Coded units of the picture, horizontally and vertically."""
+        across, down = self.unit
+        return -(-self.width // (8 * across)), -(-self.height // (8 * down))
+
+
+@dataclass(frozen=True)
 class Header:
     """The header of a complete picture file of a known format. No pixel is decoded yet.
 
@@ -52,6 +114,7 @@ class Header:
         height: Rows as stored, before the orientation is applied.
         orientation: EXIF orientation, 1 to 8; 1 is upright.
         cost: Memory that decoding takes for a pixel, relative to a JPEG that is decoded row by row.
+        jpeg: Where the parts of a JPEG lie; None for other formats.
     """
 
     format: FileFormat
@@ -60,6 +123,7 @@ class Header:
     height: int
     orientation: int = 1
     cost: int = 2
+    jpeg: JpegLayout | None = None
 
 
 def damaged() -> PhotoError:
@@ -111,8 +175,9 @@ def _read_jpeg(data: bytes) -> Header:
     Bytes after that marker are ignored: a motion photo's video, or further pictures. Markers inside a
     segment do not count, such as those of a thumbnail.
     """
-    frame: tuple[int, int, int, int] | None = None  # marker, height, width, components
-    first_scan_components = scans = 0
+    frame_at = restart_at = None
+    scan_headers: list[int] = []
+    scan_ends: list[int] = []
     exif = b""
     position = 2
     for _ in range(MAX_SEGMENTS):
@@ -120,10 +185,12 @@ def _read_jpeg(data: bytes) -> Header:
         if match is None:
             raise cut_off()
         marker, start = data[match.end() - 1], match.end()
+        if len(scan_ends) < len(scan_headers):
+            scan_ends.append(match.start())
         if marker == EOI:
             break
         (length,) = struct.unpack_from(">H", data, start)
-        if length < 2 or (scans and marker not in BETWEEN_SCANS):
+        if length < 2 or (scan_headers and marker not in BETWEEN_SCANS):
             raise damaged()
         position = start + length
         if position > len(data):
@@ -131,22 +198,47 @@ def _read_jpeg(data: bytes) -> Header:
         if marker in SOF_UNSUPPORTED:
             raise _unsupported(f"this JPEG has an unsupported coding (SOF{marker - 0xC0})")
         if marker in SOF_SUPPORTED:
-            _, height, width, components = struct.unpack_from(">BHHB", data, start + 2)
-            frame = (marker, height, width, components)
+            if frame_at is not None:
+                raise damaged()
+            frame_at = start
         elif marker == SOS:
-            scans += 1
-            (scan_components,) = struct.unpack_from(">B", data, start + 2)
-            first_scan_components = first_scan_components or scan_components
+            scan_headers.append(start)
+        elif marker == DRI:
+            restart_at = start + 2
         elif marker == APP1 and not exif and data.startswith(b"Exif\0\0", start + 2):
             exif = data[start + 8 : position]
     else:
         raise damaged()
-    if frame is None or not 1 <= scans <= MAX_SCANS:
+    if frame_at is None or not 1 <= len(scan_headers) <= MAX_SCANS:
         raise damaged()
-    marker, height, width, components = frame
+    layout = _jpeg_layout(data, frame_at, scan_headers, scan_ends, restart_at)
     # For progressive and multi-scan files, libjpeg holds the coefficients of the whole picture in memory.
-    by_rows = marker != 0xC2 and first_scan_components == components
-    return Header("jpeg", data, width, height, _exif_orientation(exif), 1 if by_rows else 2)
+    cost = 1 if layout.by_rows else 2
+    return Header("jpeg", data, layout.width, layout.height, _exif_orientation(exif), cost, layout)
+
+
+def _jpeg_layout(
+    data: bytes, frame_at: int, scan_headers: list[int], scan_ends: list[int], restart_at: int | None
+) -> JpegLayout:
+    """Read the headers of the frame (T.81, B.2.2) and the scans (B.2.3), given by offset."""
+    height, width, n_components = struct.unpack_from(">HHB", data, frame_at + 3)
+    described = [struct.unpack_from(">BB", data, frame_at + 8 + 3 * i) for i in range(n_components)]
+    sampling = tuple((factors >> 4, factors & 15) for _, factors in described)
+    places = {identifier: place for place, (identifier, _) in enumerate(described)}
+    if not 1 <= n_components <= 4 or not all(1 <= one <= 4 for pair in sampling for one in pair):
+        raise damaged()
+    scans = []
+    for start, end in zip(scan_headers, scan_ends, strict=True):
+        (count,) = struct.unpack_from(">B", data, start + 2)
+        components = [places.get(data[start + 3 + 2 * i]) for i in range(count)]
+        if not components or None in components:
+            raise damaged()
+        (length,) = struct.unpack_from(">H", data, start)
+        first, last, bits = struct.unpack_from(">BBB", data, start + 3 + 2 * count)
+        known = tuple(one for one in components if one is not None)
+        scans.append(JpegScan(start + length, end, known, first, last, bits & 15))
+    (marker,) = struct.unpack_from(">B", data, frame_at - 1)
+    return JpegLayout(width, height, frame_at + 3, marker == 0xC2, sampling, tuple(scans), restart_at)
 
 
 def _read_png(data: bytes) -> Header:

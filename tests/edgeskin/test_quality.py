@@ -1,5 +1,6 @@
 """Measures of a photo by hand and as scipy computed them; which photos are refused, and which get advice."""
 
+import csv
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -164,3 +165,40 @@ def test_a_refused_picture_has_no_risk(shared_micro_bundle: Path, good: Image) -
     assert set(result.timing_ms) == {"decode", "quality", "total"}
     steps = {name: value for name, value in all_the_same.timing_ms.items() if name != "total"}
     assert sum(steps.values()) <= all_the_same.timing_ms["total"]
+
+
+def codes(pixels: np.ndarray) -> tuple[str, ...]:
+    quality = assess_quality(photo(pixels))
+    return quality.failed + quality.advised
+
+
+def test_a_picture_without_colour_is_sent_back(lesion_jpg: Path) -> None:
+    """Grey, of one tint, hardly any colour left: the network would call most cancers benign."""
+    pixels = load_photo(lesion_jpg, 224).image
+    assert not {"colourless", "colours_exchanged", "little_red"} & set(codes(pixels))
+    grey = np.dstack([cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)] * 3)
+    assert "colourless" in codes(grey)
+    for tint in ((1.07, 0.95, 0.78), (0.8, 1.0, 1.1), (1.0, 0.6, 0.6)):
+        assert "colourless" in codes((grey * np.minimum(tint, 1)).astype(np.uint8))
+    assert "colourless" in codes((0.9 * grey + 0.1 * pixels).astype(np.uint8))
+
+
+def test_colours_turned_round_are_sent_back(lesion_jpg: Path) -> None:
+    pixels = load_photo(lesion_jpg, 224).image
+    for order in ((2, 1, 0), (1, 0, 2), (1, 2, 0), (2, 0, 1)):
+        assert {"colours_exchanged", "unnatural_colour_high"} & set(codes(pixels[..., order])), order
+
+
+@pytest.mark.parametrize(("wrong", "caught"), [("grey", 0.99), ("blue for red", 0.9)])
+def test_colours_on_validation(data_folder: Path, wrong: str, caught: float) -> None:
+    """At most 0.5% of real pictures are sent back for their colours."""
+    with (data_folder / "index.csv").open(encoding="utf-8", newline="") as file:
+        paths = [data_folder / row["path"] for row in csv.DictReader(file) if row["split"] == "val"][::3]
+    real = [load_photo(path, 224).image for path in paths]
+    own = {"colourless", "colours_exchanged"}
+    assert np.mean([bool(own & set(codes(pixels))) for pixels in real]) <= 0.005
+    if wrong == "grey":
+        changed = [np.dstack([cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)] * 3) for pixels in real]
+    else:
+        changed = [pixels[..., ::-1] for pixels in real]
+    assert np.mean([bool(own & set(codes(pixels))) for pixels in changed]) >= caught
