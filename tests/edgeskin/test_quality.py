@@ -189,16 +189,16 @@ def test_colours_turned_round_are_sent_back(lesion_jpg: Path) -> None:
         assert {"colours_exchanged", "unnatural_colour_high"} & set(codes(pixels[..., order])), order
 
 
-@pytest.mark.parametrize(("wrong", "caught"), [("grey", 0.99), ("blue for red", 0.9)])
-def test_colours_on_validation(data_folder: Path, wrong: str, caught: float) -> None:
-    """At most 0.5% of real pictures are sent back for their colours."""
+def test_colours_on_validation(data_folder: Path) -> None:
+    """At most 0.5% of real pictures are sent back for their colours, and nearly all without their own."""
     with (data_folder / "index.csv").open(encoding="utf-8", newline="") as file:
-        paths = [data_folder / row["path"] for row in csv.DictReader(file) if row["split"] == "val"][::3]
+        paths = [data_folder / row["path"] for row in csv.DictReader(file) if row["split"] == "val"]
+
+    def is_sent_back(pixels: Image) -> bool:
+        return not {"colourless", "colours_exchanged"}.isdisjoint(codes(pixels))
+
     real = [load_photo(path, 224).image for path in paths]
-    own = {"colourless", "colours_exchanged"}
-    assert np.mean([bool(own & set(codes(pixels))) for pixels in real]) <= 0.005
-    if wrong == "grey":
-        changed = [np.dstack([cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)] * 3) for pixels in real]
-    else:
-        changed = [pixels[..., ::-1] for pixels in real]
-    assert np.mean([bool(own & set(codes(pixels))) for pixels in changed]) >= caught
+    assert np.mean([is_sent_back(pixels) for pixels in real]) <= 0.005
+    grey = [np.dstack([cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)] * 3) for pixels in real[::5]]
+    assert np.mean([is_sent_back(pixels) for pixels in grey]) >= 0.99
+    assert np.mean([is_sent_back(pixels[..., ::-1]) for pixels in real[::5]]) >= 0.9
