@@ -149,9 +149,9 @@ def _open_regular(path: Path) -> BinaryIO:
     # be swapped between the check and the read.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     flags |= getattr(os, "O_BINARY", 0)
-    if path.is_symlink():
-        raise BundleError(f"{path}: a link, refused; put the file itself there")
     try:
+        if path.is_symlink():
+            raise BundleError(f"{path}: a link, refused; put the file itself there")
         file = os.fdopen(os.open(path, flags), "rb")
     except OSError as error:
         raise BundleError(

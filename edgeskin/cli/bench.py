@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from edgeskin.cli import options
-from edgeskin.cli.outputs import writing
+from edgeskin.cli.outputs import is_folder, writing
 from edgeskin.errors import SettingError
 
 
@@ -48,7 +48,11 @@ def bench(
 
     if png is not None:
         measure.require_plots()  # before the rounds, which take minutes
+        if png.suffix.lower() != ".png":
+            raise SettingError(f"{png}: name a PNG file")
     for path in (out, png):
+        if path is not None and is_folder(path):
+            raise SettingError(f"{path}: this is a folder; name a file")
         if path is not None and not path.absolute().parent.is_dir():
             raise SettingError(f"{path}: its folder does not exist; make it first")
     result = measure.run(bundle, threads, repeats, rounds, data, split)

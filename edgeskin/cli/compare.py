@@ -55,7 +55,9 @@ def compare(
     classifier = options.open_classifier(
         bundle, precision, threads, cache_dir, quality_gate=quality_gate, scope_gate=scope_gate
     )
-    delete_stale_outputs(outputs)
+    blocked = delete_stale_outputs(outputs)
+    for error in blocked.values():
+        notice(f"error: {error}")
     first, second = classifier.assess_many([before, after], explain="grad-cam")
     failures = [one.error for one in (first, second) if one.error is not None]
     if failures:
@@ -77,6 +79,9 @@ def compare(
     else:
         print(text.comparison_text(comparison, color=options.use_color()))
     for path in outputs:
-        with writing(path):
-            path.write_bytes(figures.encode_png(figures.compared(comparison)))
+        if path not in blocked:
+            with writing(path):
+                path.write_bytes(figures.encode_png(figures.compared(comparison)))
     notice(NOTICE)
+    if blocked:
+        raise typer.Exit(1)

@@ -66,24 +66,24 @@ def _file_id(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def delete_stale_outputs(outputs: Iterable[Path]) -> None:
+def delete_stale_outputs(outputs: Iterable[Path]) -> dict[Path, ResourceError]:
     """Delete outputs of an earlier run, which could be taken for those of this run if it writes none.
 
-    Call it once the settings are known to be valid. One that cannot be deleted is an error when it is
-    written, or when `require_absent` finds it.
+    Call it once the settings are known to be valid.
+
+    Returns:
+        The errors of outputs that cannot be deleted, and so are not to be written.
     """
+    blocked = {}
     for output in outputs:
-        with contextlib.suppress(OSError):
+        try:
             output.unlink(missing_ok=True)
-
-
-def require_absent(output: Path) -> None:
-    """Raise ResourceError if there is an output of an earlier run, which could not be deleted."""
-    if os.path.lexists(output):
-        raise ResourceError(
-            f"{output}: not of this run, and it cannot be deleted; delete it, or name another place",
-            "not_written",
-        )
+        except OSError as error:
+            reason = error.strerror or str(error)
+            blocked[output] = ResourceError(
+                f"{output}: cannot be replaced ({reason}); name another place", "not_written"
+            )
+    return blocked
 
 
 @contextlib.contextmanager

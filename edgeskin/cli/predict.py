@@ -8,7 +8,7 @@ import typer
 
 from edgeskin import NOTICE
 from edgeskin.cli import options
-from edgeskin.cli.outputs import delete_stale_outputs, output_paths, require_absent, writing
+from edgeskin.cli.outputs import delete_stale_outputs, output_paths, writing
 from edgeskin.cli.streams import notice
 from edgeskin.decision.limitations import PatientContext
 from edgeskin.errors import ResourceError, SettingError
@@ -66,7 +66,7 @@ def predict(
         scope_gate=scope_gate,
         sensitivity=sensitivity,
     )
-    delete_stale_outputs(figures)
+    blocked = delete_stale_outputs(figures)
     results = classifier.assess_many(
         photos,
         explain=(method or "grad-cam") if figures else None,
@@ -87,6 +87,8 @@ def predict(
             print(render_text(result, color=color))
         if figures:
             try:
+                if figures[place] in blocked:
+                    raise blocked[figures[place]]
                 _write_figure(result, figures[place])
             except ResourceError as error:  # the pictures after it are assessed all the same
                 notice(f"error: {error}")
@@ -97,11 +99,10 @@ def predict(
 
 
 def _write_figure(result: Assessment, path: Path) -> None:
-    """Write the map of a result. Raises ResourceError if it cannot, or if another map is in its place."""
+    """Write the map of a result. Raises ResourceError if it cannot be written."""
     from edgeskin.report import figures
 
     if result.explanation is None:
-        require_absent(path)
         notice(f"{result.image}: not assessed, so there is no map")
     else:
         with writing(path):

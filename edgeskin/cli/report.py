@@ -58,7 +58,9 @@ def report(
         scope_gate=scope_gate,
         sensitivity=sensitivity,
     )
-    delete_stale_outputs(out)
+    blocked = delete_stale_outputs(out)
+    for error in blocked.values():  # the other files are written all the same
+        notice(f"error: {error}")
     result = classifier.assess(
         photo,
         explain=method or "grad-cam",
@@ -70,10 +72,12 @@ def report(
     now = datetime.now().astimezone()
     written = []
     for path in out:
+        if path in blocked:
+            continue
         try:
             with writing(path):
                 html.write(result, path, now)
-        except ResourceError as error:  # the other files are written all the same
+        except ResourceError as error:
             notice(f"error: {error}")
         else:
             written.append(path)
