@@ -9,6 +9,7 @@ from pathlib import Path
 SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"),
     *(".heic", ".heif", ".avif", ".tif", ".tiff", ".gif", ".dcm", ".dng"),
+    *(".jp2", ".jxl", ".psd", ".cr2", ".cr3", ".nef", ".arw"),
 }
 """File names that count as photos in a folder, in lower case.
 

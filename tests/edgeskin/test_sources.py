@@ -25,6 +25,13 @@ def test_a_folder_gives_its_photos_by_name_and_a_file_itself(tmp_path: Path) -> 
     assert names([tmp_path / "text.txt", folder]) == ["text.txt", "a.PNG", "b.jpg", "c.heic"]
 
 
+def test_pictures_of_formats_that_are_not_read_are_not_passed_over(tmp_path: Path) -> None:
+    unread = ["a.CR3", "a.jp2", "a.jxl", "a.psd", "a.tif"]
+    for name in unread:
+        (tmp_path / name).touch()
+    assert names([tmp_path]) == unread
+
+
 def test_what_holds_no_photo_is_given_itself(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     missing = tmp_path / "missing"
