@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from types import TracebackType
+from types import NoneType, TracebackType
 from typing import Any, Self, get_args
 
 import numpy as np
@@ -21,7 +21,7 @@ from edgeskin.decision.limitations import PatientContext, known_limitations
 from edgeskin.decision.mc_dropout import require_samples, summarize
 from edgeskin.decision.ood import read_statistics
 from edgeskin.decision.operating_points import rules_for_sensitivity
-from edgeskin.errors import BundleError, EdgeskinError, SettingError
+from edgeskin.errors import BundleError, EdgeskinError, SettingError, lack_of_resources, require_kind
 from edgeskin.explain.cam import explain as evidence_map
 from edgeskin.explain.cam import find_method
 from edgeskin.explain.target import CANCER, find_target
@@ -94,10 +94,19 @@ class Classifier:
 
         Raises:
             BundleError: The bundle is missing, altered or does not run.
+            ResourceError: There is too little memory, or there are too few threads.
             SettingError: A setting is out of range, or the cache cannot be written.
         """
+        precisions = f"one of {', '.join(get_args(Precision))}"
+        require_kind("precision", precision, str, precisions)
         if precision not in get_args(Precision):
-            raise SettingError(f"precision {precision!r}: choose one of {', '.join(get_args(Precision))}")
+            raise SettingError(f"precision {precision!r}: choose {precisions}")
+        require_kind("cache_dir", cache_dir, (str, os.PathLike, NoneType), "a folder, or leave it off")
+        if isinstance(cache_dir, str) and not cache_dir.strip():
+            raise SettingError(f"cache_dir {cache_dir!r}: choose a folder, or leave it off")
+        gates = {"quality_gate": quality_gate, "scope_gate": scope_gate, "cache_read_only": cache_read_only}
+        for name, value in gates.items():
+            require_kind(name, value, bool, "True or False")
         opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
         # A pickled copy may be opened in another working folder; its manifest makes it the same network.
         self.bundle = replace(opened, folder=opened.folder.absolute())
@@ -120,9 +129,15 @@ class Classifier:
         self._ood_statistics = read_statistics(self.bundle.read(OOD)) if self.manifest.ood else None
         if self._ood_statistics and len(self._ood_statistics.feature_mean) != self.engine.n_features:
             raise BundleError(f"{self.bundle.folder / OOD}: of another network; pack the bundle anew")
-        name, version = self.manifest.name, self.manifest.version
-        classes = self.manifest.classes
-        self.model = ModelInfo(name, version, self.bundle.sha256, precision, instruction_set(), classes)
+        manifest = self.manifest
+        self.model = ModelInfo(
+            manifest.name,
+            manifest.version,
+            self.bundle.sha256,
+            precision,
+            instruction_set(),
+            manifest.classes,
+        )
 
     @property
     def engine(self) -> Engine:
@@ -177,13 +192,17 @@ class Classifier:
         Raises:
             PhotoError: The photo cannot be read.
             SettingError: An argument is unknown or out of range, or this classifier is closed or was forked.
+            ResourceError: There is too little memory.
             EdgeskinError: The network's output is not finite.
         """
         engine = self.engine
+        require_kind("explain", explain, (str, NoneType), "a method such as grad-cam, or leave it off")
+        require_kind("target", target, str, f"{CANCER}, or a class of the bundle")
+        require_kind("context", context, (PatientContext, NoneType), "a PatientContext, or leave it off")
+        require_kind("name", name, (str, NoneType), "a text, or leave it off")
+        require_samples(mc_samples, seed)
         method = None if explain is None else find_method(explain)
         explained = None if method is None else find_target(target, self.rules)
-        if mc_samples:
-            require_samples(mc_samples, seed)
         limitations = known_limitations(context or PatientContext())
 
         clock = _StepClock()
@@ -310,10 +329,16 @@ class Classifier:
             return assess(image)
         except (BundleError, SettingError):  # no image would do better
             raise
-        except EdgeskinError as error:
-            failure = Failure(type(error).__name__, str(error), error.code)
+        except Exception as error:
+            known = error if isinstance(error, EdgeskinError) else lack_of_resources(error)
+            if known is None:
+                raise
+            name, message = _name(image), str(known)
+            # Where the network failed, the error names no picture.
+            message = message if message.startswith(name) else f"{name}: {message}"
+            failure = Failure(type(known).__name__, message, known.code)
             return Assessment(
-                image=_name(image), status="error", model=self.model,
+                image=name, status="error", model=self.model,
                 timing_ms=clock.milliseconds(), error=failure,
             )  # fmt: skip
 

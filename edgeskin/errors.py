@@ -57,3 +57,39 @@ class RegistrationError(EdgeskinError):
     """Two photos that cannot be aligned."""
 
     code = "registration"
+
+
+_OUT_OF_MEMORY = (
+    *(
+        "bad_alloc",
+        "can't alloc",
+        "cannot alloc",
+        "could not alloc",
+        "failed to alloc",
+        "insufficient memory",
+    ),
+    *("out of memory", "failed to map segment", "unable to allocate"),
+)
+_TOO_FEW_THREADS = ("resource temporarily unavailable", "new thread", "create thread", "pthread_create")
+
+
+def lack_of_resources(error: BaseException) -> ResourceError | None:
+    """What the machine lacks, by the words of a library's error; None if that is not the reason.
+
+    OpenVINO and OpenCV raise one class for all errors, with the words of the C++ library and the system.
+    """
+    words = str(error).lower()
+    if isinstance(error, MemoryError) or any(part in words for part in _OUT_OF_MEMORY):
+        message = "there is too little memory; give this process more, or take fewer workers"
+        return ResourceError(message, "out_of_memory")
+    if any(part in words for part in _TOO_FEW_THREADS):
+        message = "no further thread can be started; allow this process more threads or memory"
+        return ResourceError(message, "too_few_threads")
+    return None
+
+
+def require_kind(name: str, value: object, kinds: type | tuple[type, ...], choices: str) -> None:
+    """Raise SettingError unless an argument is of one of these kinds. A bool counts as a bool alone."""
+    kinds = kinds if isinstance(kinds, tuple) else (kinds,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise SettingError(f"{name} {value!r}: choose {choices}")

@@ -1,6 +1,6 @@
 """FP32 and INT8 on labelled images: recall, lost cancers, and how far P(cancer) moves."""
 
-import csv
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +15,8 @@ from edgeskin.arrays import Bools
 from edgeskin.bundle.bundle import Bundle
 from edgeskin.classifier import Classifier
 from edgeskin.errors import PhotoError, SettingError
+from edgeskin.photo.sources import photos_in
+from edgeskin.photo.tables import read_table
 from edgeskin.results import Assessment, Precision
 
 
@@ -112,29 +114,24 @@ def read_labels(
     Raises:
         SettingError: The table cannot be read, or names no image of these classes.
     """
-    if not data.exists():
+    if not os.path.exists(data):  # noqa: PTH110  (Path.exists raises OSError for a name that is too long)
         raise SettingError(f"{data}: there is no such file or folder; give class folders or a CSV")
     table = data / "index.csv" if data.is_dir() else data
     left_out: Counter[str] = Counter()
     if table.is_file():
-        try:
-            with table.open(encoding="utf-8", newline="") as file:
-                rows = csv.DictReader(file)
-                if split is not None and "split" not in (rows.fieldnames or ()):
-                    raise SettingError(f"{table}: has no column split; leave --split off or add the column")
-                rows_of_split = [
-                    (table.parent / row["path"], row["label"])
-                    for row in rows
-                    if split is None or row["split"] == split
-                ]
-            left_out.update(label for _, label in rows_of_split if label not in classes)
-            pairs = [(path, label) for path, label in rows_of_split if label in classes]
-        except (OSError, KeyError, UnicodeDecodeError) as error:
-            raise SettingError(f"{table}: no CSV with columns path and label ({error})") from error
+        rows = read_table(table, ("path", "label") if split is None else ("path", "label", "split"))
+        rows = [row for row in rows if split is None or row["split"] == split]
+        nameless = [row["label"] for row in rows if not row["path"].strip()]
+        if nameless:
+            raise SettingError(f"{table}: {len(nameless)} rows name no picture; add the path or remove them")
+        left_out.update(row["label"] for row in rows if row["label"] not in classes)
+        pairs = [(table.parent / row["path"], row["label"]) for row in rows if row["label"] in classes]
     elif split is not None:
         raise SettingError(f"{data}: class folders have no split {split!r}; leave --split off or give a CSV")
     else:
-        pairs = [(path, name) for name in classes for path in sorted((data / name).glob("*.*"))]
+        folders = [(data / name, name) for name in classes if (data / name).is_dir()]
+        # An empty folder is given itself.
+        pairs = [(path, name) for folder, name in folders for path in photos_in([folder]) if path != folder]
     if not pairs:
         others = f"; labels there: {', '.join(sorted(left_out))}" if left_out else ""
         raise SettingError(

@@ -176,7 +176,8 @@ def _in_new_process(bundle: Bundle, precision: str, threads: int | None, repeats
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise EdgeskinError(f"the {precision} round failed: {done.stderr.strip()[-500:]}")
+        reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        raise EdgeskinError(f"the {precision} round failed: {reason}")
     return Round(**json.loads(done.stdout))
 
 

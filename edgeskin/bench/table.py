@@ -1,6 +1,7 @@
 """A bench result as text for a terminal."""
 
 from edgeskin.bench.measure import Result
+from edgeskin.report.text import printable
 
 
 def bench_text(result: Result) -> str:
@@ -41,7 +42,7 @@ def bench_text(result: Result) -> str:
                 for label, count in agreement.left_out.items()
             ),
         ]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _share(share: float | None) -> str:

@@ -11,12 +11,13 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import BinaryIO
 
 from edgeskin.bundle import schema_3
 from edgeskin.bundle.manifest import SCHEMA_VERSION, Manifest
 from edgeskin.bundle.plain_data import from_plain
-from edgeskin.errors import BundleError, SettingError
+from edgeskin.errors import BundleError, SettingError, require_kind
 from edgeskin.results import Precision
 
 READABLE_VERSIONS = (3, SCHEMA_VERSION)
@@ -105,7 +106,12 @@ def open_bundle(folder: str | os.PathLike[str] | None = None) -> Bundle:
 
     Raises:
         BundleError: The manifest or a file is missing, malformed, a link, or of an unknown schema version.
+        SettingError: ``folder`` is empty, which would be the working folder, or no path.
     """
+    choices = f"a folder, or one of {', '.join(SHIPPED)}"
+    require_kind("bundle", folder, (str, os.PathLike, NoneType), choices)
+    if isinstance(folder, str) and not folder.strip():
+        raise SettingError(f"bundle {folder!r}: choose {choices}")
     shipped = SHIPPED.get(folder) if isinstance(folder, str) else None
     chosen = DEFAULT_BUNDLE if folder is None else shipped or Path(folder)
     path = chosen / MANIFEST
@@ -143,9 +149,9 @@ def _open_regular(path: Path) -> BinaryIO:
     # be swapped between the check and the read.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     flags |= getattr(os, "O_BINARY", 0)
-    if path.is_symlink():
-        raise BundleError(f"{path}: a link, refused; put the file itself there")
     try:
+        if path.is_symlink():
+            raise BundleError(f"{path}: a link, refused; put the file itself there")
         file = os.fdopen(os.open(path, flags), "rb")
     except OSError as error:
         raise BundleError(

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from edgeskin.cli import options
+from edgeskin.cli.outputs import is_folder, writing
 from edgeskin.errors import SettingError
 
 
@@ -16,8 +17,10 @@ def bench(
     data: Annotated[
         Path | None,
         typer.Option(
+            parser=options.named_path,
+            metavar="PATH",
             help="Labelled images: a folder of class folders, a CSV with columns path and label, or a folder "
-            "with that CSV as index.csv."
+            "with that CSV as index.csv.",
         ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Use only the CSV's rows of this split.")] = None,
@@ -26,8 +29,16 @@ def bench(
         int, typer.Option(min=1, help="Rounds, alternating FP32 and INT8, each in a new process.")
     ] = 3,
     as_json: options.JsonOption = False,
-    out: Annotated[Path | None, typer.Option(help="Also write the JSON to this file.")] = None,
-    png: Annotated[Path | None, typer.Option(help="Write the figure to this file (extra: plots).")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=options.named_path, metavar="PATH", help="Also write the JSON to this file."),
+    ] = None,
+    png: Annotated[
+        Path | None,
+        typer.Option(
+            parser=options.named_path, metavar="PATH", help="Write the figure to this file (extra: plots)."
+        ),
+    ] = None,
 ) -> None:
     """Compare FP32 with INT8 on this machine.
 
@@ -37,17 +48,25 @@ def bench(
 
     if png is not None:
         measure.require_plots()  # before the rounds, which take minutes
+        if png.suffix.lower() != ".png":
+            raise SettingError(f"{png}: name a PNG file")
     for path in (out, png):
+        if path is not None and is_folder(path):
+            raise SettingError(f"{path}: this is a folder; name a file")
         if path is not None and not path.absolute().parent.is_dir():
             raise SettingError(f"{path}: its folder does not exist; make it first")
     result = measure.run(bundle, threads, repeats, rounds, data, split)
     content = json.dumps(result.to_dict(), indent=None if as_json else 2, allow_nan=False)
-    print(content if as_json else table.bench_text(result))
-    if out is not None:
-        out.write_text(content + "\n", encoding="utf-8")
-    if png is not None:
-        from edgeskin.bench.plot import plot_bench
+    try:
+        if out is not None:
+            with writing(out):
+                out.write_text(content + "\n", encoding="utf-8")
+        if png is not None:
+            from edgeskin.bench.plot import plot_bench
 
-        plot_bench(result, png)
+            with writing(png):
+                plot_bench(result, png)
+    finally:  # the rounds took minutes
+        print(content if as_json else table.bench_text(result))
     if result.agreement is not None and result.agreement.failed:
         raise typer.Exit(1)

@@ -1,7 +1,6 @@
 """edgeskin compare: two pictures of one lesion."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,16 +8,31 @@ import typer
 
 from edgeskin import NOTICE
 from edgeskin.cli import options
-from edgeskin.cli.outputs import delete_stale_outputs, output_paths
+from edgeskin.cli.outputs import delete_stale_outputs, is_folder, output_paths, writing
+from edgeskin.cli.streams import notice
 from edgeskin.errors import EdgeskinError, SettingError
 from edgeskin.results import Precision
 
 
 def compare(
-    before: Annotated[Path, typer.Argument(metavar="BEFORE", help="The earlier picture.")],
-    after: Annotated[Path, typer.Argument(metavar="AFTER", help="The later picture of the same lesion.")],
+    before: Annotated[
+        Path, typer.Argument(parser=options.named_path, metavar="BEFORE", help="The earlier picture.")
+    ],
+    after: Annotated[
+        Path,
+        typer.Argument(
+            parser=options.named_path, metavar="AFTER", help="The later picture of the same lesion."
+        ),
+    ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write both and their difference to a PNG file.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            parser=options.named_path,
+            metavar="PATH",
+            help="Write both and their difference to a PNG file.",
+        ),
     ] = None,
     as_json: options.JsonOption = False,
     precision: Annotated[Precision, typer.Option(help="Quantized or reference network.")] = "int8",
@@ -35,14 +49,21 @@ def compare(
     from edgeskin.imaging.change import compare_photos
     from edgeskin.report import figures, text
 
-    if out is not None and (out.is_dir() or out.suffix.lower() != ".png"):
+    if out is not None and (is_folder(out) or out.suffix.lower() != ".png"):
         raise SettingError(f"{out}: name a PNG file")
     outputs = output_paths(out, [after], before)
     classifier = options.open_classifier(
         bundle, precision, threads, cache_dir, quality_gate=quality_gate, scope_gate=scope_gate
     )
-    delete_stale_outputs(outputs)
-    first, second = (classifier.assess(photo, explain="grad-cam") for photo in (before, after))
+    blocked = delete_stale_outputs(outputs)
+    for error in blocked.values():
+        notice(f"error: {error}")
+    first, second = classifier.assess_many([before, after], explain="grad-cam")
+    failures = [one.error for one in (first, second) if one.error is not None]
+    if failures:
+        for failure in failures:
+            notice(f"error: {failure.message}")
+        raise typer.Exit(1)
     try:
         comparison = compare_photos(first, second)
     except EdgeskinError:
@@ -58,5 +79,9 @@ def compare(
     else:
         print(text.comparison_text(comparison, color=options.use_color()))
     for path in outputs:
-        path.write_bytes(figures.encode_png(figures.compared(comparison)))
-    print(NOTICE, file=sys.stderr)
+        if path not in blocked:
+            with writing(path):
+                path.write_bytes(figures.encode_png(figures.compared(comparison)))
+    notice(NOTICE)
+    if blocked:
+        raise typer.Exit(1)

@@ -4,10 +4,9 @@ stdout carries results, stderr everything else. Exit codes: 0, all assessed; 1, 
 others are done; 2, usage; 3, bundle.
 """
 
-import io
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,9 +21,13 @@ from edgeskin.cli.info import info
 from edgeskin.cli.predict import predict
 from edgeskin.cli.prepare import prepare
 from edgeskin.cli.report import report
-from edgeskin.errors import BundleError, EdgeskinError, SettingError
+from edgeskin.cli.streams import notice, standard_streams
+from edgeskin.errors import BundleError, EdgeskinError, SettingError, lack_of_resources
+from edgeskin.report.text import printable
 
 USAGE_ERROR, BUNDLE_ERROR = 2, 3
+# typer 0.19 has it from click, later ones from a copy of click inside.
+_UsageError: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
     add_completion=False,
@@ -55,33 +58,34 @@ def _options(
 
 def main() -> None:
     """Entry point: runs a command and ends the process with its exit code."""
-    code = _run()
+    is_caller = sys.stdout is not sys.__stdout__
+    with standard_streams():
+        code = _run()
+    if is_caller:  # who put another stream there wants to read it
+        sys.exit(code)
     # All results are written; OpenVINO's orderly shutdown would take 0.1 s.
     os._exit(code)
 
 
 def _run() -> int:
-    """The exit code. An error of ours, or of writing, becomes one line on stderr."""
-    for stream in (sys.stdout, sys.stderr):
-        # A file name that the terminal cannot show must not stop the pictures after it.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    code = 0
+    """The exit code. An error of ours, or of the system, becomes one line on stderr."""
     try:
-        try:
-            app()
-        except SystemExit as end:  # as the app ends
-            code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        finally:
-            sys.stdout.flush()
+        return app(standalone_mode=False) or 0
+    except _UsageError as error:
+        if sys.argv[1:]:  # without arguments, the message is the help page
+            error.message = printable(error.message)
+        error.show(sys.stderr)
+        return USAGE_ERROR
     except EdgeskinError as error:
-        print(f"error: {error}", file=sys.stderr)
+        notice(f"error: {error}")
         codes = ((BundleError, BUNDLE_ERROR), (SettingError, USAGE_ERROR))
-        code = next((code for kind, code in codes if isinstance(error, kind)), 1)
+        return next((code for kind, code in codes if isinstance(error, kind)), 1)
     except OSError as error:
-        # A full disk or a closed pipe; what is still buffered would fail once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print(f"error: the result cannot be written: {error}", file=sys.stderr)
-        code = 1
-    sys.stderr.flush()
-    return code
+        notice(f"error: {error}")
+        return 1
+    except (MemoryError, ImportError, RuntimeError) as error:
+        lack = lack_of_resources(error)
+        if lack is None:
+            raise
+        notice(f"error: {lack}")
+        return 1

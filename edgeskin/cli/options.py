@@ -2,16 +2,16 @@
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeskin.cli.streams import notice
 from edgeskin.decision.limitations import SITES
 from edgeskin.decision.mc_dropout import require_samples
 from edgeskin.errors import SettingError
-from edgeskin.network.cache import is_private, user_cache_dir
+from edgeskin.network.cache import is_private, require_writable, user_cache_dir
 from edgeskin.results import Method, Precision
 
 if TYPE_CHECKING:
@@ -20,21 +20,37 @@ if TYPE_CHECKING:
 METHODS = "grad-cam, grad-cam++, layer-cam, eigen-cam or occlusion (slow)"
 
 
-def _named(kind: str) -> Callable[[str], Path]:
+CACHE_VARIABLE = "EDGESKIN_CACHE"
+
+
+def named(text: str) -> str:
     """A parser that refuses an empty name, as of an unset variable, which would be the working folder."""
+    if not text.strip():
+        raise typer.BadParameter("the name is empty; is a variable unset?")
+    return text
 
-    def parse(name: str) -> Path:
-        if not name:
-            raise typer.BadParameter(f"name a {kind}")
-        return Path(name)
 
-    return parse
+def named_path(text: str) -> Path:
+    """A parser of paths that leaves it to the reader of a file whether this user may read it.
+
+    typer's own one would end the run for a single path that may not be read.
+    """
+    return Path(named(text))
+
+
+def cache_path(text: str) -> Path:
+    """A parser of a cache folder, in which ``~`` is the home folder."""
+    try:
+        return named_path(text).expanduser()
+    except RuntimeError as error:
+        raise typer.BadParameter(f"{text}: {error}") from None
 
 
 BundleOption = Annotated[
     str | None,
     typer.Option(
         "--bundle",
+        parser=named,
         metavar="BUNDLE",
         help="Bundle folder, 'default', or 'lite': faster, smaller and less accurate.",
     ),
@@ -101,11 +117,10 @@ SiteOption = Annotated[
 CacheDirOption = Annotated[
     Path | None,
     typer.Option(
-        parser=_named("folder"),
+        parser=cache_path,
         metavar="FOLDER",
-        envvar="EDGESKIN_CACHE",
-        help="Folder for compiled networks, for faster starts (default: the user's cache folder, which "
-        "only `edgeskin prepare` fills).",
+        help=f"Folder for compiled networks, for faster starts (default: {CACHE_VARIABLE}, or the user's "
+        "cache folder, which only `edgeskin prepare` fills).",
     ),
 ]
 
@@ -131,6 +146,7 @@ def open_classifier(
     if mc_dropout:
         require_samples(mc_dropout, seed=0)
     chosen = precision or ("fp32" if mc_dropout else "int8")
+    cache = cache_settings(cache_dir)
     classifier = Classifier(
         bundle,
         chosen,
@@ -139,16 +155,18 @@ def open_classifier(
         quality_gate=quality_gate,
         scope_gate=scope_gate,
         sensitivity=sensitivity,
-        **cache_settings(cache_dir),
+        **cache,
     )
+    missing = [file for file in classifier.engine.cached_files if not os.access(file, os.R_OK)]
+    if missing and shared_cache() is not None and cache.get("cache_read_only"):
+        notice(f"cache {missing[0].parent}: this user may not write it, so the network was compiled anew")
     if mc_dropout:
-        print(_MC_DROPOUT[chosen], file=sys.stderr)
+        notice(_MC_DROPOUT[chosen])
     if sensitivity is not None:
         own = classifier.manifest.decision_rules[chosen].screening_threshold
-        print(
+        notice(
             f"sensitivity {sensitivity}: refer from {classifier.rules.screening_threshold:.3f}, not from "
-            f"{own:.3f}; without the line Confidence",
-            file=sys.stderr,
+            f"{own:.3f}; without the line Confidence"
         )
     return classifier
 
@@ -159,24 +177,36 @@ _MC_DROPOUT: dict[Precision, str] = {
 }
 
 
-def cache_settings(named: Path | None) -> dict[str, Any]:
+def shared_cache() -> Path | None:
+    """The folder that the environment names; an empty variable names none."""
+    text = os.environ.get(CACHE_VARIABLE, "")
+    return cache_path(text) if text.strip() else None
+
+
+def cache_settings(named_folder: Path | None) -> dict[str, Any]:
     """The Classifier's cache settings.
 
-    Nothing is written that nobody asked for: without a folder named, the user's own cache is read if it is
-    private, and only `edgeskin prepare` adds to it. One that is not private is skipped, with a line on
-    stderr.
+    A folder that an option names must be writable; one that the environment names is read where this user may
+    not write it. Nothing is written that nobody asked for: without either, the user's own cache is read if it
+    is private, and only `edgeskin prepare` adds to it. One that is not private is skipped, with a notice.
     """
-    if named is not None:
-        return {"cache_dir": named}
+    if named_folder is not None:
+        return {"cache_dir": named_folder}
+    shared = shared_cache()
+    if shared is not None:
+        try:
+            require_writable(shared)
+        except SettingError:
+            return {"cache_dir": shared, "cache_read_only": True}
+        return {"cache_dir": shared}
     try:
         folder = user_cache_dir()
         if is_private(folder):
             return {"cache_dir": folder, "cache_read_only": True}
         if folder.exists():
-            print(
+            notice(
                 f"cache {folder}: skipped, as others may write to it or a link is in it; remove it, or name "
-                "another with --cache-dir",
-                file=sys.stderr,
+                "another with --cache-dir"
             )
     except (SettingError, OSError):  # no home folder, or one that may not be read
         pass

@@ -1,10 +1,12 @@
-"""Paths of the files that commands write, checked before any work is done."""
+"""The files that commands write: their paths, checked before any work is done, and writing them."""
 
+import contextlib
+import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from edgeskin.errors import SettingError
+from edgeskin.errors import ResourceError, SettingError
 
 
 def output_paths(out: Path | None, photos: Sequence[Path], *other_inputs: Path) -> list[Path]:
@@ -25,7 +27,7 @@ def output_paths(out: Path | None, photos: Sequence[Path], *other_inputs: Path) 
     """
     if out is None:
         return []
-    if out.is_dir():
+    if is_folder(out):
         paths = [out / f"{photo.name}.png" for photo in photos]
         repeated = sorted(path.name for path, count in Counter(paths).items() if count > 1)
         if repeated:
@@ -42,17 +44,59 @@ def output_paths(out: Path | None, photos: Sequence[Path], *other_inputs: Path) 
     return paths
 
 
-def refuse_overwriting_inputs(outputs: Iterable[Path], inputs: Sequence[Path]) -> None:
-    """Raise SettingError if an output is the same file as an input."""
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder; `Path.is_dir` raises OSError for a name that is too long."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def refuse_overwriting_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raise SettingError if an output is the same file as an input, by whatever name."""
+    files = {_file_id(path) for path in inputs} - {None}
     for output in outputs:
-        if output.exists() and any(path.exists() and output.samefile(path) for path in inputs):
+        if _file_id(output) in files:
             raise SettingError(f"{output}: this is an input picture; name another file")
 
 
-def delete_stale_outputs(outputs: Iterable[Path]) -> None:
+def _file_id(path: Path) -> tuple[int, int] | None:
+    """What identifies an existing file on this machine, links followed; None if it cannot be found."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def delete_stale_outputs(outputs: Iterable[Path]) -> dict[Path, ResourceError]:
     """Delete outputs of an earlier run, which could be taken for those of this run if it writes none.
 
     Call it once the settings are known to be valid.
+
+    Returns:
+        The errors of outputs that cannot be deleted, and so are not to be written.
     """
+    blocked = {}
     for output in outputs:
-        output.unlink(missing_ok=True)
+        try:
+            output.unlink(missing_ok=True)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            blocked[output] = ResourceError(
+                f"{output}: cannot be replaced ({reason}); name another place", "not_written"
+            )
+    return blocked
+
+
+@contextlib.contextmanager
+def writing(output: Path) -> Iterator[None]:
+    """A block that writes a file. Raises ResourceError if it fails, and leaves no half-written file."""
+    try:
+        yield
+    except OSError as error:
+        if not isinstance(error, PermissionError):  # otherwise it was never opened
+            with contextlib.suppress(OSError):
+                if output.is_file():
+                    output.unlink()
+        reason = error.strerror or str(error)
+        raise ResourceError(
+            f"{output}: cannot be written ({reason}); make room, or name another place", "not_written"
+        ) from error

@@ -1,7 +1,6 @@
 """edgeskin predict: assess pictures."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,16 +8,20 @@ import typer
 
 from edgeskin import NOTICE
 from edgeskin.cli import options
-from edgeskin.cli.outputs import delete_stale_outputs, output_paths
+from edgeskin.cli.outputs import delete_stale_outputs, output_paths, writing
+from edgeskin.cli.streams import notice
 from edgeskin.decision.limitations import PatientContext
-from edgeskin.errors import SettingError
+from edgeskin.errors import ResourceError, SettingError
 from edgeskin.photo.sources import photos_in
 from edgeskin.results import Assessment
 
 
 def predict(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PICTURE...", help="Pictures, or folders of pictures.")
+        list[Path],
+        typer.Argument(
+            parser=options.named_path, metavar="PICTURE...", help="Pictures, or folders of pictures."
+        ),
     ],
     as_json: options.JsonOption = False,
     precision: options.PrecisionOption = None,
@@ -27,6 +30,7 @@ def predict(
     explain: Annotated[
         Path | None,
         typer.Option(
+            parser=options.named_path,
             metavar="PNG|FOLDER",
             help="Write the evidence map: a PNG file, or an existing folder for several pictures.",
         ),
@@ -62,7 +66,7 @@ def predict(
         scope_gate=scope_gate,
         sensitivity=sensitivity,
     )
-    delete_stale_outputs(figures)
+    blocked = delete_stale_outputs(figures)
     results = classifier.assess_many(
         photos,
         explain=(method or "grad-cam") if figures else None,
@@ -76,23 +80,31 @@ def predict(
     for place, result in enumerate(results):
         has_failed |= result.status != "assessed"
         if as_json:
-            print(json.dumps(result.to_dict(), allow_nan=False), flush=True)
+            print(json.dumps(result.to_dict(), allow_nan=False))
         elif result.error is not None:
-            print(f"error: {result.error.message}", file=sys.stderr)
+            notice(f"error: {result.error.message}")
         else:
-            print(render_text(result, color=color), flush=True)
+            print(render_text(result, color=color))
         if figures:
-            _write_figure(result, figures[place])
-    print(NOTICE, file=sys.stderr)
+            try:
+                if figures[place] in blocked:
+                    raise blocked[figures[place]]
+                _write_figure(result, figures[place])
+            except ResourceError as error:  # the pictures after it are assessed all the same
+                notice(f"error: {error}")
+                has_failed = True
+    notice(NOTICE)
     if has_failed:
         raise typer.Exit(1)
 
 
 def _write_figure(result: Assessment, path: Path) -> None:
+    """Write the map of a result. Raises ResourceError if it cannot be written."""
     from edgeskin.report import figures
 
     if result.explanation is None:
-        print(f"{result.image}: not assessed, so there is no map", file=sys.stderr)
+        notice(f"{result.image}: not assessed, so there is no map")
     else:
-        path.write_bytes(figures.encode_png(figures.side_by_side(result)))
-        print(f"map: {path}", file=sys.stderr)
+        with writing(path):
+            path.write_bytes(figures.encode_png(figures.side_by_side(result)))
+        notice(f"map: {path}")

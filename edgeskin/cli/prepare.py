@@ -3,8 +3,9 @@
 from typing import get_args
 
 from edgeskin.cli import options
-from edgeskin.errors import EdgeskinError, SettingError
+from edgeskin.errors import ResourceError, SettingError
 from edgeskin.network.cache import is_private, require_writable, user_cache_dir
+from edgeskin.report.text import printable
 from edgeskin.results import Precision
 
 
@@ -20,9 +21,10 @@ def prepare(
     """
     from edgeskin.classifier import Classifier
 
-    folder = cache_dir or user_cache_dir()
-    if cache_dir is None:
-        require_writable(folder)
+    named = cache_dir or options.shared_cache()
+    folder = named or user_cache_dir()
+    if named is None:
+        require_writable(folder, mode=0o700)
         if not is_private(folder):
             raise SettingError(
                 f"cache {folder}: others may write to it, and so replace the network that runs, or a link is "
@@ -32,7 +34,8 @@ def prepare(
         with Classifier(bundle, precision, threads, workers, folder) as classifier:
             missing = [file for file in classifier.engine.cached_files if not file.is_file()]
         if missing:
-            raise EdgeskinError(
-                f"{missing[0]}: could not be written; make room on the disk, or remove what is in its place"
+            raise ResourceError(
+                f"{missing[0]}: could not be written; make room on the disk, or remove what is in its place",
+                "not_written",
             )
-    print(folder)
+    print(printable(str(folder)))

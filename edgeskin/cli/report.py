@@ -1,6 +1,5 @@
 """edgeskin report: write a report of one picture."""
 
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -9,17 +8,20 @@ import typer
 
 from edgeskin import NOTICE
 from edgeskin.cli import options
-from edgeskin.cli.outputs import delete_stale_outputs, refuse_overwriting_inputs
+from edgeskin.cli.outputs import delete_stale_outputs, refuse_overwriting_inputs, writing
+from edgeskin.cli.streams import notice
 from edgeskin.decision.limitations import PatientContext
+from edgeskin.errors import ResourceError
 
 
 def report(
-    photo: Annotated[Path, typer.Argument(metavar="PICTURE", help="The picture.")],
+    photo: Annotated[Path, typer.Argument(parser=options.named_path, metavar="PICTURE", help="The picture.")],
     out: Annotated[
         list[Path],
         typer.Option(
             "--out",
             "-o",
+            parser=options.named_path,
             metavar="FILE",
             help="File to write: .html, .json or .png. May be given several times.",
         ),
@@ -40,6 +42,7 @@ def report(
 ) -> None:
     """Write a report of one picture, with its evidence map, to a file."""
     from edgeskin.report import html
+    from edgeskin.report.text import printable
 
     for path in out:
         html.require_writable(path)
@@ -55,7 +58,9 @@ def report(
         scope_gate=scope_gate,
         sensitivity=sensitivity,
     )
-    delete_stale_outputs(out)
+    blocked = delete_stale_outputs(out)
+    for error in blocked.values():  # the other files are written all the same
+        notice(f"error: {error}")
     result = classifier.assess(
         photo,
         explain=method or "grad-cam",
@@ -65,10 +70,21 @@ def report(
         context=context,
     )
     now = datetime.now().astimezone()
+    written = []
     for path in out:
-        html.write(result, path, now)
-        print(path)
-    print(NOTICE, file=sys.stderr)
+        if path in blocked:
+            continue
+        try:
+            with writing(path):
+                html.write(result, path, now)
+        except ResourceError as error:
+            notice(f"error: {error}")
+        else:
+            written.append(path)
+    for path in written:
+        print(printable(str(path)))
+    notice(NOTICE)
     if result.status != "assessed":
-        print(f"not assessed ({result.status}): {result.action}", file=sys.stderr)
+        notice(f"not assessed ({result.status}): {result.action}")
+    if result.status != "assessed" or len(written) < len(out):
         raise typer.Exit(1)

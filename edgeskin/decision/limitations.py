@@ -1,8 +1,10 @@
 """Known limitations of networks trained on the public archives, and which of them apply to a case."""
 
 from dataclasses import dataclass
+from numbers import Real
+from types import NoneType
 
-from edgeskin.errors import SettingError
+from edgeskin.errors import SettingError, require_kind
 from edgeskin.results import Limitation
 
 YOUNG = 40
@@ -55,11 +57,13 @@ class PatientContext:
     site: str | None = None
 
     def __post_init__(self) -> None:
-        is_age = self.age is None or (isinstance(self.age, int | float) and 0 <= self.age <= 120)
-        if not is_age:
-            raise SettingError(f"age {self.age!r}: choose 0 to 120 years, or leave it off")
+        years, sites = "0 to 120 years, or leave it off", f"one of {', '.join(SITES)}, or leave it off"
+        require_kind("age", self.age, (Real, NoneType), years)
+        if self.age is not None and not 0 <= self.age <= 120:
+            raise SettingError(f"age {self.age}: choose {years}")
+        require_kind("site", self.site, (str, NoneType), sites)
         if self.site is not None and self.site not in SITES:
-            raise SettingError(f"site {self.site!r}: choose one of {', '.join(SITES)}, or leave it off")
+            raise SettingError(f"site {self.site!r}: choose {sites}")
 
 
 def known_limitations(context: PatientContext) -> tuple[Limitation, ...]:

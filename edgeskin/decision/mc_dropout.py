@@ -10,20 +10,21 @@ import numpy as np
 from edgeskin.arrays import Float32s, Float64s
 from edgeskin.bundle.manifest import DecisionRules
 from edgeskin.decision.calibration import cancer_probability, probabilities
-from edgeskin.errors import SettingError
+from edgeskin.errors import SettingError, require_kind
 from edgeskin.results import Uncertainty
 
 LEAST_SAMPLES, MOST_SAMPLES = 2, 1000
 
 
 def require_samples(samples: int, seed: int) -> None:
-    """Raise SettingError unless there are 2 to 1000 samples and the seed is a whole number, 0 or more."""
-    if not (isinstance(samples, int) and LEAST_SAMPLES <= samples <= MOST_SAMPLES):
-        raise SettingError(
-            f"{samples!r} dropout samples: choose {LEAST_SAMPLES} to {MOST_SAMPLES}, 0 for none"
-        )
-    if not (isinstance(seed, int) and seed >= 0):
-        raise SettingError(f"seed {seed!r}: choose a whole number, 0 or more")
+    """Raise SettingError unless there are 0 or 2 to 1000 samples and the seed is a whole number from 0."""
+    choices = f"{LEAST_SAMPLES} to {MOST_SAMPLES}, or 0 for none"
+    require_kind("mc_samples", samples, int, choices)
+    if samples and not LEAST_SAMPLES <= samples <= MOST_SAMPLES:
+        raise SettingError(f"mc_samples {samples}: choose {choices}")
+    require_kind("seed", seed, int, "a whole number, 0 or more")
+    if seed < 0:
+        raise SettingError(f"seed {seed}: choose a whole number, 0 or more")
 
 
 def summarize(logits: Float32s, seed: int, rules: DecisionRules) -> Uncertainty:

@@ -14,13 +14,14 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Real
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeskin.arrays import Float64s
 from edgeskin.bundle.manifest import SCREENING_POINT, DecisionRules, LesionScores, OperatingPoint
-from edgeskin.errors import SettingError
+from edgeskin.errors import SettingError, require_kind
 from edgeskin.results import SensitivityBound
 
 CONFIDENCE = 0.95
@@ -74,8 +75,10 @@ def rules_for_sensitivity(rules: DecisionRules, sensitivity: float) -> DecisionR
     Raises:
         SettingError: It is out of range, or the bundle has no lesions, or too few, to certify it on.
     """
+    choices = f"{LEAST_SENSITIVITY} or more, and below 1"
+    require_kind("sensitivity", sensitivity, Real, choices)
     if not LEAST_SENSITIVITY <= sensitivity < 1:
-        raise SettingError(f"sensitivity {sensitivity!r}: choose {LEAST_SENSITIVITY} or more, and below 1")
+        raise SettingError(f"sensitivity {sensitivity}: choose {choices}")
     scores = rules.lesion_scores
     if scores is None:
         raise SettingError("this bundle holds no lesions to certify a sensitivity on; quantize its run anew")

@@ -7,6 +7,7 @@ would load it and answer wrongly. The hash does not guard against somebody who m
 import contextlib
 import hashlib
 import os
+import secrets
 import stat
 import sys
 import tempfile
@@ -55,13 +56,16 @@ def is_private(folder: Path) -> bool:
     if sys.platform == "win32":  # there, a profile's folder is its user's
         return True
     others_write = stat.S_IWGRP | stat.S_IWOTH
-    return all(one.st_uid == os.getuid() and not one.st_mode & others_write for one in inside)
+    return all(one.st_uid in (0, os.getuid()) and not one.st_mode & others_write for one in inside)
 
 
-def require_writable(folder: Path) -> None:
-    """Make the folder if need be. Raises SettingError when it cannot be written."""
+def require_writable(folder: Path, mode: int = 0o755) -> None:
+    """Make the folder if need be, for others to read if the mode and the umask allow it.
+
+    Raises SettingError when it cannot be written.
+    """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -86,11 +90,16 @@ def read_export(file: Path) -> "openvino.Tensor":
 
 
 def write_export(file: Path, export: bytes) -> None:
-    """Replace the file atomically, since another process may read it. On a full disk nothing is kept."""
-    with contextlib.suppress(OSError), tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as part:
+    """Replace the file atomically, since another process may read it. On a full disk nothing is kept.
+
+    Other users may read it if the umask allows it: one user prepares the cache that all use.
+    """
+    part = file.with_name(f"{secrets.token_hex(8)}.part")
+    with contextlib.suppress(OSError):
         try:
-            part.writelines([hashlib.sha256(export).digest(), export])
-            part.close()
-            Path(part.name).replace(file)
+            part.touch(mode=0o644, exist_ok=False)
+            with part.open("wb") as opened:
+                opened.writelines([hashlib.sha256(export).digest(), export])
+            part.replace(file)
         except OSError:
-            Path(part.name).unlink()
+            part.unlink()

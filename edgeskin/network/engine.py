@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 
 import numpy as np
 
@@ -19,10 +20,17 @@ import openvino  # noqa: E402
 
 from edgeskin.arrays import Float32s, Image, UInt8s  # noqa: E402
 from edgeskin.bundle.bundle import IR  # noqa: E402
-from edgeskin.errors import BundleError, EdgeskinError, SettingError  # noqa: E402
+from edgeskin.errors import (  # noqa: E402
+    BundleError,
+    EdgeskinError,
+    SettingError,
+    lack_of_resources,
+    require_kind,
+)
 from edgeskin.imaging.dihedral import average_views, views_of  # noqa: E402
 from edgeskin.network import cache  # noqa: E402
 from edgeskin.network.cpu import available_threads, instruction_set  # noqa: E402
+from edgeskin.results import EqualByValue  # noqa: E402
 
 MAX_THREADS = 1024
 VIEWS_PER_BATCH = 4
@@ -34,8 +42,8 @@ GRAPH_CHANGES = "weights dequantized"
 openvino.Tensor(np.zeros(1, np.uint8)).data  # noqa: B018
 
 
-@dataclass(frozen=True)
-class NetworkOutputs:
+@dataclass(frozen=True, eq=False)
+class NetworkOutputs(EqualByValue):
     """Outputs of n pictures in V views each, as copies.
 
     view_logits: (n, V, C). view_features: pooled, (n, V, F). fmaps: (n, V, F, h, w), not turned upright; None
@@ -84,16 +92,19 @@ class Engine:
 
         Raises:
             BundleError: The network is not of the expected form.
+            ResourceError: There is too little memory, or there are too few threads.
             SettingError: threads or workers are out of range, or the cache cannot be written.
         """
         allowed = available_threads()
-        if threads is not None and not (isinstance(threads, int) and 1 <= threads <= MAX_THREADS):
-            raise SettingError(
-                f"threads {threads!r}: choose 1 to {MAX_THREADS}, or leave it off for all {allowed} allowed"
-            )
+        choices = f"1 to {MAX_THREADS}, or leave it off for all {allowed} allowed"
+        require_kind("threads", threads, (int, NoneType), choices)
+        if threads is not None and not 1 <= threads <= MAX_THREADS:
+            raise SettingError(f"threads {threads}: choose {choices}")
         self.threads = threads or allowed
-        if not (isinstance(workers, int) and 1 <= workers <= self.threads):
-            raise SettingError(f"workers {workers!r}: choose 1 to the number of threads, {self.threads}")
+        choices = f"1 to the number of threads, {self.threads}"
+        require_kind("workers", workers, int, choices)
+        if not 1 <= workers <= self.threads:
+            raise SettingError(f"workers {workers}: choose {choices}")
         self.workers = workers
         self._views = views
         self._cache = (Path(cache_dir) if cache_dir is not None else None, cache_read_only)
@@ -112,15 +123,17 @@ class Engine:
             self._output_shapes = [shapes[1 + place][1:] for place in self._order]
             self.n_classes: int = self._output_shapes[0][0]
             self.n_features: int = self._output_shapes[1][0]
-        except (RuntimeError, ValueError, IndexError) as error:
-            raise BundleError(f"OpenVINO cannot run this network: {str(error).strip()}") from error
+            requests = [network.create_infer_request() for network in compiled]
+        except (RuntimeError, ValueError, IndexError, MemoryError) as error:
+            bundle_error = BundleError(f"OpenVINO cannot run this network: {str(error).strip()}")
+            raise lack_of_resources(error) or bundle_error from error
         if any(shape[:1] != (self._batch,) for shape in shapes) or self._batch < 1 or views % self._batch:
             raise BundleError(
                 f"this network takes and gives {shapes}, which does not fit {views} views; export it anew"
             )
         self._free: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
-        for network in compiled:
-            self._free.put(network.create_infer_request())
+        for request in requests:
+            self._free.put(request)
 
     def infer(self, image: Image, *, fmaps: bool = False) -> NetworkOutputs:
         """Run one picture in all its views.
@@ -134,6 +147,7 @@ class Engine:
 
         Raises:
             EdgeskinError: The image has another form, or OpenVINO fails.
+            ResourceError: There is too little memory.
         """
         self._require_form(image.dtype, image.shape)
         return NetworkOutputs(*(values[None] for values in self._run(views_of(image, self._views), fmaps)))
@@ -197,8 +211,8 @@ class Engine:
     def _run(self, images: Sequence[Image] | UInt8s, fmaps: bool) -> list[Float32s]:
         """Outputs of m images, untransformed: logits (m, C), features (m, F), maybe fmaps (m, F, h, w)."""
         shapes = self._output_shapes if fmaps else self._output_shapes[:2]
-        outputs = [np.empty((len(images), *shape), np.float32) for shape in shapes]
         try:
+            outputs = [np.empty((len(images), *shape), np.float32) for shape in shapes]
             with self._free_request() as request:
                 entry = request.get_input_tensor().data
                 for first in range(0, len(images), self._batch):
@@ -208,9 +222,9 @@ class Engine:
                     request.infer(share_outputs=True)
                     for output, place in zip(outputs, self._order[: len(outputs)], strict=True):
                         output[batch] = request.get_output_tensor(place).data[: len(output[batch])]
-        except RuntimeError as error:
-            message = f"OpenVINO failed on this image: {str(error).strip()}"
-            raise EdgeskinError(message, "network_failed") from error
+        except (RuntimeError, MemoryError) as error:
+            failed = EdgeskinError(f"OpenVINO failed on this image: {str(error).strip()}", "network_failed")
+            raise lack_of_resources(error) or failed from error
         return outputs
 
     @contextlib.contextmanager

@@ -5,9 +5,10 @@ The HTML loads nothing from outside itself and runs no script; its Content-Secur
 
 import base64
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from html import escape
+from html import escape as escape_markup
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -21,6 +22,7 @@ from edgeskin.report.text import (
     certified,
     likeliest,
     plausible,
+    printable,
     render_text,
     sampled,
     verdict,
@@ -70,6 +72,11 @@ def render_html(assessment: Assessment, created: datetime | None = None) -> str:
     )
 
 
+def escape(text: str) -> str:
+    """The text as HTML, with backslash escapes for control characters."""
+    return escape_markup(printable(text))
+
+
 def write(assessment: Assessment, path: Path, created: datetime) -> None:
     """Write a report of the kind that the file's suffix names: .html, .json or .png.
 
@@ -83,7 +90,7 @@ def write(assessment: Assessment, path: Path, created: datetime) -> None:
 def require_writable(path: Path) -> None:
     """Raise SettingError unless `write` knows the suffix and the folder exists."""
     _writer(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112  (Path.is_dir raises OSError for a name that is too long)
         raise SettingError(f"{path}: this is a folder; name a file")
     if not path.absolute().parent.is_dir():
         raise SettingError(f"{path}: its folder does not exist; make it first")

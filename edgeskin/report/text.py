@@ -22,11 +22,24 @@ _DROPPED_FIRST = ("Classes", "Hint", "Picture", "Dropout", "Not for")
 """Rows that give way where an answer would be longer than MOST_LINES."""
 _COLORS: dict[Risk, str] = {"HIGH": "\x1b[1;31m", "MEDIUM": "\x1b[1;33m", "LOW": "\x1b[1;32m"}
 _RESET = "\x1b[0m"
+_CONTROLS = (
+    *range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)
+)  # fmt: skip
+"""C0, DEL and C1, line and paragraph separators, and the controls of text direction (Unicode, UAX #9)."""
+_ESCAPES = {code: chr(code).encode("unicode_escape").decode() for code in _CONTROLS}
 _REFUSALS = {
     "retake": "NOT ASSESSED: the picture is not good enough",
     "out_of_scope": "NOT ASSESSED: not a kind of picture that can be assessed",
     "error": "NOT ASSESSED: the picture cannot be read",
 }
+
+
+def printable(text: str) -> str:
+    """The text on one line, with backslash escapes for characters that a terminal would obey.
+
+    File names may hold them; unescaped, they could erase lines, fake others, or turn text round.
+    """
+    return text.translate(_ESCAPES)
 
 
 def render_text(assessment: Assessment, *, color: bool = False) -> str:
@@ -41,7 +54,8 @@ def render_text(assessment: Assessment, *, color: bool = False) -> str:
     while len(_rows(rows)) >= MOST_LINES and dropped < len(_DROPPED_FIRST):
         rows = [row for row in rows if row[0] != _DROPPED_FIRST[dropped]]
         dropped += 1
-    return "\n".join([f"{assessment.image}: {verdict(assessment, color=color)}", *_rows(rows)]) + "\n"
+    first = f"{printable(assessment.image)}: {verdict(assessment, color=color)}"
+    return "\n".join([first, *_rows(rows)]) + "\n"
 
 
 def verdict(assessment: Assessment, *, color: bool = False) -> str:
@@ -162,7 +176,7 @@ def _advice(quality: Quality | None) -> str:
 
 def _row(label: str, text: str) -> list[str]:
     return textwrap.wrap(
-        text,
+        printable(text),
         WIDTH,
         initial_indent=f"  {label:<{LABEL_WIDTH}}",
         subsequent_indent=" " * (LABEL_WIDTH + 2),
@@ -194,8 +208,8 @@ def comparison_text(comparison: Comparison, *, color: bool = False) -> str:
     for name, one in (("before", before), ("after", after)):
         rows += [("WARNING", f"{name}: {warning}") for warning in warnings(one)]
     lines = [
-        f"before {before.image}: {verdict(before, color=color)}",
-        f"after  {after.image}: {verdict(after, color=color)}",
+        f"before {printable(before.image)}: {verdict(before, color=color)}",
+        f"after  {printable(after.image)}: {verdict(after, color=color)}",
         *_rows(rows),
         f"  {'':<31}{'before':>9}{'after':>9}{'limit':>9}",
         f"  {'risk':<31}{before.risk:>9}{after.risk:>9}",
@@ -263,7 +277,7 @@ def bundle_text(opened: Bundle) -> str:
         if rules.ood_threshold is not None:
             rows.append(("", f"out of scope above {rules.ood_threshold:.3f}"))
     rows += [(name, f"{record.size / 1e6:.2f} MB") for name, record in manifest.files.items()]
-    return "\n".join([f"{manifest.name} {manifest.version}", *_rows(rows)])
+    return "\n".join([printable(f"{manifest.name} {manifest.version}"), *_rows(rows)])
 
 
 def _rows(rows: Iterable[tuple[str, str]]) -> list[str]:

@@ -109,3 +109,18 @@ def test_a_csv_without_the_columns_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
     with pytest.raises(SettingError, match=r"t\.csv: .*path.*label"):
         read_labels(tmp_path / "t.csv", None, ("MEL",))
+
+
+def test_a_row_without_a_path_is_an_error(tmp_path: Path) -> None:
+    """Its picture would be the table's own folder."""
+    (tmp_path / "t.csv").write_text("path,label\na.jpg,MEL\n,NV\n")
+    with pytest.raises(SettingError, match=r"t\.csv: 1 row"):
+        read_labels(tmp_path / "t.csv", None, CLASSES)
+
+
+def test_class_folders_hold_pictures_alone(tmp_path: Path) -> None:
+    for name in ("a.jpg", "._a.jpg", "Thumbs.db"):
+        (tmp_path / "NV").mkdir(exist_ok=True)
+        (tmp_path / "NV" / name).touch()
+    (tmp_path / "MEL").mkdir()
+    assert read_labels(tmp_path, None, CLASSES)[0] == [(tmp_path / "NV" / "a.jpg", "NV")]

@@ -39,6 +39,12 @@ def test_a_run_without_labels_is_a_table(shared_micro_bundle: Path) -> None:
         (["--data", "nowhere"], 2),
         (["--repeats", "9"], 2),
         (["--rounds", "0"], 2),
+        (["--data", ""], 2),
+        (["--out", ""], 2),
+        (["--png", ""], 2),
+        (["--out", "."], 2),
+        (["--png", "bench.pdf"], 2),
+        (["--bundle", ""], 2),
     ],
 )
 def test_exit_codes(arguments: list[str], code: int) -> None:

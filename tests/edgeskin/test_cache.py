@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import stat
 import struct
 import sys
 from collections.abc import Callable
@@ -239,6 +240,38 @@ def test_a_folder_is_private_where_nobody_else_may_write(tmp_path: Path, shared_
             assert not is_private(folder)
             os.chown(path, 0, -1)
         assert is_private(folder)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such modes")
+@pytest.mark.parametrize(
+    ("umask", "folder_mode", "file_mode"),
+    [(0, 0o755, 0o644), (0o022, 0o755, 0o644), (0o027, 0o750, 0o640), (0o077, 0o700, 0o600)],
+)
+def test_others_may_read_a_named_cache_if_the_umask_allows_it(
+    tmp_path: Path, shared_micro_bundle: Path, umask: int, folder_mode: int, file_mode: int
+) -> None:
+    """One user prepares it, all use it, and nobody else may write to it."""
+    folder = tmp_path / "cache"
+    before = os.umask(umask)
+    try:
+        Engine(open_bundle(shared_micro_bundle).ir("fp32"), cache_dir=folder)
+    finally:
+        os.umask(before)
+    (file,) = folder.iterdir()
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, file)] == [folder_mode, file_mode]
+    assert is_private(folder)
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.getuid() != 0, reason="needs a superuser")
+def test_a_folder_of_the_superuser_is_private_to_another_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.blob").touch(mode=0o644)
+    tmp_path.chmod(0o755)
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    assert is_private(tmp_path)
+    (tmp_path / "a.blob").chmod(0o664)
+    assert not is_private(tmp_path)
 
 
 def test_a_file_that_another_process_replaces_meanwhile_does_not_count(

@@ -217,6 +217,80 @@ def test_options_out_of_range_are_refused_for_all_photos(
         list(classifier.assess_many([tmp_path / "missing.jpg", lesion_jpg], **options))
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("sensitivity", value) for value in ("0.9", True, float("nan"), float("inf"))),
+        *(("cache_dir", value) for value in (b"x", 3, "", " ")),
+        *(("bundle", value) for value in (3, b"x", "", " ")),
+        *(("threads", value) for value in (True, "2", 1.5)),
+        *(("workers", value) for value in (True, "1", None)),
+        *(("precision", value) for value in (None, 8, "INT8")),
+        *(("quality_gate", value) for value in ("no", 0, None)),
+        *(("scope_gate", value) for value in ("no", 0, None)),
+        ("cache_read_only", "no"),
+    ],
+)
+def test_settings_of_the_wrong_kind_are_refused_by_name(
+    shared_micro_bundle: Path, name: str, value: object
+) -> None:
+    """As they come from a form: 'no' would be true, and an empty text the working folder."""
+    settings = {"bundle": shared_micro_bundle, "threads": 1} | {name: value}
+    with pytest.raises(SettingError) as caught:
+        Classifier(**settings)
+    words = str(value) if isinstance(value, float) else repr(value)
+    assert str(caught.value).startswith(f"{name} {words}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("mc_samples", value) for value in ("30", 2.0, None, True, "")),
+        *(("seed", value) for value in (1.5, "1", None, True, -1)),
+        *(("explain", value) for value in (3, True, "")),
+        *(("target", value) for value in (None, 3)),
+        *(("context", value) for value in ({"age": 3}, 35)),
+        *(("name", value) for value in (3, b"x")),
+    ],
+)
+def test_options_of_the_wrong_kind_are_refused_by_name(
+    classifier: Classifier, image: np.ndarray, name: str, value: object
+) -> None:
+    with pytest.raises(SettingError) as caught:
+        classifier.assess(image, **{name: value})
+    assert str(caught.value).startswith(f"{'method' if value == '' and name == 'explain' else name} ")
+    assert repr(value) in str(caught.value)
+    if name != "name":
+        with pytest.raises(SettingError):
+            list(classifier.assess_many([image], **{name: value}))
+
+
+@pytest.mark.parametrize("path", ["", " "])
+def test_an_empty_path_is_no_photo(classifier: Classifier, path: str) -> None:
+    with pytest.raises(PhotoError):
+        classifier.assess(path)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("std::bad_alloc")])
+def test_a_photo_that_needs_too_much_memory_stops_nothing(
+    classifier: Classifier, image: np.ndarray, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the network's outputs do not fit; the next photo may need less."""
+    empty, errors = np.empty, iter([error])
+
+    def allocate(*arguments: object, **options: object) -> np.ndarray:
+        for one in errors:
+            raise one
+        return empty(*arguments, **options)
+
+    monkeypatch.setattr("edgeskin.network.engine.np.empty", allocate)
+    failed, assessed = classifier.assess_many([image, image])
+    assert (failed.status, assessed.status) == ("error", "assessed")
+    assert failed.error is not None
+    assert (failed.error.type, failed.error.code) == ("ResourceError", "out_of_memory")
+    assert failed.error.message.startswith("<ndarray>: ")
+
+
 def test_a_network_of_other_classes_is_refused(micro_bundle: Path) -> None:
     classes = {"classes": ["MEL", "NV"], "cancer_classes": ["MEL"]}
     calibration = {"method": "", "weights": [[1.0, 0.0], [0.0, 1.0]], "bias": [0.0, 0.0]}

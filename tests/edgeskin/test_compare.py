@@ -109,12 +109,33 @@ def test_a_stale_figure_is_deleted(
     assert not out.exists()
 
 
+def test_each_photo_that_cannot_be_read_is_named(shared_micro_bundle: Path, tmp_path: Path) -> None:
+    photos = [tmp_path / "one.jpg", tmp_path / "two.jpg"]
+    done = run_cli("compare", *photos, "--bundle", shared_micro_bundle)
+    assert (done.returncode, done.stdout) == (1, "")
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert [line.split(": ")[1] for line in errors] == list(map(str, photos))
+
+
+def test_a_figure_without_a_place_is_an_error_after_the_comparison(
+    shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / f"{'x' * 300}.png"
+    done = run_cli("compare", lesion_jpg, lesion_jpg, "-o", out, "--bundle", shared_micro_bundle)
+    assert done.returncode == 1
+    assert f"error: {out}: " in done.stderr
+    assert "correlation 1.00" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
         (["x.jpg"], 2),
         (["x.jpg", "y.jpg", "--bundle", "nowhere"], 3),
         (["x.jpg", "y.jpg", "--precision", "int4"], 2),
+        (["", "y.jpg"], 2),
+        (["x.jpg", ""], 2),
+        (["x.jpg", "y.jpg", "-o", ""], 2),
     ],
 )
 def test_exit_codes(arguments: list[str], code: int) -> None:

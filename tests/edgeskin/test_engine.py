@@ -20,7 +20,7 @@ from edgeskin.network.cpu import instruction_set
 from edgeskin.network.engine import Engine
 from edgeskin.photo.decode import load_photo
 from edgeskin.results import Precision
-from tests.conftest import MICRO_SIZE, micro_network
+from tests.conftest import MICRO_SIZE, ROOT, micro_network
 
 OUTPUTS = ("logits", "features", "fmap")
 AS_THE_ENGINE = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 2}
@@ -411,6 +411,29 @@ def test_threads_out_of_range_are_refused(shared_micro_bundle: Path, threads: ob
 def test_workers_out_of_range_are_refused(shared_micro_bundle: Path, workers: int) -> None:
     with pytest.raises(SettingError, match=rf"{workers}.* 2$"):
         Engine(open_bundle(shared_micro_bundle).ir("fp32"), threads=2, workers=workers)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits differ")
+@pytest.mark.parametrize("spare_mb", [20, 60, 200])
+def test_too_little_memory_is_no_error_of_the_bundle(spare_mb: int) -> None:
+    """However much is left when the network is compiled, the answer is the error or the network."""
+    code = f"""
+import resource
+from pathlib import Path
+from edgeskin.bundle.bundle import open_bundle
+from edgeskin.errors import ResourceError
+from edgeskin.network.engine import Engine
+ir = open_bundle("default").ir("fp32")
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + {spare_mb} * 2**20,) * 2)
+try:
+    Engine(ir, 1)
+except ResourceError as error:
+    print(error.code)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in ("out_of_memory", "too_few_threads")
 
 
 def test_openvino_is_imported_without_its_telemetry(tmp_path: Path) -> None:

@@ -215,6 +215,18 @@ def test_a_name_that_is_not_valid_text_is_written_all_the_same(assessed: Assessm
     assert "someone" not in html  # folders may name the patient
 
 
+def test_control_characters_of_a_name_are_escaped(assessed: Assessment, failed: Assessment) -> None:
+    name = "a\u202egpj.<b>\x1b"
+    assert failed.error is not None
+    error = dataclasses.replace(failed.error, message=f"{name}: damaged")
+    for page in (
+        render_html(dataclasses.replace(assessed, image=name)),
+        render_html(dataclasses.replace(failed, image=name, error=error)),
+    ):
+        assert r"a\u202egpj.&lt;b&gt;\x1b" in page
+        assert "\u202e" not in page
+
+
 def test_a_map_of_low_evidence_is_not_drawn(assessed: Assessment) -> None:
     assert assessed.explanation is not None
     low = dataclasses.replace(assessed.explanation, map=assessed.explanation.map * 1e-3)

@@ -5,9 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
-from edgeskin.cli.options import cache_settings, open_classifier
+from edgeskin.cli.options import cache_path, cache_settings, named_path, open_classifier, shared_cache
+from edgeskin.errors import SettingError
 from edgeskin.results import Precision
+from tests.conftest import run_cli
 
 
 @pytest.mark.parametrize(
@@ -52,6 +55,67 @@ def test_a_changed_threshold_is_named(shared_micro_bundle: Path, capsys: pytest.
 
 def test_a_named_cache_is_written(tmp_path: Path) -> None:
     assert cache_settings(tmp_path) == {"cache_dir": tmp_path}
+
+
+def test_the_environment_names_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An option goes before it, an empty variable names none, and ``~`` is the home folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("EDGESKIN_CACHE", "~/shared")
+    assert cache_settings(None) == {"cache_dir": tmp_path / "shared"}
+    assert cache_settings(tmp_path / "named") == {"cache_dir": tmp_path / "named"}
+    assert cache_path("~/named") == tmp_path / "named"
+    for empty in ("", " "):
+        monkeypatch.setenv("EDGESKIN_CACHE", empty)
+        assert shared_cache() is None
+
+
+def test_a_cache_of_the_environment_that_may_not_be_written_is_read(
+    shared_micro_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One notice where a network is missing in it, none where it is there."""
+    cache, bundle = tmp_path / "cache", str(shared_micro_bundle)
+    with open_classifier(bundle, "int8", None, cache):
+        (network,) = cache.iterdir()
+    monkeypatch.setenv("EDGESKIN_CACHE", str(cache))
+
+    def refuse(folder: Path, mode: int = 0o755) -> None:
+        raise SettingError(f"cache {folder}: cannot be written")
+
+    monkeypatch.setattr("edgeskin.cli.options.require_writable", refuse)
+    assert cache_settings(None) == {"cache_dir": cache, "cache_read_only": True}
+    with open_classifier(bundle, "int8", None, None) as classifier:
+        assert classifier.engine.cached_files == {network}
+    assert capsys.readouterr() == ("", "")
+    with open_classifier(bundle, "fp32", None, None):
+        output = capsys.readouterr()
+    assert output.out == ""
+    assert str(cache) in output.err
+    assert len(output.err.splitlines()) == 1
+    assert list(cache.iterdir()) == [network]
+
+
+@pytest.mark.parametrize("place", ["{file}", "{file}/inside", "/proc/none"])
+def test_a_cache_of_the_environment_without_a_place_does_not_end_the_run(
+    place: str, shared_micro_bundle: Path, tmp_path: Path, lesion_jpg: Path
+) -> None:
+    (tmp_path / "file").touch()
+    done = run_cli(
+        "predict", lesion_jpg, "--bundle", shared_micro_bundle,
+        EDGESKIN_CACHE=place.format(file=tmp_path / "file"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [line.startswith("cache ") for line in done.stderr.splitlines()].count(True) == 1
+
+
+def test_an_empty_name_is_refused() -> None:
+    for text in ("", " ", "\t"):
+        with pytest.raises(typer.BadParameter):
+            named_path(text)
+    assert named_path("a b") == Path("a b")
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="another folder there")

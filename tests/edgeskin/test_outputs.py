@@ -1,11 +1,13 @@
 """Paths of output files: where they go, and what is refused before any work."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from edgeskin.cli.outputs import delete_stale_outputs, output_paths, refuse_overwriting_inputs
-from edgeskin.errors import SettingError
+from edgeskin.cli.outputs import delete_stale_outputs, output_paths, refuse_overwriting_inputs, writing
+from edgeskin.errors import ResourceError, SettingError
 
 
 def test_one_file_for_one_photo_and_a_folder_for_several(tmp_path: Path) -> None:
@@ -49,3 +51,54 @@ def test_stale_outputs_are_deleted(tmp_path: Path) -> None:
     stale.touch()
     delete_stale_outputs([stale, tmp_path / "missing.png"])
     assert not stale.exists()
+
+
+def test_inputs_are_looked_at_once_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once for each output: with 2,000 pictures that took half a minute."""
+    photos, outputs = ([tmp_path / f"{n}.{suffix}" for n in range(50)] for suffix in ("jpg", "png"))
+    for path in (*photos, *outputs):
+        path.touch()
+    looked_at = []
+    stat = Path.stat
+
+    def counted(path: Path, **options: bool) -> os.stat_result:
+        looked_at.append(path)
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", counted)
+    refuse_overwriting_inputs(outputs, photos)
+    assert len(looked_at) == len(photos) + len(outputs)
+
+
+def test_outputs_that_cannot_be_replaced_are_returned(tmp_path: Path) -> None:
+    folder, long = tmp_path / "map.png", tmp_path / f"{'x' * 300}.png"
+    folder.mkdir()
+    (tmp_path / "other.png").touch()
+    outputs = [folder, long, tmp_path / "other.png"]
+    refuse_overwriting_inputs(outputs, [tmp_path / "a.jpg", long])
+    blocked = delete_stale_outputs(outputs)
+    assert list(blocked) == [folder, long]
+    assert {error.code for error in blocked.values()} == {"not_written"}
+    assert all(str(error).startswith(str(path)) for path, error in blocked.items())
+    assert not (tmp_path / "other.png").exists()
+
+
+def write(out: Path, content: bytes, error: int | None = None) -> None:
+    """Write a file; the system refuses to write more where there is an error."""
+    with writing(out):
+        if error != errno.EACCES:  # which says that it was never opened
+            out.write_bytes(content)
+        if error is not None:
+            raise OSError(error, os.strerror(error))
+
+
+def test_a_half_written_file_is_deleted_and_the_error_names_it(tmp_path: Path) -> None:
+    out = tmp_path / "map.png"
+    with pytest.raises(ResourceError, match=r"map\.png") as caught:
+        write(out, b"half", errno.ENOSPC)
+    assert caught.value.code == "not_written"
+    assert not out.exists()
+    write(out, b"all")
+    with pytest.raises(ResourceError):
+        write(out, b"more", errno.EACCES)
+    assert out.read_bytes() == b"all"

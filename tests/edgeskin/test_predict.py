@@ -1,13 +1,16 @@
 """``edgeskin predict`` as a user types it, judged by its output and exit code."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from tests.conftest import change_rules, run_cli
+from tests.conftest import ROOT, change_rules, run_cli
 
 
 def results_of(stdout: str) -> list[dict[str, object]]:
@@ -292,6 +295,91 @@ def test_a_map_without_a_place_is_refused_before_any_work(
     assert str(tmp_path / out) in done.stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has other limits")
+def test_a_map_that_has_no_place_is_one_error_and_the_others_are_written(
+    shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
+) -> None:
+    """A name that is too long with its suffix, and a folder in the map's place."""
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    (out / "b.jpg.png").mkdir(parents=True)
+    long = f"c{'x' * 250}.jpg"
+    for name in ("a.jpg", "b.jpg", long):
+        (photos / name).write_bytes(lesion_jpg.read_bytes())
+    done = run_cli("predict", photos, "--json", "--explain", out, "--bundle", shared_micro_bundle)
+    assert done.returncode == 1
+    assert [result["status"] for result in results_of(done.stdout)] == ["assessed"] * 3
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert [Path(line.split(": ")[1]).name for line in errors] == ["b.jpg.png", f"{long}.png"]
+    assert cv2.imread(str(out / "a.jpg.png")).shape == (536, 944, 3)
+    assert sorted(path.name for path in out.iterdir()) == ["a.jpg.png", "b.jpg.png"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
+def test_a_map_on_a_full_disk_is_an_error_and_its_result_is_printed(
+    shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
+) -> None:
+    """As on a full disk: no file may grow beyond 4 KB."""
+    out = tmp_path / "map.png"
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
+        f"sys.argv = ['edgeskin', 'predict', {str(lesion_jpg)!r}, '--json', '--explain', {str(out)!r}, "
+        f"'--bundle', {str(shared_micro_bundle)!r}]; from edgeskin.cli.main import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["status"] == "assessed"
+    assert f"error: {out}: " in done.stderr
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("predict", "{lesion}", "{lesion}"),
+        ("report", "{lesion}", "-o", "{folder}/report.json"),
+        ("compare", "{lesion}", "{lesion}"),
+    ],
+    ids=["predict", "report", "compare"],
+)
+def test_access_is_not_asked_for_before_a_picture_is_read(
+    shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """typer refuses a path, and so the whole run, where `os.access` denies it."""
+    named = [part.format(lesion=lesion_jpg, folder=tmp_path) for part in arguments]
+    code = (
+        "import os, sys; os.access = lambda *_, **__: False;"
+        f"sys.argv = ['edgeskin', *{named!r}, '--bundle', {str(shared_micro_bundle)!r}];"
+        "from edgeskin.cli.main import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() == 0, reason="a superuser may read all files")
+def test_a_denied_picture_is_one_error_line(
+    shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
+) -> None:
+    denied = tmp_path / "denied.jpg"
+    denied.write_bytes(lesion_jpg.read_bytes())
+    denied.chmod(0)
+    bundle = ("--bundle", shared_micro_bundle)
+    done = run_cli("predict", denied, lesion_jpg, *bundle)
+    assert (done.returncode, len(verdicts(done.stdout))) == (1, 1)
+    for arguments in (
+        ("predict", denied, lesion_jpg),
+        ("report", denied, "-o", tmp_path / "report.html"),
+        ("compare", denied, lesion_jpg),
+        ("compare", lesion_jpg, denied),
+    ):
+        done = run_cli(*arguments, *bundle)
+        assert done.returncode == 1
+        assert [line.split(": ")[1] for line in done.stderr.splitlines() if line.startswith("error: ")] == [
+            str(denied)
+        ]
+
+
 def test_target_and_method_need_a_map(shared_micro_bundle: Path, lesion_jpg: Path) -> None:
     for option in (("--target", "MEL"), ("--method", "grad-cam")):
         done = run_cli("predict", lesion_jpg, *option, "--bundle", shared_micro_bundle)
@@ -330,6 +418,12 @@ def test_a_map_never_replaces_a_photo_and_a_stale_one_is_deleted(
         (["x.jpg", "--threads", "1", "--workers", "2"], 2),
         (["x.jpg", "--site", "elbow"], 2),
         (["x.jpg", "--cache-dir", ""], 2),
+        ([""], 2),
+        (["x.jpg", " "], 2),
+        (["x.jpg", "--explain", ""], 2),
+        (["x.jpg", "--bundle", ""], 2),
+        (["x.jpg", "--age", "nan"], 2),
+        (["x.jpg", "--sensitivity", "nan"], 2),
         (["x.jpg", "--age", "-3"], 2),
         (["x.jpg", "--seed", "-1"], 2),
         (["x.jpg", "--sensitivity", "2"], 2),

@@ -130,3 +130,14 @@ def test_exit_codes(arguments: list[str], code: int, tmp_path: Path) -> None:
     done = run_cli("prepare", *arguments, "--cache-dir", tmp_path)
     assert (done.returncode, done.stdout) == (code, "")
     assert "Traceback" not in done.stderr
+
+
+def test_prepare_fills_the_cache_that_the_environment_names(
+    shared_micro_bundle: Path, tmp_path: Path
+) -> None:
+    done = run_cli("prepare", "--bundle", shared_micro_bundle, EDGESKIN_CACHE="~/cache", HOME=str(tmp_path))
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'cache'}\n"), done.stderr
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    (tmp_path / "file").touch()
+    refused = run_cli("prepare", "--bundle", shared_micro_bundle, EDGESKIN_CACHE=str(tmp_path / "file"))
+    assert (refused.returncode, refused.stdout) == (2, "")

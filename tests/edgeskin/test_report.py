@@ -115,6 +115,16 @@ def test_a_report_never_replaces_its_photo_and_a_stale_one_is_deleted(
     assert not out.exists()
 
 
+def test_one_file_without_a_place_is_an_error_and_the_others_are_written(
+    shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
+) -> None:
+    long, out = tmp_path / f"{'x' * 300}.html", tmp_path / "report.json"
+    done = run_cli("report", lesion_jpg, "-o", long, "-o", out, "--bundle", shared_micro_bundle)
+    assert (done.returncode, done.stdout) == (1, f"{out}\n")
+    assert done.stderr.startswith(f"error: {long}: ")
+    assert json.loads(out.read_text())["status"] == "assessed"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
@@ -125,6 +135,8 @@ def test_a_report_never_replaces_its_photo_and_a_stale_one_is_deleted(
         (["examples/lesion.jpg", "-o", "report.html", "--mc-dropout", "1"], 2),
         (["examples/lesion.jpg", "-o", "report.html", "--sensitivity", "1"], 2),
         (["examples/lesion.jpg", "-o", "report.html", "--site", "elbow"], 2),
+        (["", "-o", "report.html"], 2),
+        (["x.jpg", "-o", ""], 2),
     ],
 )
 def test_exit_codes(arguments: list[str], code: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeskin import Assessment, Classifier, PatientContext
+from edgeskin import Assessment, Classifier, PatientContext, compare_photos
 from edgeskin.results import (
     LOW_EVIDENCE,
     Explanation,
@@ -19,7 +19,7 @@ from edgeskin.results import (
     SensitivityBound,
     to_plain,
 )
-from tests.conftest import change_rules, write_micro_bundle
+from tests.conftest import MICRO_SIZE, change_rules, write_micro_bundle
 
 MODEL = ModelInfo("micro", "0", "0" * 64, "fp32", "generic")
 
@@ -82,6 +82,17 @@ def test_assessments_that_differ_in_an_array_are_not_equal(explained: Assessment
         {"pixels": Pixels(explained.pixels.square)},
     ):
         assert dataclasses.replace(explained, **change) != explained
+
+
+def test_results_that_hold_arrays_compare_by_value_and_have_no_hash(
+    classifier: Classifier, explained: Assessment
+) -> None:
+    outputs = classifier.engine.infer(np.zeros((MICRO_SIZE, MICRO_SIZE, 3), np.uint8), fmaps=True)
+    for result in (explained, compare_photos(explained, explained), outputs, classifier.bundle):
+        other = pickle.loads(pickle.dumps(result))
+        assert (result == other, result != other, result == 3) == (True, False, False)
+        with pytest.raises(TypeError, match="unhashable"):
+            hash(result)
 
 
 def test_equal_arrays_may_hold_nan() -> None:

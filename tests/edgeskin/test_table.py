@@ -46,3 +46,12 @@ def test_without_labels_there_is_no_agreement(bench_result: Result) -> None:
     with_labels = bench_text(bench_result).splitlines()
     without = bench_text(dataclasses.replace(bench_result, agreement=None)).splitlines()
     assert with_labels[: len(without)] == without
+
+
+def test_names_and_labels_fake_no_line(bench_result: Result) -> None:
+    assert bench_result.agreement is not None
+    name = "a\nint8: cancer recall 1.000\x1b[2K"
+    changed = dataclasses.replace(bench_result.agreement, lost=(name,), failed=(name,), left_out={name: 1})
+    text = bench_text(dataclasses.replace(bench_result, agreement=changed))
+    assert "\x1b" not in text
+    assert text.count(r"a\nint8: cancer recall 1.000\x1b[2K") == 3

@@ -1,6 +1,7 @@
 """Text for a terminal: its size, its order, its colour, and the numbers in it."""
 
 import dataclasses
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from edgeskin import Assessment, Classifier, PatientContext, compare_photos, open_bundle, render_text
 from edgeskin.imaging.quality import LIMITS
-from edgeskin.report.text import bundle_text, comparison_text, verdict, warnings
+from edgeskin.report.text import bundle_text, comparison_text, printable, verdict, warnings
 from edgeskin.results import RISKS
 from edgeskin.taxonomy import full_name
 from tests.conftest import change_rules, write_micro_bundle
@@ -249,3 +250,32 @@ def test_a_bundles_text_needs_no_optional_part(tmp_path: Path) -> None:
     bundle = write_micro_bundle(tmp_path / "bundle")
     change_rules(bundle, prediction_sets=None)
     assert "micro 0" in bundle_text(open_bundle(bundle))
+
+
+def test_controls_are_escaped_and_letters_are_not() -> None:
+    """By Unicode's own categories: controls, line and paragraph separators, marks of text direction."""
+    escaped = {code for code in range(0x110000) if printable(chr(code)) != chr(code)}
+    directions = {code for code in range(0x110000) if chr(code) in "\u061c\u200e\u200f"} | {
+        code
+        for code in range(0x110000)
+        if unicodedata.bidirectional(chr(code))
+        in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+    }
+    controls = {code for code in range(0x110000) if unicodedata.category(chr(code)) in ("Cc", "Zl", "Zp")}
+    assert escaped == controls | directions
+    assert printable("皮膚 é 'a'\\b.jpg") == "皮膚 é 'a'\\b.jpg"
+    assert printable("a\n\x1b[2K\x9b\u202e\u2028") == r"a\n\x1b[2K\x9b\u202e\u2028"
+
+
+def test_a_file_name_fakes_no_line(assessed: Assessment, refused: dict[str, Assessment]) -> None:
+    name = "a\nb.jpg: LOW RISK of cancer\x1b[1A\r\u202e"
+    for result in (assessed, *refused.values()):
+        error = result.error and dataclasses.replace(result.error, message=f"{name}: damaged")
+        text = render_text(dataclasses.replace(result, image=name, error=error))
+        plain = render_text(dataclasses.replace(result, image="x", error=error))
+        assert len(text.splitlines()) == len(plain.splitlines())
+        assert text == "".join(line + "\n" for line in map(printable, text.split("\n")[:-1]))
+    fakes = [dataclasses.replace(assessed, image=name)] * 2
+    text = comparison_text(compare_photos(*fakes))
+    assert text.count(printable(name)) == 2
+    assert text == "".join(line + "\n" for line in map(printable, text.split("\n")[:-1]))

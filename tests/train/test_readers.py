@@ -381,6 +381,20 @@ def test_row_with_too_many_cells(tmp_path: Path) -> None:
         read_table(index(tmp_path, "A.jpg,A,x,NV,,,,,,,,", "B.jpg,B,x,NV,,,,,,head,neck,,"))
 
 
+def test_row_with_too_few_cells(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"fewer cells than columns \(1\): row 2"):
+        read_table(index(tmp_path, "A.jpg,A,x,NV,,,,,,,,", "B.jpg,B,x,NV"))
+
+
+@pytest.mark.parametrize("cell", ['"no end', "x" * 200_000])
+def test_row_that_is_no_csv(tmp_path: Path, cell: str) -> None:
+    """A quote that is not closed does not take the rows after it."""
+    rows = [f"A.jpg,A,x,NV,,,,,,,,{cell}", "B.jpg,B,x,NV,,,,,,,,"]
+    (tmp_path / "index.csv").write_text("\n".join([",".join(INDEX), *rows]), encoding="utf-8")
+    with pytest.raises(DataError, match=r"index\.csv: .*row \d"):
+        read_table(tmp_path)
+
+
 def test_table_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "index.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="not a csv file in UTF-8"):

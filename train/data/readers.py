@@ -239,11 +239,16 @@ def _cells(table: Path, columns: str) -> list[dict[str, str]]:
     try:
         # utf-8-sig: spreadsheets put a byte order mark in front of the first column's name.
         with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="")
+            # Not strict, a quote that is not closed would take all rows after it into its cell.
+            reader = csv.DictReader(file, strict=True)
             rows = list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
+        raise DataError(f"{table}: up to row {reader.line_num}: {error}; correct the row") from error
+    except UnicodeDecodeError as error:
         raise DataError(f"{table}: not a csv file in UTF-8 ({error}); save it as one") from error
     refuse(f"{table}: columns missing", sorted(set(columns.split()) - set(reader.fieldnames or [])))
+    too_short = [f"row {number}" for number, row in enumerate(rows, 1) if None in row.values()]
+    refuse(f"{table}: fewer cells than columns", too_short, "add the missing cells")
     too_long = [f"row {number}" for number, row in enumerate(rows, 1) if None in row]
     refuse(f"{table}: more cells than columns", too_long, "quote cells that hold a comma")
     return rows
