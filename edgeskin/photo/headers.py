@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgeskin.errors import PhotoError
+from edgeskin.photo.directory import exif_orientation
 
 FileFormat = Literal["jpeg", "png", "webp", "bmp"]
 
@@ -146,7 +147,7 @@ def _read_jpeg(data: bytes) -> Header:
     marker, height, width, components = frame
     # For progressive and multi-scan files, libjpeg holds the coefficients of the whole picture in memory.
     by_rows = marker != 0xC2 and first_scan_components == components
-    return Header("jpeg", data, width, height, _exif_orientation(exif), 1 if by_rows else 2)
+    return Header("jpeg", data, width, height, exif_orientation(exif), 1 if by_rows else 2)
 
 
 def _read_png(data: bytes) -> Header:
@@ -180,7 +181,7 @@ def _read_png(data: bytes) -> Header:
         raise damaged()
     encoded = b"".join(pixel_chunks)
     width, height, depth = struct.unpack_from(">IIB", encoded, 16)
-    return Header("png", encoded, width, height, _exif_orientation(exif), 4 if depth == 16 else 2)
+    return Header("png", encoded, width, height, exif_orientation(exif), 4 if depth == 16 else 2)
 
 
 def _read_webp(data: bytes) -> Header:
@@ -211,7 +212,7 @@ def _read_webp(data: bytes) -> Header:
             exif = data[position + 8 : position + 8 + length]
         position += 8 + length + length % 2
     width, height = (width_high << 16 | width_low) + 1, (height_high << 16 | height_low) + 1
-    return Header("webp", data, width, height, _exif_orientation(exif))
+    return Header("webp", data, width, height, exif_orientation(exif))
 
 
 def _read_bmp(data: bytes) -> Header:
@@ -228,21 +229,3 @@ def _read_bmp(data: bytes) -> Header:
     if offset + row_bytes * abs(height) > len(data):
         raise cut_off()
     return Header("bmp", data, width, abs(height))
-
-
-def _exif_orientation(exif: bytes) -> int:
-    """Return tag 0x0112 of the first directory (EXIF 2.3, 4.6.4), or 1 if it is absent or unreadable."""
-    tiff = exif.removeprefix(b"Exif\0\0")
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
-    if order is None:
-        return 1
-    try:
-        (directory,) = struct.unpack_from(f"{order}I", tiff, 4)
-        (entries,) = struct.unpack_from(f"{order}H", tiff, directory)
-        for entry in range(entries):
-            tag, value = struct.unpack_from(f"{order}H6xH", tiff, directory + 2 + 12 * entry)
-            if tag == 0x0112:
-                return int(value) if 1 <= value <= 8 else 1
-    except struct.error:
-        pass
-    return 1
