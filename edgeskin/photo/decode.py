@@ -14,7 +14,8 @@ import numpy as np
 
 from edgeskin.arrays import Image
 from edgeskin.errors import PhotoError
-from edgeskin.photo.headers import FileFormat, Header, cut_off, damaged, read_header
+from edgeskin.photo.formats import FileFormat, cut_off, damaged
+from edgeskin.photo.headers import Header, read_header
 
 Source = str | os.PathLike[str] | bytes | Image
 """A path, the bytes of a JPEG, PNG, WebP or BMP file, or uint8 RGB of shape (h, w, 3)."""

@@ -2,19 +2,16 @@
 
 A header of a few bytes can make a decoder allocate gigabytes. So this module reads format, size and
 orientation, and checks that the file is complete, in plain Python and without trusting the bytes: every
-length is checked against the file. Error messages do not name the file; the caller adds its name.
+length is checked against the file.
 """
 
 import re
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Literal
 
-from edgeskin.errors import PhotoError
 from edgeskin.photo.directory import exif_orientation
-
-FileFormat = Literal["jpeg", "png", "webp", "bmp"]
+from edgeskin.photo.formats import FileFormat, cut_off, damaged, other_format, unsupported
 
 # Ordinary files stay far below both limits. Without them, a small file could keep a reader busy for minutes.
 MAX_SEGMENTS = 100_000
@@ -27,19 +24,9 @@ PNG_PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 # Inside compressed data, FF is followed by 00 or a restart marker. FF FF is padding.
 JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 SOF_SUPPORTED, SOF_UNSUPPORTED = (0xC0, 0xC1, 0xC2), (0xC3, *range(0xC5, 0xCC), *range(0xCD, 0xD0))
-DHT, EOI, SOS, DQT, DRI, APP1, COM = 0xC4, 0xD9, 0xDA, 0xDB, 0xDD, 0xE1, 0xFE
+DHT, EOI, SOS, DQT, DRI, APP1, SOF_LS, COM = 0xC4, 0xD9, 0xDA, 0xDB, 0xDD, 0xE1, 0xF7, 0xFE
+ORDINARY = "export it as an ordinary JPEG with 8 bits a channel"
 BETWEEN_SCANS = (DHT, SOS, DQT, DRI, COM, *range(0xE0, 0xF0))
-
-OTHER_FILES = {
-    rb".{4}ftypavi[fs]": "an AVIF picture",
-    rb".{4}ftyp(hei|hev|mif1|msf1)": "a HEIC picture (iPhone: Settings, Camera, Formats, Most Compatible)",
-    rb".{4}ftyp": "a video",
-    rb"II\*\0|MM\0\*": "a TIFF or raw picture",
-    rb"GIF8": "a GIF picture",
-    rb"%PDF": "a PDF document",
-    rb".{128}DICM": "a DICOM file",
-}
-"""Starts of files in other formats, as regular expressions, and what to call each in an error."""
 
 
 @dataclass(frozen=True)
@@ -63,16 +50,6 @@ class Header:
     cost: int = 2
 
 
-def damaged() -> PhotoError:
-    """Return the error of a file whose content contradicts itself or cannot be decoded."""
-    return PhotoError("the picture is damaged; copy it again, or export it again as JPEG", "damaged")
-
-
-def cut_off() -> PhotoError:
-    """Return the error of a file that ends too early."""
-    return PhotoError("the picture is cut off before its end; copy or send it again", "cut_off")
-
-
 def read_header(data: bytes) -> Header:
     """Read the header of a picture file.
 
@@ -94,16 +71,7 @@ def read_header(data: bytes) -> Header:
             return _read_bmp(data)
     except struct.error as error:
         raise cut_off() from error
-    for start, kind in OTHER_FILES.items():
-        if re.match(start, data, re.DOTALL):
-            raise _unsupported(f"this is {kind}")
-    raise _unsupported("this is not a picture")
-
-
-def _unsupported(finding: str) -> PhotoError:
-    return PhotoError(
-        f"{finding}; edgeskin reads JPEG, PNG, WebP and BMP, so export it as JPEG", "unsupported_format"
-    )
+    raise other_format(data)
 
 
 def _read_jpeg(data: bytes) -> Header:
@@ -130,9 +98,13 @@ def _read_jpeg(data: bytes) -> Header:
         if position > len(data):
             raise cut_off()
         if marker in SOF_UNSUPPORTED:
-            raise _unsupported(f"this JPEG has an unsupported coding (SOF{marker - 0xC0})")
+            raise unsupported(f"this JPEG has an unsupported coding (SOF{marker - 0xC0})", ORDINARY)
+        if marker == SOF_LS:
+            raise unsupported("this is a JPEG-LS picture", ORDINARY)
         if marker in SOF_SUPPORTED:
-            _, height, width, components = struct.unpack_from(">BHHB", data, start + 2)
+            precision, height, width, components = struct.unpack_from(">BHHB", data, start + 2)
+            if precision != 8:
+                raise unsupported(f"this JPEG has {precision} bits a channel, not 8", ORDINARY)
             frame = (marker, height, width, components)
         elif marker == SOS:
             scans += 1
@@ -201,7 +173,7 @@ def _read_webp(data: bytes) -> Header:
         raise damaged()
     flags, width_low, width_high, height_low, height_high = struct.unpack_from("<BxxxHBHB", data, 20)
     if flags & 0x02:
-        raise _unsupported("this is an animated WebP")
+        raise unsupported("this is an animated WebP")
     exif = b""
     position = 12
     for _ in range(MAX_SEGMENTS):
@@ -224,7 +196,7 @@ def _read_bmp(data: bytes) -> Header:
     else:
         width, height, _, bits, compression = struct.unpack_from("<iiHHI", data, 18)
     if compression not in (0, 3):
-        raise _unsupported("this is a compressed BMP")
+        raise unsupported("this is a compressed BMP")
     row_bytes = (width * bits + 31) // 32 * 4
     if offset + row_bytes * abs(height) > len(data):
         raise cut_off()
