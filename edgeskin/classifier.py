@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property, partial, wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, get_args
+from typing import Any, Self, TypeVar, cast, get_args
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from edgeskin.network.cpu import instruction_set
 from edgeskin.network.engine import Engine, NetworkOutputs
 from edgeskin.network.head import Head, read_head
 from edgeskin.photo.decode import Source, load_photo
+from edgeskin.photo.memory import memory_errors
 from edgeskin.results import (
     SHOWN_SIDE,
     ActionCode,
@@ -46,6 +47,19 @@ from edgeskin.results import (
     Precision,
     Status,
 )
+
+_Assess = TypeVar("_Assess", bound=Callable[..., Assessment])
+
+
+def _naming_lack_of_memory(assess: _Assess) -> _Assess:
+    """Let `Classifier.assess` raise ResourceError, with the photo's name, where memory is short."""
+
+    @wraps(assess)
+    def named(self: "Classifier", image: Source, **options: Any) -> Assessment:
+        with memory_errors(_name(image)):
+            return assess(self, image, **options)
+
+    return cast(_Assess, named)
 
 
 class Classifier:
@@ -150,6 +164,7 @@ class Classifier:
             )
         return head
 
+    @_naming_lack_of_memory
     def assess(
         self,
         image: Source,
@@ -176,6 +191,7 @@ class Classifier:
 
         Raises:
             PhotoError: The photo cannot be read.
+            ResourceError: Memory is short (code ``out_of_memory``).
             SettingError: An argument is unknown or out of range, or this classifier is closed or was forked.
             EdgeskinError: The network's output is not finite.
         """

@@ -21,6 +21,7 @@ MAX_SCANS = 64
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+PNG_WITH_ALPHA = (4, 6)
 # Inside compressed data, FF is followed by 00 or a restart marker. FF FF is padding.
 JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 SOF_SUPPORTED, SOF_UNSUPPORTED = (0xC0, 0xC1, 0xC2), (0xC3, *range(0xC5, 0xCC), *range(0xCD, 0xD0))
@@ -39,7 +40,8 @@ class Header:
         width: Pixels a row as stored, before the orientation is applied.
         height: Rows as stored, before the orientation is applied.
         orientation: EXIF orientation, 1 to 8; 1 is upright.
-        cost: Memory that decoding takes for a pixel, relative to a JPEG that is decoded row by row.
+        held: Bytes a pixel that decoding holds at once; 0 if it goes row by row to a reduced scale. OpenCV
+            holds each picture twice, as it copies its own to numpy.
     """
 
     format: FileFormat
@@ -47,7 +49,7 @@ class Header:
     width: int
     height: int
     orientation: int = 1
-    cost: int = 2
+    held: int = 6
 
 
 def read_header(data: bytes) -> Header:
@@ -119,7 +121,7 @@ def _read_jpeg(data: bytes) -> Header:
     marker, height, width, components = frame
     # For progressive and multi-scan files, libjpeg holds the coefficients of the whole picture in memory.
     by_rows = marker != 0xC2 and first_scan_components == components
-    return Header("jpeg", data, width, height, exif_orientation(exif), 1 if by_rows else 2)
+    return Header("jpeg", data, width, height, exif_orientation(exif), 0 if by_rows else 8)
 
 
 def _read_png(data: bytes) -> Header:
@@ -152,8 +154,10 @@ def _read_png(data: bytes) -> Header:
     if kinds[:1] != [b"IHDR"] or kinds.count(b"IHDR") > 1 or b"IDAT" not in kinds or kinds[-1] != b"IEND":
         raise damaged()
     encoded = b"".join(pixel_chunks)
-    width, height, depth = struct.unpack_from(">IIB", encoded, 16)
-    return Header("png", encoded, width, height, exif_orientation(exif), 4 if depth == 16 else 2)
+    width, height, depth, color_type = struct.unpack_from(">IIBB", encoded, 16)
+    channels = 4 if color_type in PNG_WITH_ALPHA or b"tRNS" in kinds else 3
+    held = 2 * channels * (2 if depth == 16 else 1)
+    return Header("png", encoded, width, height, exif_orientation(exif), held)
 
 
 def _read_webp(data: bytes) -> Header:
@@ -168,7 +172,7 @@ def _read_webp(data: bytes) -> Header:
         return Header("webp", data, width & 0x3FFF, height & 0x3FFF)
     if kind == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
-        return Header("webp", data, (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
+        return Header("webp", data, (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, held=8)
     if kind != b"VP8X":
         raise damaged()
     flags, width_low, width_high, height_low, height_high = struct.unpack_from("<BxxxHBHB", data, 20)
@@ -184,7 +188,7 @@ def _read_webp(data: bytes) -> Header:
             exif = data[position + 8 : position + 8 + length]
         position += 8 + length + length % 2
     width, height = (width_high << 16 | width_low) + 1, (height_high << 16 | height_low) + 1
-    return Header("webp", data, width, height, exif_orientation(exif))
+    return Header("webp", data, width, height, exif_orientation(exif), held=8)
 
 
 def _read_bmp(data: bytes) -> Header:
