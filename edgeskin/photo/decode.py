@@ -14,6 +14,7 @@ import numpy as np
 
 from edgeskin.arrays import Image
 from edgeskin.errors import PhotoError
+from edgeskin.photo.color_profile import read_profile
 from edgeskin.photo.formats import FileFormat, cut_off, damaged
 from edgeskin.photo.headers import Header, read_header
 from edgeskin.photo.memory import lacks_memory, memory_errors, require_memory
@@ -63,7 +64,8 @@ def load_photo(source: Source, input_size: int) -> Photo:
     """Decode a picture.
 
     A file is decoded to a reduced scale as long as its short side keeps at least twice ``input_size``.
-    Transparent pixels are blended with white. 16-bit channels become 8-bit.
+    Transparent pixels are blended with white. 16-bit channels become 8-bit. Colours are converted to sRGB if
+    the file carries a profile (see `edgeskin.photo.color_profile`).
 
     Args:
         source: A path, the bytes of a file, or uint8 RGB (h, w, 3).
@@ -87,7 +89,11 @@ def load_photo(source: Source, input_size: int) -> Photo:
         with memory_errors(name):
             header = read_header(_read_bytes(source))
             _check_size(header.width, header.height, header.held)
-            image = _make_upright(_decode(header, input_size), header.orientation)
+            image = _decode(header, input_size)
+            profile = read_profile(header.profile)
+            if profile is not None:
+                image = profile.to_srgb(image)
+            image = _make_upright(image, header.orientation)
     except PhotoError as error:
         raise PhotoError(f"{name}: {error}", error.code) from error.__cause__
     width, height = header.width, header.height

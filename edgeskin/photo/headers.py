@@ -10,6 +10,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 
+from edgeskin.photo.color_profile import inflated, joined_segments
 from edgeskin.photo.directory import exif_orientation
 from edgeskin.photo.formats import FileFormat, cut_off, damaged, other_format, unsupported
 
@@ -25,7 +26,7 @@ PNG_WITH_ALPHA = (4, 6)
 # Inside compressed data, FF is followed by 00 or a restart marker. FF FF is padding.
 JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 SOF_SUPPORTED, SOF_UNSUPPORTED = (0xC0, 0xC1, 0xC2), (0xC3, *range(0xC5, 0xCC), *range(0xCD, 0xD0))
-DHT, EOI, SOS, DQT, DRI, APP1, SOF_LS, COM = 0xC4, 0xD9, 0xDA, 0xDB, 0xDD, 0xE1, 0xF7, 0xFE
+DHT, EOI, SOS, DQT, DRI, APP1, APP2, SOF_LS, COM = 0xC4, 0xD9, 0xDA, 0xDB, 0xDD, 0xE1, 0xE2, 0xF7, 0xFE
 ORDINARY = "export it as an ordinary JPEG with 8 bits a channel"
 BETWEEN_SCANS = (DHT, SOS, DQT, DRI, COM, *range(0xE0, 0xF0))
 
@@ -42,6 +43,7 @@ class Header:
         orientation: EXIF orientation, 1 to 8; 1 is upright.
         held: Bytes a pixel that decoding holds at once; 0 if it goes row by row to a reduced scale. OpenCV
             holds each picture twice, as it copies its own to numpy.
+        profile: The ICC profile, not yet checked; empty for none.
     """
 
     format: FileFormat
@@ -50,6 +52,7 @@ class Header:
     height: int
     orientation: int = 1
     held: int = 6
+    profile: bytes = b""
 
 
 def read_header(data: bytes) -> Header:
@@ -85,6 +88,7 @@ def _read_jpeg(data: bytes) -> Header:
     frame: tuple[int, int, int, int] | None = None  # marker, height, width, components
     first_scan_components = scans = 0
     exif = b""
+    profile: list[bytes] = []
     position = 2
     for _ in range(MAX_SEGMENTS):
         match = JPEG_MARKER.search(data, position)
@@ -114,6 +118,8 @@ def _read_jpeg(data: bytes) -> Header:
             first_scan_components = first_scan_components or scan_components
         elif marker == APP1 and not exif and data.startswith(b"Exif\0\0", start + 2):
             exif = data[start + 8 : position]
+        elif marker == APP2 and data.startswith(b"ICC_PROFILE\0", start + 2):
+            profile.append(data[start + 14 : position])
     else:
         raise damaged()
     if frame is None or not 1 <= scans <= MAX_SCANS:
@@ -121,19 +127,20 @@ def _read_jpeg(data: bytes) -> Header:
     marker, height, width, components = frame
     # For progressive and multi-scan files, libjpeg holds the coefficients of the whole picture in memory.
     by_rows = marker != 0xC2 and first_scan_components == components
-    return Header("jpeg", data, width, height, exif_orientation(exif), 0 if by_rows else 8)
+    held = 0 if by_rows else 8
+    return Header("jpeg", data, width, height, exif_orientation(exif), held, joined_segments(profile))
 
 
 def _read_png(data: bytes) -> Header:
     """Walk the chunks (PNG specification, 5.3) and keep those that decide the pixels.
 
     Text, colour profiles and animation are dropped, because such a chunk of a few bytes can unpack to
-    gigabytes.
+    gigabytes. The profile is read here instead, up to a limit.
     """
     view = memoryview(data)
     pixel_chunks = [view[:8]]
     kinds: list[bytes] = []
-    exif = b""
+    exif = profile = b""
     position = 8
     for _ in range(MAX_SEGMENTS):
         length, kind = struct.unpack_from(">I4s", data, position)
@@ -148,6 +155,8 @@ def _read_png(data: bytes) -> Header:
             kinds.append(kind)
         elif kind == b"eXIf":
             exif = data[position + 8 : end - 4]
+        elif kind == b"iCCP":
+            profile = data[position + 8 : end - 4]
         position = end
         if kind == b"IEND":
             break
@@ -157,7 +166,7 @@ def _read_png(data: bytes) -> Header:
     width, height, depth, color_type = struct.unpack_from(">IIBB", encoded, 16)
     channels = 4 if color_type in PNG_WITH_ALPHA or b"tRNS" in kinds else 3
     held = 2 * channels * (2 if depth == 16 else 1)
-    return Header("png", encoded, width, height, exif_orientation(exif), held)
+    return Header("png", encoded, width, height, exif_orientation(exif), held, inflated(profile))
 
 
 def _read_webp(data: bytes) -> Header:
@@ -178,7 +187,7 @@ def _read_webp(data: bytes) -> Header:
     flags, width_low, width_high, height_low, height_high = struct.unpack_from("<BxxxHBHB", data, 20)
     if flags & 0x02:
         raise unsupported("this is an animated WebP")
-    exif = b""
+    exif = profile = b""
     position = 12
     for _ in range(MAX_SEGMENTS):
         if position + 8 > end:
@@ -186,9 +195,11 @@ def _read_webp(data: bytes) -> Header:
         kind, length = struct.unpack_from("<4sI", data, position)
         if kind == b"EXIF":
             exif = data[position + 8 : position + 8 + length]
+        elif kind == b"ICCP":
+            profile = data[position + 8 : position + 8 + length]
         position += 8 + length + length % 2
     width, height = (width_high << 16 | width_low) + 1, (height_high << 16 | height_low) + 1
-    return Header("webp", data, width, height, exif_orientation(exif), held=8)
+    return Header("webp", data, width, height, exif_orientation(exif), 8, profile)
 
 
 def _read_bmp(data: bytes) -> Header:
