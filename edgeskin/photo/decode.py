@@ -18,9 +18,10 @@ from edgeskin.photo.color_profile import read_profile
 from edgeskin.photo.formats import FileFormat, cut_off, damaged
 from edgeskin.photo.headers import Header, read_header
 from edgeskin.photo.memory import lacks_memory, memory_errors, require_memory
+from edgeskin.photo.tiff_pixels import read_pixels
 
 Source = str | os.PathLike[str] | bytes | Image
-"""A path, the bytes of a JPEG, PNG, WebP or BMP file, or uint8 RGB of shape (h, w, 3)."""
+"""A path, the bytes of a JPEG, PNG, WebP, BMP or TIFF file, or uint8 RGB of shape (h, w, 3)."""
 
 MAX_BYTES = 64 * 2**20
 """Size of a file, bytes."""
@@ -182,8 +183,12 @@ def _decode(header: Header, input_size: int) -> Image:
     memory = header.held * pixels + 6 * pixels // scale**2
     require_memory(memory)
     try:
-        # OpenCV's versions differ in which formats they orient, so _make_upright does it for all.
-        image = cv2.imdecode(np.frombuffer(header.encoded, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+        if header.tiff is not None:
+            image: cv2.typing.MatLike | None = read_pixels(header.encoded, header.tiff)[..., ::-1]
+        else:
+            encoded = np.frombuffer(header.encoded, np.uint8)
+            # OpenCV's versions differ in which formats they orient, so _make_upright does it for all.
+            image = cv2.imdecode(encoded, flags | cv2.IMREAD_IGNORE_ORIENTATION)
         if image is None:
             require_memory(memory)
             raise damaged()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from edgeskin.photo.color_profile import inflated, joined_segments
 from edgeskin.photo.directory import exif_orientation
 from edgeskin.photo.formats import FileFormat, cut_off, damaged, other_format, unsupported
+from edgeskin.photo.tiff import DEFLATE, NONE, TiffLayout, is_tiff, read_tiff
 
 # Ordinary files stay far below both limits. Without them, a small file could keep a reader busy for minutes.
 MAX_SEGMENTS = 100_000
@@ -44,6 +45,7 @@ class Header:
         held: Bytes a pixel that decoding holds at once; 0 if it goes row by row to a reduced scale. OpenCV
             holds each picture twice, as it copies its own to numpy.
         profile: The ICC profile, not yet checked; empty for none.
+        tiff: Where the pixels of a TIFF lie; None for other formats.
     """
 
     format: FileFormat
@@ -53,6 +55,7 @@ class Header:
     orientation: int = 1
     held: int = 6
     profile: bytes = b""
+    tiff: TiffLayout | None = None
 
 
 def read_header(data: bytes) -> Header:
@@ -74,6 +77,8 @@ def read_header(data: bytes) -> Header:
             return _read_webp(data)
         if data.startswith(b"BM"):
             return _read_bmp(data)
+        if is_tiff(data) and data[8:10] != b"CR":
+            return _read_tiff(data)
     except struct.error as error:
         raise cut_off() from error
     raise other_format(data)
@@ -216,3 +221,10 @@ def _read_bmp(data: bytes) -> Header:
     if offset + row_bytes * abs(height) > len(data):
         raise cut_off()
     return Header("bmp", data, width, abs(height))
+
+
+def _read_tiff(data: bytes) -> Header:
+    tiff = read_tiff(data)
+    # LZW and PackBits are decoded in Python, which is slow. So these pictures may be half as large.
+    held = 6 if tiff.compression in (NONE, DEFLATE) else 12
+    return Header("tiff", data, tiff.width, tiff.height, tiff.orientation, held, tiff.profile, tiff)

@@ -103,7 +103,7 @@ def test_exif_by_hand(exif: bytes, orientation: int) -> None:
         (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(100), "unsupported_format", "HEIC"),
         (b"\0\0\0\x18ftypavif\0\0\0\0mif1avif" + bytes(100), "unsupported_format", "AVIF.*JPEG"),
         (b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + bytes(100), "unsupported_format", "video"),
-        (encode(RGB, "TIFF"), "unsupported_format", "TIFF"),
+        (encode(GRAY, "TIFF"), "unsupported_format", "TIFF"),
         (encode(RGB, "GIF"), "unsupported_format", "GIF"),
         (b"\n" * 128 + b"DICM" + bytes(100), "unsupported_format", "DICOM"),
         (b"%PDF-1.7\n", "unsupported_format", "PDF"),
