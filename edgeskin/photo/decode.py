@@ -53,12 +53,14 @@ class Photo:
         width: Pixels a row of the upright picture at full size.
         height: Rows of the upright picture at full size.
         format: The format found in the bytes, whatever the file's name says; ``array`` for an array.
+        transparent: Share of pixels that are mostly transparent, 0 to 1.
     """
 
     image: Image
     width: int
     height: int
     format: FileFormat | Literal["array"]
+    transparent: float = 0.0
 
 
 def load_photo(source: Source, input_size: int) -> Photo:
@@ -90,7 +92,7 @@ def load_photo(source: Source, input_size: int) -> Photo:
         with memory_errors(name):
             header = read_header(_read_bytes(source))
             _check_size(header.width, header.height, header.held)
-            image = _decode(header, input_size)
+            image, transparent = _decode(header, input_size)
             profile = read_profile(header.profile)
             if profile is not None:
                 image = profile.to_srgb(image)
@@ -100,7 +102,7 @@ def load_photo(source: Source, input_size: int) -> Photo:
     width, height = header.width, header.height
     if header.orientation >= 5:
         width, height = height, width
-    return Photo(image, width, height, header.format)
+    return Photo(image, width, height, header.format, transparent)
 
 
 def _from_array(array: Image) -> Photo:
@@ -171,8 +173,12 @@ def _check_size(width: int, height: int, held: int) -> None:
         )
 
 
-def _decode(header: Header, input_size: int) -> Image:
-    """Decode to uint8 RGB (h, w, 3), in the orientation in which the pixels are stored."""
+def _decode(header: Header, input_size: int) -> tuple[Image, float]:
+    """Decode to uint8 RGB (h, w, 3), in the orientation in which the pixels are stored.
+
+    Returns:
+        The picture, and the share of its pixels that are mostly transparent.
+    """
     short_side = min(header.width, header.height)
     scale = next((s for s in REDUCED if short_side // s >= 2 * input_size), 1)
     decoded_scale = scale if header.format == "jpeg" else 1
@@ -204,25 +210,32 @@ def _decode(header: Header, input_size: int) -> Image:
         raise damaged() from error
 
 
-def _to_rgb(image: cv2.typing.MatLike, scale: int) -> Image:
+def _to_rgb(image: cv2.typing.MatLike, scale: int) -> tuple[Image, float]:
     """Convert grey (h, w), BGR or BGRA (h, w, c) of 8 or 16 bits to uint8 RGB, its sides divided by a scale.
 
     Bands of rows bound the memory of the copies.
+
+    Returns:
+        The picture, and the share of its pixels that are mostly transparent.
     """
     height, width = (-(-side // scale) for side in image.shape[:2])
     rgb = np.empty((height, width, 3), np.uint8)
+    transparent = 0
     for top in range(0, len(image), BAND):
-        band = _band_to_rgb(image[top : top + BAND])
+        band = image[top : top + BAND]
+        if band.dtype == np.uint16:
+            band = cv2.convertScaleAbs(band, alpha=1 / 257)
+        if band.ndim == 3 and band.shape[2] == 4:
+            transparent += int(np.count_nonzero(band[..., 3] < 128))
+        band = _opaque(band)
         if scale > 1:
             band = cv2.resize(band, (width, -(-len(band) // scale)), interpolation=cv2.INTER_AREA)
         rgb[top // scale :][: len(band)] = band
-    return rgb
+    return rgb, transparent / (image.shape[0] * image.shape[1])
 
 
-def _band_to_rgb(band: cv2.typing.MatLike) -> cv2.typing.MatLike:
-    """Convert rows as `_to_rgb` does, at full size."""
-    if band.dtype == np.uint16:
-        band = cv2.convertScaleAbs(band, alpha=1 / 257)
+def _opaque(band: cv2.typing.MatLike) -> cv2.typing.MatLike:
+    """Convert rows of 8 bits to RGB, blended with white where they are transparent."""
     if band.ndim == 2:
         return cv2.cvtColor(band, cv2.COLOR_GRAY2RGB)
     rgb = cv2.cvtColor(band, cv2.COLOR_BGR2RGB)
