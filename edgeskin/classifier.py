@@ -33,6 +33,7 @@ from edgeskin.network.cpu import instruction_set
 from edgeskin.network.engine import Engine, NetworkOutputs
 from edgeskin.network.head import Head, read_head
 from edgeskin.photo.decode import Source, load_photo
+from edgeskin.photo.isolation import IsolatedDecoder
 from edgeskin.photo.memory import memory_errors
 from edgeskin.results import (
     SHOWN_SIDE,
@@ -88,6 +89,7 @@ class Classifier:
         scope_gate: bool = True,
         sensitivity: float | None = None,
         cache_read_only: bool = False,
+        isolate: bool = False,
     ) -> None:
         """Open a bundle and compile its network.
 
@@ -105,6 +107,7 @@ class Classifier:
             sensitivity: Cancer sensitivity to certify, 0.8 or more and below 1, in place of the bundle's
                 screening point. Confidence, whose rule belongs to that point, is then None.
             cache_read_only: Whether to leave the cache as it is.
+            isolate: Whether to decode files in child processes with limits of time and memory, one a worker.
 
         Raises:
             BundleError: The bundle is missing, altered or does not run.
@@ -120,6 +123,7 @@ class Classifier:
             "bundle": self.bundle, "precision": precision, "threads": threads, "workers": workers,
             "cache_dir": cache_dir, "quality_gate": quality_gate, "scope_gate": scope_gate,
             "sensitivity": sensitivity, "cache_read_only": cache_read_only,
+            "isolate": isolate,
         }  # fmt: skip
         self._process = os.getpid()
         self._quality_gate, self._scope_gate = quality_gate, scope_gate
@@ -136,6 +140,7 @@ class Classifier:
             raise BundleError(f"{self.bundle.folder / OOD}: of another network; pack the bundle anew")
         name, version = self.manifest.name, self.manifest.version
         classes = self.manifest.classes
+        self._isolated = IsolatedDecoder(workers) if isolate else None
         self.model = ModelInfo(name, version, self.bundle.sha256, precision, instruction_set(), classes)
 
     @property
@@ -203,7 +208,9 @@ class Classifier:
         limitations = known_limitations(context or PatientContext())
 
         clock = _StepClock()
-        photo = load_photo(image, self.manifest.preprocessing.size)
+        photo = load_photo(
+            image, self.manifest.preprocessing.size, self._isolated.decode if self._isolated else None
+        )
         clock.end("decode")
         quality = assess_quality(photo)
         clock.end("quality")
@@ -282,6 +289,8 @@ class Classifier:
     def close(self) -> None:
         """Give the network's memory back. The classifier cannot be used afterwards."""
         self._engine = None
+        if self._isolated is not None:
+            self._isolated.close()
 
     def __enter__(self) -> Self:
         return self

@@ -5,6 +5,7 @@ Files that would exhaust memory or time are refused before they are decoded.
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -44,6 +45,10 @@ BAND = 256
 """Rows that are converted at once, which bounds the memory of the copies; a multiple of every divisor."""
 
 
+Decoder = Callable[[bytes, int], "Photo"]
+"""Decodes the bytes of a file, given the side of the network's input."""
+
+
 @dataclass(frozen=True)
 class Photo:
     """A decoded picture, upright.
@@ -63,16 +68,13 @@ class Photo:
     transparent: float = 0.0
 
 
-def load_photo(source: Source, input_size: int) -> Photo:
-    """Decode a picture.
-
-    A file is decoded to a reduced scale as long as its short side keeps at least twice ``input_size``.
-    Transparent pixels are blended with white. 16-bit channels become 8-bit. Colours are converted to sRGB if
-    the file carries a profile (see `edgeskin.photo.color_profile`).
+def load_photo(source: Source, input_size: int, decoder: Decoder | None = None) -> Photo:
+    """Read and decode a picture.
 
     Args:
         source: A path, the bytes of a file, or uint8 RGB (h, w, 3).
         input_size: Side of the network's square input, pixels.
+        decoder: What decodes the bytes; None for `decode`.
 
     Raises:
         PhotoError: The picture is missing, in an unsupported format, damaged, cut off, too large (MAX_BYTES,
@@ -90,19 +92,36 @@ def load_photo(source: Source, input_size: int) -> Photo:
     name = "<bytes>" if isinstance(source, bytes) else os.fspath(source)
     try:
         with memory_errors(name):
-            header = read_header(_read_bytes(source))
-            _check_size(header.width, header.height, header.held)
-            image, transparent = _decode(header, input_size)
-            profile = read_profile(header.profile)
-            if profile is not None:
-                image = profile.to_srgb(image)
-            image = _make_upright(image, header.orientation)
+            return (decoder or decode)(_read_bytes(source), input_size)
     except PhotoError as error:
         raise PhotoError(f"{name}: {error}", error.code) from error.__cause__
+
+
+def decode(data: bytes, input_size: int) -> Photo:
+    """Decode the bytes of a file.
+
+    A file is decoded to a reduced scale as long as its short side keeps at least twice ``input_size``.
+    Transparent pixels are blended with white. 16-bit channels become 8-bit. Colours are converted to sRGB if
+    the file carries a profile (see `edgeskin.photo.color_profile`).
+
+    Args:
+        data: All bytes of the file.
+        input_size: See `load_photo`.
+
+    Raises:
+        PhotoError: As `load_photo`, without the file's name.
+        MemoryError: Memory is short; or cv2.error, of which `edgeskin.photo.memory.lacks_memory` is true.
+    """
+    header = read_header(data)
+    _check_size(header.width, header.height, header.held)
+    image, transparent = _decode(header, input_size)
+    profile = read_profile(header.profile)
+    if profile is not None:
+        image = profile.to_srgb(image)
     width, height = header.width, header.height
     if header.orientation >= 5:
         width, height = height, width
-    return Photo(image, width, height, header.format, transparent)
+    return Photo(_make_upright(image, header.orientation), width, height, header.format, transparent)
 
 
 def _from_array(array: Image) -> Photo:
