@@ -8,9 +8,8 @@ import itertools
 import zlib
 
 import numpy as np
-import numpy.typing as npt
 
-from edgeskin.arrays import Image
+from edgeskin.arrays import Image, UInt8s
 from edgeskin.photo.formats import cut_off, damaged
 from edgeskin.photo.tiff import DEFLATE, LZW, NONE, PACKBITS, TiffLayout
 
@@ -23,6 +22,8 @@ BYTES_A_CLEAR = 1024
 _PLACES = np.arange(TABLE_SIZE - FIRST_FREE + 2)
 _WIDTHS = np.digitize(_PLACES + FIRST_FREE, (512, 1024, 2048)) + 9
 _STARTS = np.concatenate([[0], np.cumsum(_WIDTHS)])
+_LONGEST = int(_STARTS[-1]) // 8 + 4
+"""Bytes that the codes of one table take at most, with those around them."""
 _LITERALS = [bytes([value]) for value in range(256)] + [b"", b""]
 
 
@@ -49,9 +50,11 @@ def read_pixels(data: bytes, layout: TiffLayout) -> Image:
         lengths = 3 * width * rows, 3 * width * height
         content = _decompress(data[offset : offset + size], layout.compression, *lengths)
         pixels = np.frombuffer(content, np.uint8, lengths[0]).reshape(rows, width, 3)
+        pixels = pixels[: len(shown), : shown.shape[1]]
         if layout.has_predictor:
-            pixels = np.cumsum(pixels, axis=1, dtype=np.uint8)
-        shown[:] = pixels[: len(shown), : shown.shape[1]]
+            np.cumsum(pixels, axis=1, dtype=np.uint8, out=shown)
+        else:
+            shown[:] = pixels
     return image
 
 
@@ -84,51 +87,51 @@ def _inflated(part: bytes, longest: int) -> bytes:
 
 def _unpacked(part: bytes, longest: int) -> bytes:
     """Undo PackBits (section 9)."""
-    runs: list[bytes] = []
-    length = position = 0
-    while position < len(part) and length <= longest:
+    content = bytearray()
+    position = 0
+    while position < len(part) and len(content) <= longest:
         count = part[position]
         if count < 128:
-            run = part[position + 1 : position + 2 + count]
+            content += part[position + 1 : position + 2 + count]
             position += 2 + count
-        else:
-            run = part[position + 1 : position + 2] * (257 - count if count > 128 else 0)
-            position += 1 if count == 128 else 2
-        runs.append(run)
-        length += len(run)
-    return b"".join(runs)
+        elif count > 128:
+            content += part[position + 1 : position + 2] * (257 - count)
+            position += 2
+        else:  # nothing
+            position += 1
+    return bytes(content)
 
 
 def _lzw(part: bytes, longest: int) -> bytes:
     """Decode LZW (section 13)."""
-    padded = np.frombuffer(part + bytes(3), np.uint8).astype(np.int64)
-    windows = padded[:-2] << 16 | padded[1:-1] << 8 | padded[2:]
-    content: list[bytes] = []
-    length = position = 0
+    data = np.frombuffer(part + bytes(3), np.uint8)
+    content = bytearray()
+    position = 0
     for _ in range(3 + longest // BYTES_A_CLEAR):
-        codes, stop, position = _codes(windows, position, 8 * len(part))
-        strings = _strings(codes)
-        content += strings
-        length += sum(map(len, strings))
-        if stop != CLEAR or length > longest:
-            return b"".join(content)
+        codes, stop, position = _codes(data, position)
+        for string in _strings(codes):
+            content += string
+        if stop != CLEAR or len(content) > longest:
+            return bytes(content)
     raise damaged()
 
 
-def _codes(windows: npt.NDArray[np.int64], position: int, end: int) -> tuple[list[int], int | None, int]:
+def _codes(data: UInt8s, position: int) -> tuple[list[int], int | None, int]:
     """Cut the bits from a position on into codes, all at once.
 
     Args:
-        windows: The 24 bits from each byte on.
+        data: The compressed bytes, and three more.
         position: Bit after a clear code, or the first bit.
-        end: Number of bits.
 
     Returns:
         The codes up to the next clear or end code; that code, or None where the data end without it; and the
         position after it.
     """
-    starts = position + _STARTS[:-1]
-    starts = starts[starts + _WIDTHS <= end]
+    first, skipped = divmod(position, 8)
+    piece = data[first : first + _LONGEST].astype(np.int32)
+    windows = piece[:-2] << 16 | piece[1:-1] << 8 | piece[2:]
+    starts = skipped + _STARTS[:-1]
+    starts = starts[starts + _WIDTHS <= 8 * (len(data) - 3 - first)]
     widths = _WIDTHS[: len(starts)]
     codes = windows[starts >> 3] >> (24 - (starts & 7) - widths) & (1 << widths) - 1
     stops = np.flatnonzero((codes == CLEAR) | (codes == END))
