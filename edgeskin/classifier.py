@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property, partial, wraps
 from pathlib import Path
 from types import NoneType, TracebackType
-from typing import Any, Self, get_args
+from typing import Any, Self, TypeVar, cast, get_args
 
 import numpy as np
 
@@ -33,6 +33,8 @@ from edgeskin.network.cpu import instruction_set
 from edgeskin.network.engine import Engine, NetworkOutputs
 from edgeskin.network.head import Head, read_head
 from edgeskin.photo.decode import Source, load_photo
+from edgeskin.photo.isolation import IsolatedDecoder
+from edgeskin.photo.memory import memory_errors
 from edgeskin.results import (
     SHOWN_SIDE,
     ActionCode,
@@ -46,6 +48,19 @@ from edgeskin.results import (
     Precision,
     Status,
 )
+
+_Assess = TypeVar("_Assess", bound=Callable[..., Assessment])
+
+
+def _naming_lack_of_memory(assess: _Assess) -> _Assess:
+    """Let `Classifier.assess` raise ResourceError, with the photo's name, where memory is short."""
+
+    @wraps(assess)
+    def named(self: "Classifier", image: Source, **options: Any) -> Assessment:
+        with memory_errors(_name(image)):
+            return assess(self, image, **options)
+
+    return cast(_Assess, named)
 
 
 class Classifier:
@@ -74,6 +89,7 @@ class Classifier:
         scope_gate: bool = True,
         sensitivity: float | None = None,
         cache_read_only: bool = False,
+        isolate: bool = False,
     ) -> None:
         """Open a bundle and compile its network.
 
@@ -91,6 +107,7 @@ class Classifier:
             sensitivity: Cancer sensitivity to certify, 0.8 or more and below 1, in place of the bundle's
                 screening point. Confidence, whose rule belongs to that point, is then None.
             cache_read_only: Whether to leave the cache as it is.
+            isolate: Whether to decode files in child processes with limits of time and memory, one a worker.
 
         Raises:
             BundleError: The bundle is missing, altered or does not run.
@@ -115,6 +132,7 @@ class Classifier:
             "bundle": self.bundle, "precision": precision, "threads": threads, "workers": workers,
             "cache_dir": cache_dir, "quality_gate": quality_gate, "scope_gate": scope_gate,
             "sensitivity": sensitivity, "cache_read_only": cache_read_only,
+            "isolate": isolate,
         }  # fmt: skip
         self._process = os.getpid()
         self._quality_gate, self._scope_gate = quality_gate, scope_gate
@@ -129,6 +147,7 @@ class Classifier:
         self._ood_statistics = read_statistics(self.bundle.read(OOD)) if self.manifest.ood else None
         if self._ood_statistics and len(self._ood_statistics.feature_mean) != self.engine.n_features:
             raise BundleError(f"{self.bundle.folder / OOD}: of another network; pack the bundle anew")
+        self._isolated = IsolatedDecoder(workers) if isolate else None
         manifest = self.manifest
         self.model = ModelInfo(
             manifest.name,
@@ -165,6 +184,7 @@ class Classifier:
             )
         return head
 
+    @_naming_lack_of_memory
     def assess(
         self,
         image: Source,
@@ -191,8 +211,8 @@ class Classifier:
 
         Raises:
             PhotoError: The photo cannot be read.
+            ResourceError: Memory is short (code ``out_of_memory``).
             SettingError: An argument is unknown or out of range, or this classifier is closed or was forked.
-            ResourceError: There is too little memory.
             EdgeskinError: The network's output is not finite.
         """
         engine = self.engine
@@ -206,7 +226,9 @@ class Classifier:
         limitations = known_limitations(context or PatientContext())
 
         clock = _StepClock()
-        photo = load_photo(image, self.manifest.preprocessing.size)
+        photo = load_photo(
+            image, self.manifest.preprocessing.size, self._isolated.decode if self._isolated else None
+        )
         clock.end("decode")
         quality = assess_quality(photo)
         clock.end("quality")
@@ -285,6 +307,8 @@ class Classifier:
     def close(self) -> None:
         """Give the network's memory back. The classifier cannot be used afterwards."""
         self._engine = None
+        if self._isolated is not None:
+            self._isolated.close()
 
     def __enter__(self) -> Self:
         return self

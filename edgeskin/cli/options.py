@@ -101,6 +101,9 @@ ScopeGateOption = Annotated[
         help="Refuse pictures unlike the training pictures. Most phone photos pass.",
     ),
 ]
+IsolateOption = Annotated[
+    bool, typer.Option("--isolate", help="Decode in child processes with limits of time and memory.")
+]
 SensitivityOption = Annotated[
     float | None,
     typer.Option(
@@ -136,6 +139,7 @@ def open_classifier(
     quality_gate: bool = True,
     scope_gate: bool = True,
     sensitivity: float | None = None,
+    isolate: bool = False,
 ) -> "Classifier":
     """The classifier that the options describe.
 
@@ -155,6 +159,7 @@ def open_classifier(
         quality_gate=quality_gate,
         scope_gate=scope_gate,
         sensitivity=sensitivity,
+        isolate=isolate,
         **cache,
     )
     missing = [file for file in classifier.engine.cached_files if not os.access(file, os.R_OK)]

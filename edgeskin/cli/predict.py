@@ -43,6 +43,7 @@ def predict(
     quality_gate: options.QualityGateOption = True,
     scope_gate: options.ScopeGateOption = True,
     sensitivity: options.SensitivityOption = None,
+    isolate: options.IsolateOption = False,
     age: options.AgeOption = None,
     site: options.SiteOption = None,
     cache_dir: options.CacheDirOption = None,
@@ -65,6 +66,7 @@ def predict(
         quality_gate=quality_gate,
         scope_gate=scope_gate,
         sensitivity=sensitivity,
+        isolate=isolate,
     )
     blocked = delete_stale_outputs(figures)
     results = classifier.assess_many(

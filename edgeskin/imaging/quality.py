@@ -48,6 +48,7 @@ class Limit:
 
 
 LIMITS = (
+    Limit("cut_out", "transparent", "retake", "send the picture as it was taken, not cut out", high=0.05),
     Limit(
         "resolution_low", "resolution", "retake", "move closer, or use the camera's full resolution", low=112
     ),
@@ -131,6 +132,8 @@ def assess_quality(photo: Photo) -> Quality:
     """Measure a photo and compare it with LIMITS."""
     measures = measure(photo)
     unmet = [limit for limit in LIMITS if not limit.allows(measures[limit.measure])]
+    # The white in place of what was cut out would count as too much light.
+    unmet = [limit for limit in unmet if limit.code == "cut_out"] or unmet
     retake = [limit for limit in unmet if limit.kind == "retake"]
     advice = [limit for limit in unmet if limit.kind == "advice"]
     return Quality(
@@ -146,8 +149,10 @@ def measure(photo: Photo) -> dict[str, float]:
     """Measure what can be wrong with a photo.
 
     Returns:
-        The measures by name. All but ``resolution`` and ``misfit`` are of the centre square at SIDE pixels:
+        The measures by name. All but ``transparent``, ``resolution`` and ``misfit`` are of the centre square
+        at SIDE pixels:
 
+        - ``transparent``: share of transparent pixels in the file.
         - ``resolution``: short side as stored, pixels.
         - ``sharpness``: standard deviation of the Laplacian of the smoothed grey levels, without a margin of
           an eighth (Pech-Pacheco et al., ICPR 2000).
@@ -180,6 +185,7 @@ def measure(photo: Photo) -> dict[str, float]:
     area, offset = _area_and_offset(square)
     colour_variation, red_excess = _colours(square)
     return {
+        "transparent": photo.transparent,
         "resolution": float(min(photo.width, photo.height)),
         "sharpness": float(cv2.Laplacian(inner, cv2.CV_32F).std()),
         "brightness": median,

@@ -18,7 +18,8 @@ import numpy as np
 
 from edgeskin.arrays import Float32s, Image, UInt8s
 from edgeskin.errors import PhotoError
-from edgeskin.photo.headers import JpegLayout, cut_off, damaged
+from edgeskin.photo.formats import cut_off, damaged
+from edgeskin.photo.jpeg import JpegLayout
 
 RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 LONGEST_SIDE = 65_500

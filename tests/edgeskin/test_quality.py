@@ -142,6 +142,21 @@ def test_an_empty_picture_is_refused(colour: tuple[int, int, int]) -> None:
     assert assess_quality(photo(np.full((300, 300, 3), colour, np.uint8))).failed
 
 
+@pytest.mark.parametrize(("radius", "code"), [(0.5, "cut_out"), (0.3, "cut_out"), (0.68, None)])
+def test_a_cut_out_is_told_so_alone(good: Image, radius: float, code: str | None, tmp_path: Path) -> None:
+    """The white around it is no light, and rounded corners are no cut-out."""
+    alpha = np.zeros(good.shape[:2], np.uint8)
+    height, width = alpha.shape
+    cv2.ellipse(
+        alpha, (width // 2, height // 2), (int(radius * width), int(radius * height)), 0, 0, 360, 255, -1
+    )
+    path = tmp_path / "lesion.png"
+    cv2.imwrite(str(path), np.dstack([good[..., ::-1], alpha]))
+    cut_out = load_photo(path, 224)
+    assert cut_out.transparent == pytest.approx((alpha == 0).mean(), abs=1e-9)
+    assert assess_quality(cut_out).failed == (() if code is None else (code,))
+
+
 def test_every_limit_is_of_a_measure_and_has_its_own_code(good: Image) -> None:
     assert {limit.measure for limit in LIMITS} == set(measure(photo(good)))
     assert len({limit.code for limit in LIMITS}) == len(LIMITS)

@@ -137,6 +137,7 @@ KEYS_OF_0_11_0 = {
 NEW_KEYS = {
     "": {"action_code", "limitations"},
     "quality": {"failed", "advised"},
+    "quality.measures": {"transparent"},
     "model": {"classes"},
 }
 

@@ -1,0 +1,224 @@
+"""Decoding in child processes: the same photos, and children that hang, crash or lack memory."""
+
+import concurrent.futures
+import io
+import json
+import os
+import pickle
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeskin import Classifier
+from edgeskin.errors import PhotoError, SettingError
+from edgeskin.photo.decode import decode, load_photo
+from edgeskin.photo.isolation import IsolatedDecoder, _read_answer
+from tests.conftest import ROOT, run_cli
+from tests.edgeskin.pictures import BMP, IEND, JPEG, PNG, RGB, RGBA, WEBP, encode, ihdr, png
+from tests.edgeskin.tiffs import tiff
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds child processes in /proc")
+
+
+def children(of: int) -> set[int]:
+    """Process ids of the living children of a process."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+        except OSError:  # it ended meanwhile
+            continue
+        if int(parent) == of and state != "Z":
+            found.add(int(path.parent.name))
+    return found
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[IsolatedDecoder]:
+    isolated = IsolatedDecoder()
+    yield isolated
+    isolated.close()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [JPEG, PNG, WEBP, BMP, tiff(RGB), encode(RGBA, "PNG")],
+    ids=["jpeg", "png", "webp", "bmp", "tiff", "alpha"],
+)
+def test_photos_are_the_same(decoder: IsolatedDecoder, data: bytes) -> None:
+    isolated, own = decoder.decode(data, 112), decode(data, 112)
+    np.testing.assert_array_equal(isolated.image, own.image)
+    assert isolated.image.flags.c_contiguous
+    assert (isolated.width, isolated.height) == (own.width, own.height)
+    found, expected = ((one.format, one.transparent, one.may_be_damaged) for one in (isolated, own))
+    assert found == expected
+
+
+def test_errors_are_the_same(decoder: IsolatedDecoder, tmp_path: Path) -> None:
+    path = tmp_path / "cut.jpg"
+    for data, code in ((JPEG[:5000], "cut_off"), (b"text", "unsupported_format"), (b"", "empty_file")):
+        path.write_bytes(data)
+        with pytest.raises(PhotoError) as own:
+            load_photo(path, 224)
+        with pytest.raises(PhotoError) as isolated:
+            load_photo(path, 224, decoder.decode)
+        assert (str(isolated.value), isolated.value.code) == (str(own.value), code)
+
+
+def test_threads_share_children() -> None:
+    isolated = IsolatedDecoder(workers=2)
+    pictures = [encode(np.roll(RGB, shift, axis=1), "PNG") for shift in range(12)]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        photos = list(pool.map(lambda data: isolated.decode(data, 112), pictures))
+    isolated.close()
+    for shift, photo in enumerate(photos):
+        np.testing.assert_array_equal(photo.image, np.roll(RGB, shift, axis=1))
+
+
+@needs_proc
+@pytest.mark.parametrize(
+    ("signals", "error", "code"),
+    [
+        ([], PhotoError, "timed_out"),
+        ([signal.SIGSEGV, signal.SIGCONT], PhotoError, "decoder_crashed"),
+        ([signal.SIGKILL], MemoryError, None),
+    ],
+    ids=["hang", "crash", "kill"],
+)
+def test_a_child_that_fails_costs_one_photo(
+    signals: list[signal.Signals], error: type[Exception], code: str | None
+) -> None:
+    before = children(os.getpid())
+    isolated = IsolatedDecoder(seconds=60 if signals else 2)
+    isolated.decode(PNG, 112)
+    (child,) = children(os.getpid()) - before
+    os.kill(child, signal.SIGSTOP)
+
+    def end() -> None:
+        time.sleep(0.3)  # the photo is on its way
+        for one in signals:
+            os.kill(child, one)
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    with pytest.raises(error) as caught:
+        isolated.decode(PNG, 112)
+    thread.join()
+    assert getattr(caught.value, "code", None) == code
+    np.testing.assert_array_equal(isolated.decode(PNG, 112).image, RGB)
+    isolated.close()
+    assert children(os.getpid()) == before
+
+
+@needs_proc
+def test_a_child_that_ended_between_photos_costs_none() -> None:
+    before = children(os.getpid())
+    isolated = IsolatedDecoder()
+    isolated.decode(PNG, 112)
+    (child,) = children(os.getpid()) - before
+    os.kill(child, signal.SIGKILL)
+    while child in children(os.getpid()):
+        time.sleep(0.01)
+    isolated.decode(PNG, 112)
+    isolated.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit the address space")
+def test_memory_is_limited() -> None:
+    isolated = IsolatedDecoder(memory=60 * 2**20)
+    large = png(ihdr(5000, 5000, 8, 6), (b"IDAT", zlib.compress(bytes(20_001 * 5000), 1)), IEND)
+    with pytest.raises(MemoryError, match="MB"):
+        isolated.decode(large, 112)
+    np.testing.assert_array_equal(isolated.decode(PNG, 112).image, RGB)
+    isolated.close()
+    ample = IsolatedDecoder()
+    assert ample.decode(large, 112).width == 5000
+    ample.close()
+
+
+def test_closed_is_closed() -> None:
+    isolated = IsolatedDecoder()
+    isolated.close()
+    isolated.close()
+    with pytest.raises(SettingError):
+        isolated.decode(PNG, 112)
+
+
+@needs_proc
+def test_no_child_outlives_the_interpreter() -> None:
+    code = (
+        "import os; from edgeskin.photo.isolation import IsolatedDecoder\n"
+        "from tests.edgeskin.pictures import PNG\n"
+        "from tests.edgeskin.test_isolation import children\n"
+        "decoder = IsolatedDecoder(); decoder.decode(PNG, 112); print(*children(os.getpid()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    (child,) = map(int, done.stdout.split())
+    assert not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text()
+
+
+def answer(pixels: bytes = bytes(48), **changes: object) -> io.BytesIO:
+    values = {"rows": 4, "columns": 4, "width": 8, "height": 8, "format": "png", "transparent": 0.0}
+    values |= {"may_be_damaged": False} | changes
+    text = json.dumps(values).encode()
+    return io.BytesIO(struct.pack(">I", len(text)) + text + pixels)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        answer(rows=-4),
+        answer(columns=100_000),
+        answer(width="x"),
+        answer(format="exe"),
+        answer(transparent="much"),
+        answer(pixels=bytes(47)),
+        answer(error="failed", code="../x"),
+        io.BytesIO(struct.pack(">I", 2**31)),
+        io.BytesIO(struct.pack(">I", 4) + b"null"),
+        io.BytesIO(struct.pack(">I", 4) + b"\xff\xfe\xfd\xfc"),
+        io.BytesIO(b""),
+    ],
+)
+def test_answers_are_not_trusted(lie: io.BytesIO) -> None:
+    assert _read_answer(answer()).image.shape == (4, 4, 3)  # type: ignore[union-attr]
+    with pytest.raises((ValueError, EOFError, KeyError, TypeError)):
+        _read_answer(lie)
+
+
+@needs_proc
+def test_the_classifier_decodes_in_children(shared_micro_bundle: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(PNG[:100])
+    own = Classifier(shared_micro_bundle, threads=1, quality_gate=False)
+    before = children(os.getpid())
+    with Classifier(shared_micro_bundle, threads=1, quality_gate=False, isolate=True) as isolated:
+        assert len(children(os.getpid()) - before) == 1
+        assert isolated.assess(PNG) == own.assess(PNG)
+        assert isolated.assess(RGB) == own.assess(RGB)
+        results = list(isolated.assess_many([PNG, bad, PNG]))
+        assert [one.status for one in results] == ["assessed", "error", "assessed"]
+        with pickle.loads(pickle.dumps(isolated)) as copy:
+            assert len(children(os.getpid()) - before) == 2
+            assert copy.assess(PNG) == own.assess(PNG)
+    assert children(os.getpid()) == before
+
+
+def test_the_command_line_option(shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.jpg"
+    text.write_text("no picture")
+    options = ["--bundle", shared_micro_bundle, "--json", "--isolate", "--no-scope-gate"]
+    done = run_cli("predict", lesion_jpg, text, *options)
+    assert done.returncode == 1
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert first["status"] == "assessed"
+    assert second["error"]["code"] == "unsupported_format"
