@@ -16,6 +16,7 @@ import numpy as np
 from edgeskin.arrays import Float32s, Image
 from edgeskin.bundle.bundle import Bundle, open_bundle
 from edgeskin.bundle.manifest import HEAD, OOD
+from edgeskin.bundle.signature import Key, read_public_key
 from edgeskin.decision.decide import OUT_OF_SCOPE, RETAKE, decide, with_decision
 from edgeskin.decision.limitations import PatientContext, known_limitations
 from edgeskin.decision.mc_dropout import require_samples, summarize
@@ -74,6 +75,7 @@ class Classifier:
         scope_gate: bool = True,
         sensitivity: float | None = None,
         cache_read_only: bool = False,
+        require_signature: Key | None = None,
     ) -> None:
         """Open a bundle and compile its network.
 
@@ -91,14 +93,25 @@ class Classifier:
             sensitivity: Cancer sensitivity to certify, 0.8 or more and below 1, in place of the bundle's
                 screening point. Confidence, whose rule belongs to that point, is then None.
             cache_read_only: Whether to leave the cache as it is.
+            require_signature: A public key, as a PEM file or its bytes, that must have signed the bundle.
+                There can be no cache then, since what it holds is not signed.
 
         Raises:
-            BundleError: The bundle is missing, altered or does not run.
-            SettingError: A setting is out of range, or the cache cannot be written.
+            BundleError: The bundle is missing, altered, not signed as required, or does not run.
+            SettingError: A setting is out of range, the cache cannot be written, the key is not one of ECDSA
+                P-256, or the extra ``sign``, which signatures need, is missing.
         """
         if precision not in get_args(Precision):
             raise SettingError(f"precision {precision!r}: choose one of {', '.join(get_args(Precision))}")
+        key = None if require_signature is None else read_public_key(require_signature)
+        if key is not None and cache_dir is not None:
+            raise SettingError(
+                f"cache {cache_dir}: compiled networks are not signed, so there is no cache where a "
+                "signature is required; leave one of the two out"
+            )
         opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        if key is not None:
+            opened.require_signature(key)
         # A pickled copy may be opened in another working folder; its manifest makes it the same network.
         self.bundle = replace(opened, folder=opened.folder.absolute())
         cache_dir = None if cache_dir is None else Path(cache_dir).absolute()
@@ -106,6 +119,7 @@ class Classifier:
             "bundle": self.bundle, "precision": precision, "threads": threads, "workers": workers,
             "cache_dir": cache_dir, "quality_gate": quality_gate, "scope_gate": scope_gate,
             "sensitivity": sensitivity, "cache_read_only": cache_read_only,
+            "require_signature": key and key.pem,
         }  # fmt: skip
         self._process = os.getpid()
         self._quality_gate, self._scope_gate = quality_gate, scope_gate

@@ -27,6 +27,7 @@ def compare(
     quality_gate: options.QualityGateOption = True,
     scope_gate: options.ScopeGateOption = True,
     cache_dir: options.CacheDirOption = None,
+    require_signature: options.RequireSignatureOption = None,
 ) -> None:
     """Compare two pictures of one lesion.
 
@@ -39,7 +40,13 @@ def compare(
         raise SettingError(f"{out}: name a PNG file")
     outputs = output_paths(out, [after], before)
     classifier = options.open_classifier(
-        bundle, precision, threads, cache_dir, quality_gate=quality_gate, scope_gate=scope_gate
+        bundle,
+        precision,
+        threads,
+        cache_dir,
+        quality_gate=quality_gate,
+        scope_gate=scope_gate,
+        require_signature=require_signature,
     )
     delete_stale_outputs(outputs)
     first, second = (classifier.assess(photo, explain="grad-cam") for photo in (before, after))

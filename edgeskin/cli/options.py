@@ -108,6 +108,27 @@ CacheDirOption = Annotated[
         "only `edgeskin prepare` fills).",
     ),
 ]
+REQUIRE_SIGNATURE = "EDGESKIN_REQUIRE_SIGNATURE"
+
+
+def _required_key(key: Path | None) -> Path | None:
+    """The key. Refuses a variable that is set but empty, which would require nothing."""
+    if key is None and REQUIRE_SIGNATURE in os.environ:
+        raise typer.BadParameter(f"{REQUIRE_SIGNATURE} is empty: name a public key, or unset the variable")
+    return key
+
+
+RequireSignatureOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--require-signature",
+        parser=_named("public key"),
+        callback=_required_key,
+        metavar="KEY.pub",
+        envvar=REQUIRE_SIGNATURE,
+        help="Refuse a bundle that this key (PEM, ECDSA P-256) did not sign. No cache is used then.",
+    ),
+]
 
 
 def open_classifier(
@@ -121,6 +142,7 @@ def open_classifier(
     quality_gate: bool = True,
     scope_gate: bool = True,
     sensitivity: float | None = None,
+    require_signature: Path | None = None,
 ) -> "Classifier":
     """The classifier that the options describe.
 
@@ -139,7 +161,8 @@ def open_classifier(
         quality_gate=quality_gate,
         scope_gate=scope_gate,
         sensitivity=sensitivity,
-        **cache_settings(cache_dir),
+        require_signature=require_signature,
+        **cache_settings(cache_dir, require_signature),
     )
     if mc_dropout:
         print(_MC_DROPOUT[chosen], file=sys.stderr)
@@ -159,15 +182,17 @@ _MC_DROPOUT: dict[Precision, str] = {
 }
 
 
-def cache_settings(named: Path | None) -> dict[str, Any]:
+def cache_settings(named: Path | None, require_signature: Path | None = None) -> dict[str, Any]:
     """The Classifier's cache settings.
 
     Nothing is written that nobody asked for: without a folder named, the user's own cache is read if it is
     private, and only `edgeskin prepare` adds to it. One that is not private is skipped, with a line on
-    stderr.
+    stderr. Where a signature is required, none is read: what a cache holds is not signed.
     """
     if named is not None:
         return {"cache_dir": named}
+    if require_signature is not None:
+        return {}
     try:
         folder = user_cache_dir()
         if is_private(folder):

@@ -42,6 +42,7 @@ def predict(
     age: options.AgeOption = None,
     site: options.SiteOption = None,
     cache_dir: options.CacheDirOption = None,
+    require_signature: options.RequireSignatureOption = None,
 ) -> None:
     """Assess dermoscopy pictures of skin lesions."""
     from edgeskin.report.text import render_text
@@ -61,6 +62,7 @@ def predict(
         quality_gate=quality_gate,
         scope_gate=scope_gate,
         sensitivity=sensitivity,
+        require_signature=require_signature,
     )
     delete_stale_outputs(figures)
     results = classifier.assess_many(

@@ -13,6 +13,7 @@ def prepare(
     threads: options.ThreadsOption = None,
     workers: options.WorkersOption = 1,
     cache_dir: options.CacheDirOption = None,
+    require_signature: options.RequireSignatureOption = None,
 ) -> None:
     """Compile a bundle's networks once, for faster starts.
 
@@ -20,6 +21,11 @@ def prepare(
     """
     from edgeskin.classifier import Classifier
 
+    if require_signature is not None:
+        raise SettingError(
+            "compiled networks are not signed, so there is no cache where a signature is required; leave "
+            "--require-signature off, or do without prepare"
+        )
     folder = cache_dir or user_cache_dir()
     if cache_dir is None:
         require_writable(folder)

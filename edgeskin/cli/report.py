@@ -37,6 +37,7 @@ def report(
     age: options.AgeOption = None,
     site: options.SiteOption = None,
     cache_dir: options.CacheDirOption = None,
+    require_signature: options.RequireSignatureOption = None,
 ) -> None:
     """Write a report of one picture, with its evidence map, to a file."""
     from edgeskin.report import html
@@ -54,6 +55,7 @@ def report(
         quality_gate=quality_gate,
         scope_gate=scope_gate,
         sensitivity=sensitivity,
+        require_signature=require_signature,
     )
     delete_stale_outputs(out)
     result = classifier.assess(
