@@ -16,6 +16,7 @@ import numpy as np
 from edgeskin.arrays import Float32s, Image
 from edgeskin.bundle.bundle import Bundle, open_bundle
 from edgeskin.bundle.manifest import HEAD, OOD
+from edgeskin.bundle.signature import Key, read_public_key
 from edgeskin.decision.decide import OUT_OF_SCOPE, RETAKE, decide, with_decision
 from edgeskin.decision.limitations import PatientContext, known_limitations
 from edgeskin.decision.mc_dropout import require_samples, summarize
@@ -90,6 +91,7 @@ class Classifier:
         sensitivity: float | None = None,
         cache_read_only: bool = False,
         isolate: bool = False,
+        require_signature: Key | None = None,
     ) -> None:
         """Open a bundle and compile its network.
 
@@ -108,11 +110,14 @@ class Classifier:
                 screening point. Confidence, whose rule belongs to that point, is then None.
             cache_read_only: Whether to leave the cache as it is.
             isolate: Whether to decode files in child processes with limits of time and memory, one a worker.
+            require_signature: A public key, as a PEM file or its bytes, that must have signed the bundle.
+                There can be no cache then, since what it holds is not signed.
 
         Raises:
-            BundleError: The bundle is missing, altered or does not run.
+            BundleError: The bundle is missing, altered, not signed as required, or does not run.
             ResourceError: There is too little memory, or there are too few threads.
-            SettingError: A setting is out of range, or the cache cannot be written.
+            SettingError: A setting is out of range, the cache cannot be written, the key is not one of ECDSA
+                P-256, or the extra ``sign``, which signatures need, is missing.
         """
         precisions = f"one of {', '.join(get_args(Precision))}"
         require_kind("precision", precision, str, precisions)
@@ -121,10 +126,21 @@ class Classifier:
         require_kind("cache_dir", cache_dir, (str, os.PathLike, NoneType), "a folder, or leave it off")
         if isinstance(cache_dir, str) and not cache_dir.strip():
             raise SettingError(f"cache_dir {cache_dir!r}: choose a folder, or leave it off")
-        gates = {"quality_gate": quality_gate, "scope_gate": scope_gate, "cache_read_only": cache_read_only}
-        for name, value in gates.items():
+        switches = {
+            "quality_gate": quality_gate, "scope_gate": scope_gate, "cache_read_only": cache_read_only,
+            "isolate": isolate,
+        }  # fmt: skip
+        for name, value in switches.items():
             require_kind(name, value, bool, "True or False")
+        key = None if require_signature is None else read_public_key(require_signature)
+        if key is not None and cache_dir is not None:
+            raise SettingError(
+                f"cache {cache_dir}: compiled networks are not signed, so there is no cache where a "
+                "signature is required; leave one of the two out"
+            )
         opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        if key is not None:
+            opened.require_signature(key)
         # A pickled copy may be opened in another working folder; its manifest makes it the same network.
         self.bundle = replace(opened, folder=opened.folder.absolute())
         cache_dir = None if cache_dir is None else Path(cache_dir).absolute()
@@ -133,6 +149,7 @@ class Classifier:
             "cache_dir": cache_dir, "quality_gate": quality_gate, "scope_gate": scope_gate,
             "sensitivity": sensitivity, "cache_read_only": cache_read_only,
             "isolate": isolate,
+            "require_signature": key and key.pem,
         }  # fmt: skip
         self._process = os.getpid()
         self._quality_gate, self._scope_gate = quality_gate, scope_gate

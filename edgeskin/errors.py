@@ -33,7 +33,11 @@ class PhotoError(EdgeskinError):
 
 
 class BundleError(EdgeskinError):
-    """A model bundle that is missing, altered, of an unknown schema or otherwise unusable."""
+    """A model bundle that is missing, altered, of an unknown schema or otherwise unusable.
+
+    Codes: ``bundle_missing``, ``bundle_altered``, ``bundle_schema``, ``unsigned``, ``bad_signature``;
+    ``bundle`` for anything else.
+    """
 
     code = "bundle"
 

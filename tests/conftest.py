@@ -33,9 +33,10 @@ from edgeskin.taxonomy import CANCER, ISIC_2019
 
 # Networks of a few kilobytes gain nothing from torch's threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# No test, and no process that a test starts, reads the user's cache.
+# No test, and no process that a test starts, reads the user's cache or settings.
 os.environ["XDG_CACHE_HOME"] = os.devnull
-os.environ.pop("EDGESKIN_CACHE", None)
+for variable in ("EDGESKIN_CACHE", "EDGESKIN_REQUIRE_SIGNATURE"):
+    os.environ.pop(variable, None)
 
 MICRO_SIZE = 64
 MICRO_PRIORS = (0.1, 0.4, 0.05, 0.05, 0.2, 0.05, 0.1, 0.05)

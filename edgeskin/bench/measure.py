@@ -82,20 +82,24 @@ def run(
     rounds: int,
     data: Path | None,
     split: str | None,
+    require_signature: Path | None = None,
 ) -> Result:
     """Measure both precisions in alternating rounds.
 
     Raises:
-        EdgeskinError: A round failed, or the labelled images cannot be used.
+        EdgeskinError: A round failed, the labelled images cannot be used, or the bundle is not signed by the
+            key that is required.
     """
-    bundle = open_bundle(folder)
+    bundle = open_bundle(folder, require_signature=require_signature)
     bundle.verify()
     labelled = read_labels(data, split, bundle.manifest.classes) if data else None
     measured: dict[str, list[Round]] = {precision: [] for precision in get_args(Precision)}
     for number in range(rounds):
         # The order alternates, so that neither always finds the warmer machine.
         for precision in list(measured)[:: -1 if number % 2 else 1]:
-            measured[precision].append(_in_new_process(bundle, precision, threads, repeats))
+            measured[precision].append(
+                _in_new_process(bundle, precision, threads, repeats, require_signature)
+            )
     rows = tuple(
         Row(precision, _model_bytes(bundle, precision), _median(results), tuple(results))
         for precision, results in measured.items()
@@ -128,10 +132,18 @@ def run(
     )
 
 
-def measure(folder: Path, precision: Precision, threads: int | None, repeats: int) -> Round:
+def measure(
+    folder: Path,
+    precision: Precision,
+    threads: int | None,
+    repeats: int,
+    require_signature: Path | None = None,
+) -> Round:
     """Measure one round, in this process."""
     started = time.perf_counter()
-    classifier = Classifier(folder, precision, threads, quality_gate=False, scope_gate=False)
+    classifier = Classifier(
+        folder, precision, threads, quality_gate=False, scope_gate=False, require_signature=require_signature
+    )
     compiled = time.perf_counter()
     photo = _photo()
     settings = classifier.manifest.preprocessing
@@ -164,7 +176,9 @@ def require_plots() -> None:
         raise SettingError("the figure needs matplotlib: pip install matplotlib, or leave --png off")
 
 
-def _in_new_process(bundle: Bundle, precision: str, threads: int | None, repeats: int) -> Round:
+def _in_new_process(
+    bundle: Bundle, precision: str, threads: int | None, repeats: int, require_signature: Path | None
+) -> Round:
     command = [
         sys.executable,
         "-m",
@@ -173,6 +187,7 @@ def _in_new_process(bundle: Bundle, precision: str, threads: int | None, repeats
         precision,
         str(threads or 0),
         str(repeats),
+        *([str(require_signature)] if require_signature else []),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -209,6 +224,7 @@ def _peak_mb() -> float | None:
 
 
 if __name__ == "__main__":
-    _folder, _precision, _threads, _repeats = sys.argv[1:]
-    _round = measure(Path(_folder), _precision, int(_threads) or None, int(_repeats))  # type: ignore[arg-type]
+    _folder, _precision, _threads, _repeats, *_key = sys.argv[1:]
+    _key_of_signature = Path(_key[0]) if _key else None
+    _round = measure(Path(_folder), _precision, int(_threads) or None, int(_repeats), _key_of_signature)  # type: ignore[arg-type]
     print(json.dumps(to_plain(_round)))

@@ -24,6 +24,8 @@ HEAD = "head.npz"
 OOD = "ood.npz"
 FILES = ("fp32.xml", "fp32.bin", "int8.xml", "int8.bin", HEAD)
 OPTIONAL_FILES = (OOD,)
+LARGEST_FILE = 2**31
+LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -253,10 +255,14 @@ class TrainingRecord:
 
 @dataclass(frozen=True)
 class FileRecord:
-    """A file of the bundle: SHA-256 in hex, and bytes."""
+    """A file of the bundle: SHA-256 in hex, and bytes, at most LARGEST_FILE."""
 
     sha256: str
     size: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.size <= LARGEST_FILE:
+            raise ValueError(f"a file has 0 to {LARGEST_FILE} bytes, not {self.size}")
 
 
 @dataclass(frozen=True)
@@ -289,8 +295,13 @@ class Manifest:
             raise ValueError(f"files {sorted(self.files)}, expected {sorted(files)}")
         if set(self.decision_rules) != set(get_args(Precision)):
             raise ValueError(f"decision rules for {sorted(self.decision_rules)}, expected int8 and fp32")
+        # A terminal would obey control characters.
+        shown = [self.name, self.version, *self.classes]
         for rules in self.decision_rules.values():
             if (rules.classes, rules.cancer_classes) != (self.classes, self.cancer_classes):
                 raise ValueError("the decision rules have other classes than the manifest")
             if (rules.ood_threshold is None) != (self.ood is None):
                 raise ValueError("ood_threshold must be there where ood is, and nowhere else")
+            shown += [rules.calibration.method, *(point.name for point in rules.operating_points)]
+        if not all(text.isprintable() and len(text) <= LONGEST_NAME for text in shown):
+            raise ValueError(f"names must be printable and of at most {LONGEST_NAME} characters")

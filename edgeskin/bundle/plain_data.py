@@ -1,4 +1,4 @@
-"""Read plain data, such as parsed JSON or YAML, into frozen dataclasses and check every type on the way.
+"""Read JSON, and plain data such as parsed JSON or YAML into frozen dataclasses, checking every type.
 
 A field may be a dataclass, bool, int, float, str, Any, a Literal, a tuple, a mapping, or Optional. It may
 also be a union of dataclasses, each with a field ``name`` of a Literal type: the data's ``name`` picks the
@@ -7,8 +7,11 @@ member, and without a ``name`` the first member is read.
 
 import dataclasses
 import functools
+import json
+import math
 import sys
 import types
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -17,11 +20,43 @@ from edgeskin.errors import SettingError
 T = TypeVar("T")
 
 
+def read_json(content: bytes) -> dict[str, Any]:
+    """Parse a JSON object that says one thing only.
+
+    Raises:
+        ValueError: It is no JSON object, is nested too deeply, repeats a key, or holds a number that is not
+            finite.
+    """
+    try:
+        values = json.loads(content, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(values, dict):
+        raise ValueError("not a JSON object")
+    return values
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        ((repeated, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"repeats the key {repeated!r:.60}")
+    return values
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
+    return value
+
+
 def from_plain(cls: type[T], values: Any, where: str = "") -> T:
     """Build a dataclass, and the dataclasses in it, from plain data.
 
     An int is accepted for a float. Nothing else is converted: "3" is not an int, and 1 is not a bool. Lists
-    become tuples and mappings become dicts. NaN and infinity are refused, except in a field of type Any.
+    become tuples and mappings become dicts. NaN, infinity and integers beyond 64 bits are refused, except in
+    a field of type Any.
 
     Args:
         cls: The dataclass.
@@ -65,6 +100,8 @@ def _read(hint: Any, value: Any, where: str) -> Any:
         if abs(value) <= sys.float_info.max:
             return float(value)
         raise _refusal(where, f"expected a finite number, got {value!r:.60}")
+    if hint is int and type(value) is int and abs(value) >= 2**63:
+        raise _refusal(where, "expected an int of 64 bits")
     if hint is Any or (hint in (bool, int, str) and type(value) is hint):
         return value
     if hint in (bool, int, float, str):

@@ -9,11 +9,16 @@ from typing import Any
 import numpy as np
 
 LEAST_BOUND = 0.8
+MOST_LESIONS = 5000
+"""Bounds take time and memory with the square of the number of lesions; the shipped bundles have 289."""
 CONFIDENCE = 0.95
 
 
 def upgraded(values: dict[str, Any]) -> dict[str, Any]:
-    """A manifest of schema 3 as plain data of schema 4. Raises KeyError or TypeError for anything else."""
+    """A manifest of schema 3 as plain data of schema 4.
+
+    Raises KeyError, TypeError, ValueError or AttributeError for anything else.
+    """
     kept = {key: value for key, value in values.items() if key != "variants"}
     training = dict(values["training"])
     if training.get("run"):
@@ -28,6 +33,8 @@ def upgraded(values: dict[str, Any]) -> dict[str, Any]:
 
 def _decision_rules(variant: dict[str, Any], classes: list[str], cancer_classes: list[str]) -> dict[str, Any]:
     scores = variant.get("lesion_scores")
+    if scores and len(scores["cancer"]) > MOST_LESIONS:
+        raise ValueError(f"more than {MOST_LESIONS} lesions")
     return {
         "classes": classes,
         "cancer_classes": cancer_classes,

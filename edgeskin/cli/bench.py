@@ -29,6 +29,7 @@ def bench(
         int, typer.Option(min=1, help="Rounds, alternating FP32 and INT8, each in a new process.")
     ] = 3,
     as_json: options.JsonOption = False,
+    require_signature: options.RequireSignatureOption = None,
     out: Annotated[
         Path | None,
         typer.Option(parser=options.named_path, metavar="PATH", help="Also write the JSON to this file."),
@@ -55,7 +56,7 @@ def bench(
             raise SettingError(f"{path}: this is a folder; name a file")
         if path is not None and not path.absolute().parent.is_dir():
             raise SettingError(f"{path}: its folder does not exist; make it first")
-    result = measure.run(bundle, threads, repeats, rounds, data, split)
+    result = measure.run(bundle, threads, repeats, rounds, data, split, require_signature)
     content = json.dumps(result.to_dict(), indent=None if as_json else 2, allow_nan=False)
     try:
         if out is not None:

@@ -41,6 +41,7 @@ def compare(
     quality_gate: options.QualityGateOption = True,
     scope_gate: options.ScopeGateOption = True,
     cache_dir: options.CacheDirOption = None,
+    require_signature: options.RequireSignatureOption = None,
 ) -> None:
     """Compare two pictures of one lesion.
 
@@ -53,7 +54,13 @@ def compare(
         raise SettingError(f"{out}: name a PNG file")
     outputs = output_paths(out, [after], before)
     classifier = options.open_classifier(
-        bundle, precision, threads, cache_dir, quality_gate=quality_gate, scope_gate=scope_gate
+        bundle,
+        precision,
+        threads,
+        cache_dir,
+        quality_gate=quality_gate,
+        scope_gate=scope_gate,
+        require_signature=require_signature,
     )
     blocked = delete_stale_outputs(outputs)
     for error in blocked.values():

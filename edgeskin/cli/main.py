@@ -16,6 +16,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from edgeskin import NOTICE, __version__
 from edgeskin.cli.bench import bench
+from edgeskin.cli.bundle import app as bundle
 from edgeskin.cli.compare import compare
 from edgeskin.cli.info import info
 from edgeskin.cli.predict import predict
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 for command in (predict, report, compare, prepare, info, bench):
     app.command()(command)
+app.add_typer(bundle)
 
 
 def _version(is_wanted: bool) -> None:

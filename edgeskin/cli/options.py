@@ -126,6 +126,27 @@ CacheDirOption = Annotated[
         "cache folder, which only `edgeskin prepare` fills).",
     ),
 ]
+REQUIRE_SIGNATURE = "EDGESKIN_REQUIRE_SIGNATURE"
+
+
+def _required_key(key: Path | None) -> Path | None:
+    """The key. Refuses a variable that is set but empty, which would require nothing."""
+    if key is None and REQUIRE_SIGNATURE in os.environ:
+        raise typer.BadParameter(f"{REQUIRE_SIGNATURE} is empty: name a public key, or unset the variable")
+    return key
+
+
+RequireSignatureOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--require-signature",
+        parser=named_path,
+        callback=_required_key,
+        metavar="KEY.pub",
+        envvar=REQUIRE_SIGNATURE,
+        help="Refuse a bundle that this key (PEM, ECDSA P-256) did not sign. No cache is used then.",
+    ),
+]
 
 
 def open_classifier(
@@ -140,6 +161,7 @@ def open_classifier(
     scope_gate: bool = True,
     sensitivity: float | None = None,
     isolate: bool = False,
+    require_signature: Path | None = None,
 ) -> "Classifier":
     """The classifier that the options describe.
 
@@ -150,7 +172,7 @@ def open_classifier(
     if mc_dropout:
         require_samples(mc_dropout, seed=0)
     chosen = precision or ("fp32" if mc_dropout else "int8")
-    cache = cache_settings(cache_dir)
+    cache = cache_settings(cache_dir, require_signature)
     classifier = Classifier(
         bundle,
         chosen,
@@ -160,6 +182,7 @@ def open_classifier(
         scope_gate=scope_gate,
         sensitivity=sensitivity,
         isolate=isolate,
+        require_signature=require_signature,
         **cache,
     )
     missing = [file for file in classifier.engine.cached_files if not os.access(file, os.R_OK)]
@@ -188,16 +211,20 @@ def shared_cache() -> Path | None:
     return cache_path(text) if text.strip() else None
 
 
-def cache_settings(named_folder: Path | None) -> dict[str, Any]:
+def cache_settings(named_folder: Path | None, require_signature: Path | None = None) -> dict[str, Any]:
     """The Classifier's cache settings.
 
     A folder that an option names must be writable; one that the environment names is read where this user may
     not write it. Nothing is written that nobody asked for: without either, the user's own cache is read if it
     is private, and only `edgeskin prepare` adds to it. One that is not private is skipped, with a notice.
+    Where a signature is required, the Classifier refuses a named folder, and no other is read: what a cache
+    holds is not signed.
     """
-    if named_folder is not None:
-        return {"cache_dir": named_folder}
     shared = shared_cache()
+    if named_folder is not None or (shared is not None and require_signature is not None):
+        return {"cache_dir": named_folder or shared}
+    if require_signature is not None:
+        return {}
     if shared is not None:
         try:
             require_writable(shared)

@@ -47,6 +47,7 @@ def predict(
     age: options.AgeOption = None,
     site: options.SiteOption = None,
     cache_dir: options.CacheDirOption = None,
+    require_signature: options.RequireSignatureOption = None,
 ) -> None:
     """Assess dermoscopy pictures of skin lesions."""
     from edgeskin.report.text import render_text
@@ -67,6 +68,7 @@ def predict(
         scope_gate=scope_gate,
         sensitivity=sensitivity,
         isolate=isolate,
+        require_signature=require_signature,
     )
     blocked = delete_stale_outputs(figures)
     results = classifier.assess_many(

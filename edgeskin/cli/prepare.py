@@ -14,6 +14,7 @@ def prepare(
     threads: options.ThreadsOption = None,
     workers: options.WorkersOption = 1,
     cache_dir: options.CacheDirOption = None,
+    require_signature: options.RequireSignatureOption = None,
 ) -> None:
     """Compile a bundle's networks once, for faster starts.
 
@@ -21,6 +22,11 @@ def prepare(
     """
     from edgeskin.classifier import Classifier
 
+    if require_signature is not None:
+        raise SettingError(
+            "compiled networks are not signed, so there is no cache where a signature is required; leave "
+            "--require-signature off, or do without prepare"
+        )
     named = cache_dir or options.shared_cache()
     folder = named or user_cache_dir()
     if named is None:

@@ -39,6 +39,7 @@ def report(
     age: options.AgeOption = None,
     site: options.SiteOption = None,
     cache_dir: options.CacheDirOption = None,
+    require_signature: options.RequireSignatureOption = None,
 ) -> None:
     """Write a report of one picture, with its evidence map, to a file."""
     from edgeskin.report import html
@@ -57,6 +58,7 @@ def report(
         quality_gate=quality_gate,
         scope_gate=scope_gate,
         sensitivity=sensitivity,
+        require_signature=require_signature,
     )
     blocked = delete_stale_outputs(out)
     for error in blocked.values():  # the other files are written all the same

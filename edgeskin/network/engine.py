@@ -20,6 +20,7 @@ import openvino  # noqa: E402
 
 from edgeskin.arrays import Float32s, Image, UInt8s  # noqa: E402
 from edgeskin.bundle.bundle import IR  # noqa: E402
+from edgeskin.bundle.ir import LARGEST_TENSOR  # noqa: E402
 from edgeskin.errors import (  # noqa: E402
     BundleError,
     EdgeskinError,
@@ -117,7 +118,7 @@ class Engine:
             names = [output.get_any_name() for output in compiled[0].outputs]
             # Feature maps last: they are left out where nobody asks for them.
             self._order = [names.index(name) for name in ("logits", "features", "fmap")]
-            shapes = [tuple(port.shape) for port in (compiled[0].input(0), *compiled[0].outputs)]
+            shapes = [tuple(port.shape) for port in (compiled[0].input(), *compiled[0].outputs)]
             self._batch, *image_shape = shapes[0]
             self.image_shape: tuple[int, ...] = tuple(image_shape)
             self._output_shapes = [shapes[1 + place][1:] for place in self._order]
@@ -190,6 +191,7 @@ class Engine:
         if shape[0].is_dynamic:
             shape[0] = math.gcd(self._views, VIEWS_PER_BATCH)
             model.reshape(shape)
+        _require_bounded(model)
         return core.compile_model(model, "CPU", settings)
 
     def _cache_key(self, core: openvino.Core, ir: IR, settings: dict[str, str | int]) -> str:
@@ -239,6 +241,18 @@ class Engine:
 def _shares(threads: int, workers: int) -> list[int]:
     """Threads of each worker, as even as they divide."""
     return [threads // workers + (place < threads % workers) for place in range(workers)]
+
+
+def _require_bounded(model: openvino.Model) -> None:
+    """Raise ValueError for a tensor of more than LARGEST_TENSOR elements. Open shapes are not bounded."""
+    for operation in model.get_ops():
+        if operation.get_type_name() == "Constant":  # its elements are in memory already
+            continue
+        for output in operation.outputs():
+            shape = output.get_partial_shape()
+            if shape.is_static and math.prod(shape.to_shape()) > LARGEST_TENSOR:
+                name = operation.get_friendly_name()
+                raise ValueError(f"a tensor of {shape} in {name:.60}; at most {LARGEST_TENSOR} elements")
 
 
 def _dequantize_weights(model: openvino.Model) -> None:

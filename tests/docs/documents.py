@@ -69,7 +69,7 @@ def run(command: str, code: str, folder: Path) -> str:
         arguments = [sys.executable, "-m", *words]
     # A cache folder of this user would shorten starts, and one that is not private adds a line.
     environment = {
-        **{name: value for name, value in os.environ.items() if name != "EDGESKIN_CACHE"},
+        **{name: value for name, value in os.environ.items() if not name.startswith("EDGESKIN_")},
         "PYTHONPATH": str(ROOT),
         "XDG_CACHE_HOME": str(folder / "cache"),
         "OPENBLAS_NUM_THREADS": "1",

@@ -65,6 +65,9 @@ def _require(typer_app: Any, words: list[str]) -> None:
     subcommands = getattr(group, "commands", {})
     if subcommands and words and not words[0].startswith("-") and words[0] != "COMMAND":
         command = subcommands[words[0]]
+        words = words[1:]
+        if words and hasattr(command, "commands"):  # a group, such as `edgeskin bundle`
+            command = command.commands[words[0]]
         options |= {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
     elif subcommands and words and words[0] == "COMMAND":
         return

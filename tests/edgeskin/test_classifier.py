@@ -21,7 +21,15 @@ from edgeskin import Assessment, Classifier, PatientContext, open_bundle
 from edgeskin.errors import BundleError, EdgeskinError, PhotoError, SettingError
 from edgeskin.imaging.preprocess import center_square, preprocess, resize
 from edgeskin.results import Method
-from tests.conftest import MICRO_PRIORS, MICRO_SIZE, change_rules, micro_head, micro_network, write_manifest
+from tests.conftest import (
+    MICRO_PRIORS,
+    MICRO_SIZE,
+    ROOT,
+    change_rules,
+    micro_head,
+    micro_network,
+    write_manifest,
+)
 
 
 @pytest.fixture(scope="module")
@@ -700,3 +708,66 @@ def test_answers_are_equal_however_long_they_took(shared_micro_bundle: Path, les
     one, other = classifier.assess(lesion_jpg), classifier.assess(lesion_jpg)
     assert one == other
     assert one != classifier.assess(lesion_jpg, name="another")
+
+
+def test_a_signature_that_is_required_and_there(
+    signed_bundle: Path, signing_keys: tuple[Path, Path], image: np.ndarray
+) -> None:
+    public = signing_keys[1]
+    expected = Classifier(signed_bundle).assess(image)
+    for key in (public, str(public), public.read_bytes()):
+        with Classifier(signed_bundle, require_signature=key) as classifier:
+            assert classifier.assess(image) == expected
+    with Classifier(open_bundle(signed_bundle), require_signature=public) as classifier:
+        assert classifier.assess(image) == expected
+
+
+def test_a_signature_that_is_required_and_missing(
+    shared_micro_bundle: Path, signing_keys: tuple[Path, Path]
+) -> None:
+    for bundle in (shared_micro_bundle, open_bundle(shared_micro_bundle), "default", None):
+        with pytest.raises(BundleError) as caught:
+            Classifier(bundle, require_signature=signing_keys[1])
+        assert caught.value.code == "unsigned"
+
+
+def test_there_is_no_cache_where_a_signature_is_required(
+    signed_bundle: Path, signing_keys: tuple[Path, Path], tmp_path: Path
+) -> None:
+    for read_only in (False, True):
+        with pytest.raises(SettingError, match="cache"):
+            Classifier(
+                signed_bundle,
+                cache_dir=tmp_path / "cache",
+                cache_read_only=read_only,
+                require_signature=signing_keys[1],
+            )
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_pickled_copy_requires_the_signature_too(
+    signed_bundle: Path, signing_keys: tuple[Path, Path], tmp_path: Path, image: np.ndarray
+) -> None:
+    """The copy needs no key file: it keeps the key."""
+    key = tmp_path / "copied.pub"
+    key.write_bytes(signing_keys[1].read_bytes())
+    classifier = Classifier(signed_bundle, require_signature=key)
+    pickled = pickle.dumps(classifier)
+    key.unlink()
+    assert pickle.loads(pickled).assess(image) == classifier.assess(image)
+    (signed_bundle / "signature.json").unlink()
+    with pytest.raises(BundleError) as caught:
+        pickle.loads(pickled)
+    assert caught.value.code == "unsigned"
+
+
+def test_without_cryptography_nothing_is_taken_for_signed(
+    signed_bundle: Path, signing_keys: tuple[Path, Path]
+) -> None:
+    code = (
+        "import sys; sys.modules['cryptography'] = None; import edgeskin\n"
+        f"try: edgeskin.Classifier({str(signed_bundle)!r}, require_signature={str(signing_keys[1])!r})\n"
+        "except edgeskin.SettingError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "pip install cryptography" in done.stdout

@@ -396,6 +396,24 @@ def test_a_network_without_one_of_the_outputs_is_refused(tmp_path: Path) -> None
         Engine(ir_of(openvino.Model(kept, model.get_parameters(), "less"), tmp_path))
 
 
+def test_a_network_of_two_pictures_is_refused(tmp_path: Path) -> None:
+    """The second would never be set."""
+    model = micro_network(0)
+    image = ops.parameter([-1, MICRO_SIZE, MICRO_SIZE, 3], np.uint8, name="second")
+    mean = ops.reduce_mean(ops.convert(image, "f32"), np.array([1, 2, 3]))
+    more = openvino.Model([*model.get_results(), ops.result(mean)], [*model.get_parameters(), image], "two")
+    with pytest.raises(BundleError):
+        Engine(ir_of(more, tmp_path))
+
+
+def test_a_network_with_a_tensor_that_fills_the_memory_is_refused(tmp_path: Path) -> None:
+    model = micro_network(0)
+    wide = ops.broadcast(np.float32(1), np.array([4, 10**5, 10**5]))
+    more = openvino.Model([*model.get_results(), ops.result(wide)], model.get_parameters(), "wide")
+    with pytest.raises(BundleError, match="elements"):
+        Engine(ir_of(more, tmp_path))
+
+
 def test_bytes_that_are_no_network_are_refused() -> None:
     with pytest.raises(BundleError):
         Engine(IR.from_bytes(b"<net", b""))

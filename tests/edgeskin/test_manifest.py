@@ -8,9 +8,12 @@ import pytest
 
 from edgeskin.bundle.bundle import open_bundle
 from edgeskin.bundle.manifest import (
+    LARGEST_FILE,
+    LONGEST_NAME,
     Calibration,
     ConfidenceRule,
     DecisionRules,
+    FileRecord,
     LesionScores,
     Manifest,
     PredictionSets,
@@ -150,6 +153,10 @@ def test_rules_that_do_not_fit_are_refused(
         (lambda whole: {"cancer_classes": ("MEL",)}, "classes"),
         (lambda whole: {"ood": None}, "ood"),
         (lambda whole: {"decision_rules": without_ood(whole)}, "ood_threshold"),
+        (lambda whole: {"name": "a\x1b[2J"}, "printable"),
+        (lambda whole: {"name": "a\ud800"}, "printable"),
+        (lambda whole: {"version": "1\n2"}, "printable"),
+        (lambda whole: {"version": "1" * (LONGEST_NAME + 1)}, "printable"),
     ],
 )
 def test_manifests_whose_parts_do_not_fit_are_refused(
@@ -165,3 +172,10 @@ def test_temperature_scaling_is_a_calibration() -> None:
     found = temperature_scaling(2.0, 3)
     np.testing.assert_array_equal(found.weights, np.eye(3) / 2)
     assert found.bias == (0.0, 0.0, 0.0)
+
+
+def test_a_file_has_a_bounded_size() -> None:
+    assert FileRecord("00" * 32, LARGEST_FILE).size == LARGEST_FILE
+    for size in (-1, LARGEST_FILE + 1, 10**400):
+        with pytest.raises(ValueError, match="bytes"):
+            FileRecord("00" * 32, size)

@@ -136,6 +136,15 @@ def test_the_users_own_cache_is_read_if_it_is_private(
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="another folder there")
+def test_the_users_own_cache_is_not_read_where_a_signature_is_required(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "edgeskin").mkdir(mode=0o700)
+    assert cache_settings(None, tmp_path / "key.pub") == {}
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="another folder there")
 def test_a_cache_that_may_not_be_looked_for_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,4 @@
-"""Reading plain data: what each type accepts, and the path in each refusal."""
+"""Reading JSON and plain data: what each type accepts, and the path in each refusal."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import Any, Literal, Optional
 
 import pytest
 
-from edgeskin.bundle.plain_data import from_plain
+from edgeskin.bundle.plain_data import from_plain, read_json
 from edgeskin.errors import SettingError
 
 
@@ -156,3 +156,39 @@ def test_literals_of_equal_value_but_another_type() -> None:
     assert from_plain(Views, {"count": 8}).count == 8
     with pytest.raises(SettingError, match=r"^count: .*1, 8"):
         from_plain(Views, {"count": True})
+
+
+def test_integers_beyond_64_bits_are_refused() -> None:
+    assert from_plain(Square, {"side": 2**63 - 1}).side == 2**63 - 1
+    with pytest.raises(SettingError, match=r"^side: .*64 bits"):
+        from_plain(Square, {"side": 2**63})
+
+
+def test_json_that_says_one_thing_is_read() -> None:
+    assert read_json(b'{"a": [1, 2.5, -1e308, null, true, "x"], "b": {"a": 1}}') == {
+        "a": [1, 2.5, -1e308, None, True, "x"],
+        "b": {"a": 1},
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b'{"a": 1, "a": 1}', "repeats the key 'a'"),
+        (b'{"b": {"x": 1, "a": 1, "a": 2}}', "repeats the key 'a'"),
+        (b'{"a": 1, "\\u0061": 2}', "repeats the key 'a'"),
+        (b'{"a": NaN}', "nan"),
+        (b'{"a": [Infinity]}', "inf"),
+        (b'{"a": -1e999}', "-inf"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "digits"),
+        (b'{"a":' * 10**5, "deep"),
+        (b"[" * 10**5, "deep"),
+        (b"[]", "object"),
+        (b'"a"', "object"),
+        (b"", "Expecting"),
+        (b"\xff", "decode"),
+    ],
+)
+def test_other_json_is_refused(content: bytes, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        read_json(content)

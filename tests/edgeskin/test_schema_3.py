@@ -8,7 +8,7 @@ import pytest
 from edgeskin.bundle.bundle import SHIPPED, open_bundle
 from edgeskin.bundle.manifest import SCHEMA_VERSION, LesionScores, Manifest, OperatingPoint
 from edgeskin.bundle.plain_data import from_plain
-from edgeskin.bundle.schema_3 import upgraded
+from edgeskin.bundle.schema_3 import MOST_LESIONS, upgraded
 from edgeskin.decision.operating_points import certified_threshold
 from edgeskin.errors import SettingError
 from edgeskin.results import SensitivityBound
@@ -167,3 +167,9 @@ def test_the_training_record_is_read_whole() -> None:
     assert record.run.config == run["config"]
     assert record.run.epoch == run["epoch"]
     assert record.run.initial_weights.source == run["initial_weights"]["source"]
+
+
+def test_more_lesions_than_bounds_can_be_computed_for_are_refused() -> None:
+    """A manifest of 4 MiB could list a million, whose bounds would take terabytes."""
+    with pytest.raises(ValueError, match="lesions"):
+        upgraded(manifest(MOST_LESIONS + 1))

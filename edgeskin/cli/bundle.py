@@ -1,0 +1,67 @@
+"""edgeskin bundle: sign bundles and verify their signatures."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeskin.errors import ResourceError
+
+app = typer.Typer(
+    name="bundle", no_args_is_help=True, help="Sign bundles and verify their signatures (extra: sign)."
+)
+
+FolderArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="The bundle's folder.")]
+
+
+@app.command()
+def keygen(
+    key: Annotated[
+        Path, typer.Argument(metavar="KEY", help="File for the private key; the public key goes to KEY.pub.")
+    ],
+) -> None:
+    """Make a key pair (ECDSA P-256) to sign bundles with."""
+    from edgeskin.bundle.signature import new_keys
+
+    private, public = new_keys()
+    # Created for this user alone; a key that is there already is never overwritten.
+    for path, content, mode in ((key, private, 0o600), (Path(f"{key}.pub"), public, 0o644)):
+        try:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+                file.write(content)
+        except OSError as error:
+            raise ResourceError(
+                f"{path}: cannot be written ({error.strerror}); name another file", "not_written"
+            ) from error
+        print(path)
+
+
+@app.command()
+def sign(
+    folder: FolderArgument,
+    key: Annotated[
+        Path, typer.Option(metavar="PEM", help="The private key: ECDSA P-256, without a password.")
+    ],
+) -> None:
+    """Verify a bundle's hashes and sign all its files.
+
+    Writes signature.json into the folder, in place of an older one.
+    """
+    from edgeskin.bundle.bundle import open_bundle
+
+    print(open_bundle(folder).sign(key))
+
+
+@app.command()
+def verify(
+    folder: FolderArgument,
+    key: Annotated[Path, typer.Option(metavar="PEM", help="The public key.")],
+) -> None:
+    """Verify a bundle's signature, and the hash of every file."""
+    from edgeskin.bundle.bundle import open_bundle
+
+    bundle = open_bundle(folder, require_signature=key)
+    bundle.verify()
+    name = f"{bundle.manifest.name} {bundle.manifest.version}"
+    print(f"{folder}: {name}, signed with this key; every file verified")
