@@ -1,11 +1,13 @@
 """OpenVINO on the CPU: no telemetry, float32 where the graph is float, threads within the quota."""
 
 import contextlib
+import ctypes
 import hashlib
 import math
 import os
 import queue
 import sys
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +62,7 @@ class NetworkOutputs:
 class Engine:
     """A compiled network. Threads may share it: a caller waits until one of its workers is free.
 
-    It does not survive a fork: OpenVINO's threads stay in the parent process.
+    It does not survive a fork: OpenVINO's threads stay in the parent process. A forked child can only exit.
     """
 
     def __init__(
@@ -121,6 +123,7 @@ class Engine:
         self._free: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
         for network in compiled:
             self._free.put(network.create_infer_request())
+        _engines.add(self)
 
     def infer(self, image: Image, *, fmaps: bool = False) -> NetworkOutputs:
         """Run one picture in all its views.
@@ -220,6 +223,19 @@ class Engine:
             yield request
         finally:
             self._free.put(request)
+
+
+_engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+
+
+def _keep_in_child() -> None:
+    # Their destructors would wait for ever for threads that stayed in the parent: a child could not exit.
+    for engine in list(_engines):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_keep_in_child)
 
 
 def _shares(threads: int, workers: int) -> list[int]:
