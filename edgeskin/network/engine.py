@@ -98,6 +98,7 @@ class Engine:
             raise SettingError(f"workers {workers!r}: choose 1 to the number of threads, {self.threads}")
         self.workers = workers
         self._views = views
+        _engines.add(self)
         self._cache = (Path(cache_dir) if cache_dir is not None else None, cache_read_only)
         self.cached_files: set[Path] = set()
         """Where the compiled networks are in the cache; one is missing when it could not be kept."""
@@ -123,7 +124,6 @@ class Engine:
         self._free: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
         for network in compiled:
             self._free.put(network.create_infer_request())
-        _engines.add(self)
 
     def infer(self, image: Image, *, fmaps: bool = False) -> NetworkOutputs:
         """Run one picture in all its views.
