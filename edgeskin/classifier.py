@@ -261,6 +261,7 @@ class Classifier:
         clock.end("preprocess")
         outputs = engine.infer(prepared, fmaps=method is not None)
         clock.end("network")
+        self._require_finite(outputs.view_logits, outputs.view_features, outputs.fmaps)
         # The means may overflow where the views do not.
         self._require_finite(outputs.logits, outputs.features)
         ood = self._ood(outputs, prepared)
@@ -271,6 +272,7 @@ class Classifier:
 
         if mc_samples:
             sampled = self.head.sample(outputs.view_features[0], mc_samples, seed)
+            self._require_finite(sampled)
             result = replace(result, uncertainty=summarize(sampled, seed, self.rules))
             clock.end("sampling")
         result = with_decision(result, decide(outputs.view_logits, self.rules), 0, self.rules)
@@ -279,6 +281,7 @@ class Classifier:
             result = _described(result)
             clock.end("lesion")
             values = evidence_map(prepared, outputs, engine, self.head, explained, method)
+            self._require_finite(values)
             shown = None if method == "eigen-cam" else explained.name
             result = replace(result, explanation=Explanation(method, shown, values, self.model))
             clock.end("explanation")
@@ -357,8 +360,8 @@ class Classifier:
         self._require_finite(np.float64(ood.score))
         return ood
 
-    def _require_finite(self, *values: Float32s | np.float64) -> None:
-        if not all(np.isfinite(one).all() for one in values):
+    def _require_finite(self, *values: Float32s | np.float64 | None) -> None:
+        if not all(one is None or np.isfinite(one).all() for one in values):
             raise EdgeskinError(
                 f"the network {self.model.name} gave no finite answer; report the photo", "not_finite"
             )

@@ -77,9 +77,10 @@ class OodStatistics:
 
 
 def unit(features: Float32s) -> Float32s:
-    """Features (n, F) scaled to length 1; those that are all 0 stay."""
+    """Features (n, F) scaled to length 1; those all 0 stay, those of infinite length are NaN."""
     length = np.linalg.norm(features, axis=1, keepdims=True)
-    return np.asarray(features / np.where(length > 0, length, 1))
+    length = np.where(np.isfinite(length), length, np.float32(np.nan))
+    return np.asarray(features / np.where(length == 0, 1, length))
 
 
 def thumbnail(image: Image) -> Float32s:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from edgeskin.arrays import Float32s, Image
+from edgeskin.errors import EdgeskinError
 from edgeskin.explain.target import Target
 from edgeskin.imaging.segmentation import skin_color
 from edgeskin.network.engine import Engine
@@ -22,6 +23,9 @@ def occlusion(image: Image, engine: Engine, target: Target) -> Float32s:
         image: As the network saw it, uint8 RGB (s, s, 3).
         engine: Of the network.
         target: Whose score is measured.
+
+    Raises:
+        EdgeskinError: The network's output is not finite.
     """
     cells = CELLS
     edges = np.rint(np.linspace(0, len(image), cells + 1)).astype(int)
@@ -32,7 +36,13 @@ def occlusion(image: Image, engine: Engine, target: Target) -> Float32s:
     for picture, (row, column) in zip(hidden[1:], starts, strict=True):
         down, across = (slice(edges[max(at, 0)], edges[min(at + 2, cells)]) for at in (row, column))
         picture[down, across] = color
-    scores = target.score(engine.infer_batch(hidden).logits)
+    logits = engine.infer_batch(hidden).logits
+    if not np.isfinite(logits).all():  # a score may hide it
+        raise EdgeskinError(
+            "the network gave no finite answer with a part of the picture hidden; report the photo",
+            "not_finite",
+        )
+    scores = target.score(logits)
     falls = (scores[0] - scores[1:]).reshape(cells + 1, cells + 1)
     covering = (falls[:-1, :-1] + falls[1:, :-1] + falls[:-1, 1:] + falls[1:, 1:]) / 4
     return np.asarray(np.maximum(covering, 0), dtype=np.float32)

@@ -1,11 +1,13 @@
 """OpenVINO on the CPU: no telemetry, float32 where the graph is float, threads within the quota."""
 
 import contextlib
+import ctypes
 import hashlib
 import math
 import os
 import queue
 import sys
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +71,7 @@ class NetworkOutputs(EqualByValue):
 class Engine:
     """A compiled network. Threads may share it: a caller waits until one of its workers is free.
 
-    It does not survive a fork: OpenVINO's threads stay in the parent process.
+    It does not survive a fork: OpenVINO's threads stay in the parent process. A forked child can only exit.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class Engine:
             raise SettingError(f"workers {workers}: choose {choices}")
         self.workers = workers
         self._views = views
+        _engines.add(self)
         self._cache = (Path(cache_dir) if cache_dir is not None else None, cache_read_only)
         self.cached_files: set[Path] = set()
         """Where the compiled networks are in the cache; one is missing when it could not be kept."""
@@ -236,6 +239,19 @@ class Engine:
             yield request
         finally:
             self._free.put(request)
+
+
+_engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+
+
+def _keep_in_child() -> None:
+    # Their destructors would wait for ever for threads that stayed in the parent: a child could not exit.
+    for engine in list(_engines):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_keep_in_child)
 
 
 def _shares(threads: int, workers: int) -> list[int]:
