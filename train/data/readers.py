@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeskin.errors import EdgeskinError
+from edgeskin.photo.sources import SUFFIXES
 from edgeskin.taxonomy import ISIC_2019
 
 SPLITS = ("train", "val", "test")
@@ -28,7 +29,6 @@ UNKNOWN = "UNK"
 HAM_CODES = {"akiec": "AK", "bcc": "BCC", "bkl": "BKL", "df": "DF", "mel": "MEL", "nv": "NV", "vasc": "VASC"}
 PAD_CODES = {"ACK": "AK", "BCC": "BCC", "MEL": "MEL", "NEV": "NV", "SCC": "SCC", "SEK": "BKL"}
 
-_IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 _SHOWN = 20
 
 
@@ -221,7 +221,7 @@ def read_class_folders(folder: Path) -> tuple[Path, list[Row]]:
         )
         for parent in split_folders or [folder]
         for image in sorted(parent.glob("*/**/*"))
-        if image.suffix.lower() in _IMAGE_SUFFIXES
+        if image.suffix.lower() in SUFFIXES
     ]
 
 
@@ -251,5 +251,5 @@ def _cells(table: Path, columns: str) -> list[dict[str, str]]:
 
 def _files(folder: Path) -> dict[str, Path]:
     """Every picture below a folder by its file name; of copies, the first in alphabetical order."""
-    found = [path for path in folder.rglob("*") if path.suffix.lower() in _IMAGE_SUFFIXES]
+    found = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
     return {path.name: path for path in sorted(found, reverse=True)}
