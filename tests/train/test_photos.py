@@ -17,6 +17,8 @@ from tests.conftest import ROOT
 from train.data.table import DataError, read_table
 from train.input.photos import read_tables, require_readable, unreadable
 
+pytestmark = pytest.mark.hazard("H-22")
+
 draw_lesion = runpy.run_path(str(ROOT / "examples" / "draw_lesion.py"))["draw_lesion"]
 
 

@@ -11,6 +11,8 @@ from edgeskin.taxonomy import ISIC_2019
 from train.data.readers import DataError, read_class_folders
 from train.data.table import Sample, known, read_table, select
 
+pytestmark = pytest.mark.hazard("H-22")
+
 INDEX = [
     "path",
     "image_id",
