@@ -1,10 +1,15 @@
 """The photos that files and folders stand for."""
 
 import logging
+import os
+import socket
+import sys
 from pathlib import Path
 
 import pytest
 
+from edgeskin.errors import PhotoError
+from edgeskin.photo.decode import load_photo
 from edgeskin.photo.sources import photos_in
 
 
@@ -14,8 +19,8 @@ def names(paths: list[Path]) -> list[str]:
 
 def test_a_folder_gives_its_photos_by_name_and_a_file_itself(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
-    (folder / "deeper.jpg").mkdir(parents=True)
-    for name in ("b.jpg", "a.PNG", "c.heic", "deeper.jpg/d.jpg"):
+    (folder / "deeper").mkdir(parents=True)
+    for name in ("b.jpg", "a.PNG", "c.heic", "deeper/d.jpg"):
         (folder / name).touch()
     assert names([tmp_path / "text.txt", folder]) == ["text.txt", "a.PNG", "b.jpg", "c.heic"]
 
@@ -24,6 +29,45 @@ def test_what_holds_no_photo_is_given_itself(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     missing = tmp_path / "missing"
     assert list(photos_in([tmp_path, missing])) == [tmp_path, missing]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no FIFO, and links need rights there")
+def test_what_is_named_like_a_photo_and_is_no_file_is_not_passed_over(tmp_path: Path) -> None:
+    """Decoding then gives an error by name."""
+    (tmp_path / "dangling.jpg").symlink_to(tmp_path / "missing")
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
+    os.mkfifo(tmp_path / "pipe.JPG")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket.png"))
+    assert names([tmp_path]) == ["dangling.jpg", "folder.jpg", "loop.jpg", "pipe.JPG", "socket.png"]
+    codes = []
+    for path in photos_in([tmp_path]):
+        with pytest.raises(PhotoError, match=path.name) as caught:
+            load_photo(path, 64)
+        codes.append(caught.value.code)
+    assert codes == ["not_found", "is_folder", "unreadable", "not_a_file", "not_a_file"]
+
+
+def test_files_of_operating_systems_are_passed_over_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    left = ("._a.jpg", "Thumbs.db", ".DS_Store", "desktop.ini", "__MACOSX")
+    for name in (*left, "a.jpg"):
+        (tmp_path / name).touch()
+    with caplog.at_level(logging.WARNING):
+        assert names([tmp_path]) == ["a.jpg"]
+    assert [record.args for record in caplog.records] == [(tmp_path, len(left))]
+
+
+def test_sub_folders_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("one", "two", "__MACOSX"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "one" / "b.jpg").touch()
+    (tmp_path / "a.jpg").touch()
+    with caplog.at_level(logging.WARNING):
+        assert names([tmp_path]) == ["a.jpg"]
+    assert [record.args for record in caplog.records] == [(tmp_path, 1), (tmp_path, 2)]
 
 
 def test_skipped_files_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
