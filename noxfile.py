@@ -1,12 +1,21 @@
 """Checks and tests; ``nox`` runs them all, each session in an environment of its own.
 
-``runtime`` holds edgeskin without torch, which proves that the runtime needs none of it.
+``runtime`` holds edgeskin without torch, which proves that the runtime needs none of it. ``oldest`` holds the
+oldest supported versions, ``kiosk`` those that requirements/kiosk.txt locks.
 """
+
+from pathlib import Path
 
 import nox
 
 nox.options.default_venv_backend = "venv"
 nox.options.error_on_missing_interpreters = False
+
+TOUCH_EVERY_DEPENDENCY = [
+    f"tests/edgeskin/test_{name}.py"
+    for name in ("arrays", "classifier", "decode", "engine", "head", "main", "plot", "preprocess", "quality")
+]
+"""What `oldest` runs unless it is given tests."""
 
 
 @nox.session
@@ -14,6 +23,28 @@ def runtime(session: nox.Session) -> None:
     """Test the installed package in an environment without torch."""
     session.install("-q", "-e", ".[test]")
     session.run("pytest", "-q", "tests/edgeskin", *session.posargs)
+
+
+@nox.session
+def oldest(session: nox.Session) -> None:
+    """Test the oldest supported versions. All tests: ``nox -s oldest -- tests/edgeskin``."""
+    session.install("-q", "-c", "requirements/oldest.txt", "-e", ".[test]")
+    session.run("pytest", "-q", *(session.posargs or TOUCH_EVERY_DEPENDENCY))
+
+
+@nox.session
+def kiosk(session: nox.Session) -> None:
+    """Install what requirements/kiosk.txt locks, assess the example picture, and write sbom.json."""
+    session.install("-q", "cyclonedx-bom>=7")
+    folder = Path(session.create_tmp()) / "kiosk"
+    python = folder / "bin" / "python"
+    session.run("python", "-m", "venv", "--clear", folder)
+    install = [python, "-m", "pip", "install", "-q", "--no-deps"]
+    session.run(*install, "--require-hashes", "-r", "requirements/kiosk.txt", external=True)
+    session.run(*install, ".", external=True)
+    session.run(python, "-m", "pip", "check", external=True)
+    session.run(folder / "bin" / "edgeskin", "predict", "examples/lesion.jpg", external=True)
+    session.run("python", "requirements/sbom.py", python, "sbom.json")
 
 
 @nox.session

@@ -31,9 +31,10 @@ from quantize.recipes import INT8, Attempt, QuantizationInputs, search
 from quantize.report import GateReport, checks_table, markdown, validate
 from train.config import TrainConfig
 from train.data.split import assign_splits, split_sha256
-from train.data.table import SPLITS, Sample, read_table, require_every_class, select, targets
+from train.data.table import SPLITS, Sample, require_every_class, select, targets
 from train.evaluate.outputs import Outputs
 from train.fit.run import load_run, read_record
+from train.input.photos import read_tables
 from train.models.lesion_net import LesionNet, ServedNet
 
 PARITY_IMAGES = 64
@@ -154,6 +155,7 @@ def build(
         GateError: No recipe passes the gate. ``OUT.gate.md`` and ``OUT.gate.json`` hold the report.
         ExportError: The conversion changes the network.
         SettingError: The images are not those of the run, or too few.
+        DataError: Images cannot be read.
         BundleError: ``out`` is taken.
     """
     pack.require_free(out, replace)
@@ -194,10 +196,11 @@ def open_source(run: Path, data: Path, calibration_images: int, seed: int | None
 
     Raises:
         SettingError: The images are not those of the run, or too few.
+        DataError: Images cannot be read.
     """
     net, config = load_run(run)
     record = read_record(run)
-    samples = assign_splits(read_table(data, config.classes), seed=config.seed)
+    samples = assign_splits(read_tables([data], config.classes), seed=config.seed)
     split = split_sha256(samples)
     if record.split_sha256 != split:
         raise SettingError(

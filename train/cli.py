@@ -1,4 +1,4 @@
-"""The commands of ``python -m train``: merge, fit, convert-weights, from-bundle, soft-labels, evaluate."""
+"""The commands of ``python -m train``, one function each."""
 
 import shlex
 import sys
@@ -8,10 +8,40 @@ from typing import Annotated
 import typer
 
 from edgeskin.errors import EdgeskinError
+from edgeskin.taxonomy import ISIC_2019
+from train.data.readers import DataError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train and evaluate lesion networks.")
 
+UNUSABLE_DATA = 2
+"""The exit code when a table or its images cannot be used, as after a wrong option."""
+
 DataOption = Annotated[Path, typer.Option(help="Folder with the images and their table.")]
+
+
+@app.command()
+def check(
+    folders: Annotated[list[Path], typer.Argument(help="Folders with images and their tables.")],
+    classes: Annotated[str, typer.Option(help="Codes of the classes, separated by commas.")] = ",".join(
+        ISIC_2019
+    ),
+) -> None:
+    """Decode every image, and print those that cannot be read, a line each.
+
+    Every other command that reads a table does this first, and names at most 20.
+    """
+    from train.data.table import read_table
+    from train.input.photos import unreadable
+
+    samples = [
+        sample for folder in folders for sample in read_table(folder, classes.split(","), require_files=False)
+    ]
+    problems = unreadable(samples)
+    for problem in problems:
+        print(problem)
+    print(f"{len(samples)} images, {len(problems)} of which cannot be read", file=sys.stderr)
+    if problems:
+        raise typer.Exit(UNUSABLE_DATA)
 
 
 @app.command()
@@ -44,9 +74,10 @@ def merge(
     from edgeskin.bundle.bundle import open_bundle
     from train.data import deduplicate
     from train.data.split import assign_splits, split_sha256
-    from train.data.table import check_disjoint, read_table
+    from train.data.table import check_disjoint
+    from train.input.photos import read_tables
 
-    samples = [sample for folder in archives for sample in read_table(folder)]
+    samples = read_tables(archives)
     out.mkdir(parents=True, exist_ok=True)
     if trust_groups:
         samples = deduplicate.concatenate_archives(samples)
@@ -101,11 +132,11 @@ def fit(
     """Train a network, select an epoch on the validation split, and write the run into OUT."""
     from train.config import load_config
     from train.data.split import assign_splits
-    from train.data.table import read_table
     from train.fit import trainer
+    from train.input.photos import read_tables
 
     settings = load_config(config)
-    samples = assign_splits(read_table(data, settings.classes), seed=settings.seed)
+    samples = assign_splits(read_tables([data], settings.classes), seed=settings.seed)
     trainer.fit(samples, out, settings, weights, resume, devices, soft_labels, teacher)
 
 
@@ -211,9 +242,12 @@ def main() -> None:
 
 
 def run(commands: typer.Typer) -> None:
-    """Run a command line. An error of this project becomes one line on stderr and exit code 1."""
+    """Run a command line. An error of this project becomes a message on stderr.
+
+    The exit code is then UNUSABLE_DATA if the labelled images are at fault, else 1.
+    """
     try:
         commands()
     except EdgeskinError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(UNUSABLE_DATA if isinstance(error, DataError) else 1)

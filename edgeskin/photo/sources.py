@@ -44,15 +44,19 @@ def photos_in(paths: Iterable[Path]) -> Iterator[Path]:
         yield from photos or [path]
 
 
+def is_system_file(name: str) -> bool:
+    """Whether a file or folder of this name is what an operating system leaves beside a user's files."""
+    return name.lower() in SYSTEM_FILES or name.startswith("._")
+
+
 def _photos_in(folder: Path) -> list[Path]:
     """What is named like a photo directly in a folder, sorted. Raises OSError if it cannot be listed."""
     photos, skipped, folders = [], 0, 0
     with os.scandir(folder) as entries:
         for entry in entries:
-            name = entry.name.lower()
-            if name in SYSTEM_FILES or name.startswith("._"):
+            if is_system_file(entry.name):
                 skipped += 1
-            elif Path(name).suffix in SUFFIXES:
+            elif Path(entry.name).suffix.lower() in SUFFIXES:
                 photos.append(folder / entry.name)
             elif _is_folder(entry):
                 folders += 1

@@ -17,6 +17,7 @@ def included(*names: str) -> str:
     return "".join(f"before\n<!-- table: {name} -->\nstale text\n<!-- end -->\nafter\n" for name in names)
 
 
+@pytest.mark.hazard("H-12")
 def test_committed_files_follow_from_their_sources(evaluations: dict[str, Committed]) -> None:
     assert list(render_docs.differences(evaluations)) == []
 

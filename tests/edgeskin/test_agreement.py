@@ -11,6 +11,8 @@ from edgeskin.bench.agreement import measure_agreement, read_labels
 from edgeskin.bundle.bundle import open_bundle
 from edgeskin.errors import SettingError
 
+pytestmark = pytest.mark.hazard("H-09")
+
 CLASSES = ("MEL", "NV")
 
 

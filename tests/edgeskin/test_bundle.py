@@ -11,6 +11,8 @@ from edgeskin.bundle.bundle import open_bundle
 from edgeskin.errors import BundleError
 from tests.conftest import change_rules, write_manifest
 
+pytestmark = pytest.mark.hazard("H-07")
+
 
 def refused(folder: Path, file: str, code: str) -> None:
     """Open and verify a bundle, and expect an error that names this file."""

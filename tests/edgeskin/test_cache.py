@@ -26,6 +26,8 @@ from edgeskin.network.engine import Engine
 from edgeskin.results import Precision
 from tests.conftest import MICRO_SIZE
 
+pytestmark = pytest.mark.hazard("H-08")
+
 IMAGE = np.random.default_rng(2).integers(0, 256, (MICRO_SIZE, MICRO_SIZE, 3), dtype=np.uint8)
 
 
@@ -59,6 +61,7 @@ def test_a_cached_network_is_the_one_that_runs(logits_of: Callable[..., np.ndarr
     assert not np.array_equal(other, expected)
 
 
+@pytest.mark.hazard("H-19")
 def test_a_cached_shipped_network_gives_the_same_bits_and_is_not_read_again(tmp_path: Path) -> None:
     ir = open_bundle("lite").ir("int8")
     image = np.random.default_rng(3).integers(0, 256, (192, 192, 3), dtype=np.uint8)
@@ -185,6 +188,7 @@ def test_a_folder_that_cannot_be_written_is_refused(
         require_writable(tmp_path / name)
 
 
+@pytest.mark.hazard("H-17")
 def test_nothing_is_cached_unless_asked(
     shared_micro_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

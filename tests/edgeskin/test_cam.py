@@ -16,6 +16,8 @@ from edgeskin.network.head import Head, read_head
 from edgeskin.results import Method
 from tests.conftest import MICRO_SIZE
 
+pytestmark = pytest.mark.hazard("H-23")
+
 RNG = np.random.default_rng(0)
 FMAPS = RNG.normal(size=(3, 5, 4, 6)).astype(np.float32)  # (V, F, h, w)
 GRADIENT = RNG.normal(size=(3, 5)).astype(np.float32)  # of the pooled features

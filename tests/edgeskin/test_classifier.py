@@ -111,6 +111,7 @@ def test_a_name_stands_for_bytes_arrays_and_paths(
     assert dark.image == "upload 9"
 
 
+@pytest.mark.hazard("H-14")
 def test_one_bad_photo_stops_nothing(classifier: Classifier, lesion_jpg: Path, tmp_path: Path) -> None:
     bad = tmp_path / "text.jpg"
     bad.write_text("no picture")
@@ -137,6 +138,7 @@ def test_assess_many_refuses_a_single_photo(
     assert caught.value.code == "setting"
 
 
+@pytest.mark.hazard("H-15", "H-19")
 def test_workers_give_the_same_answers_in_order(
     shared_micro_bundle: Path, lesion_folder: Path, tmp_path: Path
 ) -> None:
@@ -169,6 +171,7 @@ def test_workers_work_at_the_same_time(shared_micro_bundle: Path, lesion_jpg: Pa
     assert [result.status for result in results] == ["assessed"] * 4
 
 
+@pytest.mark.hazard("H-18")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_photos_are_taken_as_they_are_needed(
     shared_micro_bundle: Path, lesion_jpg: Path, workers: int
@@ -189,6 +192,7 @@ def test_photos_are_taken_as_they_are_needed(
     assert taken <= 10 + 2 * workers
 
 
+@pytest.mark.hazard("H-14")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_of_the_bundle_stops_every_worker(
     micro_bundle: Path, lesion_jpg: Path, workers: int
@@ -299,6 +303,7 @@ def test_a_photo_that_needs_too_much_memory_stops_nothing(
     assert failed.error.message.startswith("<ndarray>: ")
 
 
+@pytest.mark.hazard("H-07")
 def test_a_network_of_other_classes_is_refused(micro_bundle: Path) -> None:
     classes = {"classes": ["MEL", "NV"], "cancer_classes": ["MEL"]}
     calibration = {"method": "", "weights": [[1.0, 0.0], [0.0, 1.0]], "bias": [0.0, 0.0]}
@@ -309,12 +314,14 @@ def test_a_network_of_other_classes_is_refused(micro_bundle: Path) -> None:
         Classifier(micro_bundle)
 
 
+@pytest.mark.hazard("H-07")
 def test_a_network_of_another_size_than_the_manifest_is_refused(micro_bundle: Path) -> None:
     write_manifest(micro_bundle, preprocessing={"size": 96})
     with pytest.raises(BundleError, match="96"):
         Classifier(micro_bundle)
 
 
+@pytest.mark.hazard("H-05", "H-16")
 def test_a_picture_far_from_training_gets_no_risk(micro_bundle: Path, lesion_jpg: Path) -> None:
     change_rules(micro_bundle, ood_threshold=-1e3)
     result = Classifier(micro_bundle, quality_gate=False).assess(lesion_jpg)
@@ -347,6 +354,7 @@ def test_the_ood_score_is_that_of_the_outputs(classifier: Classifier, image: np.
     assert result.ood.score == pytest.approx(result.ood.features + result.ood.picture)
 
 
+@pytest.mark.hazard("H-07")
 def test_ood_statistics_of_another_network_are_refused(micro_bundle: Path) -> None:
     rng = np.random.default_rng(0)
     with np.load(micro_bundle / "ood.npz") as stored:
@@ -359,6 +367,7 @@ def test_ood_statistics_of_another_network_are_refused(micro_bundle: Path) -> No
         Classifier(micro_bundle, quality_gate=False)
 
 
+@pytest.mark.hazard("H-07")
 @pytest.mark.parametrize("widths", [(5, 8), (16, 3)])
 def test_a_head_of_another_network_is_refused(
     widths: tuple[int, int], micro_bundle: Path, lesion_jpg: Path
@@ -432,6 +441,7 @@ def test_bundles_without_optional_parts_assess_without_them(micro_bundle: Path, 
     assert result.predicted_class == max(result.probabilities, key=result.probabilities.__getitem__)
 
 
+@pytest.mark.hazard("H-16")
 @pytest.mark.parametrize("scale", [float("inf"), 3e37], ids=["views", "mean"])
 @pytest.mark.parametrize("ood", [True, False])
 def test_an_answer_that_is_not_finite_is_an_error(
@@ -453,6 +463,7 @@ def test_an_answer_that_is_not_finite_is_an_error(
     assert result.error.code == "not_finite"
 
 
+@pytest.mark.hazard("H-13")
 def test_limitations_follow_the_context(classifier: Classifier, lesion_jpg: Path) -> None:
     for context, codes in (
         (None, ["age_unknown", "site_unknown", "skin_tone", "amelanotic_melanoma"]),
@@ -480,6 +491,7 @@ def test_sampling_adds_uncertainty_and_does_not_decide(shared_micro_bundle: Path
     assert (sampled.uncertainty.samples, sampled.uncertainty.seed) == (30, 2)
 
 
+@pytest.mark.hazard("H-15", "H-19")
 def test_threads_share_one_classifier(shared_micro_bundle: Path, lesion_jpg: Path) -> None:
     classifier = Classifier(shared_micro_bundle)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -567,6 +579,7 @@ def settings_of(result: Assessment) -> tuple[object, ...]:
     return (result.probabilities, result.risk, result.operating_points, result.model, result.ood)
 
 
+@pytest.mark.hazard("H-19")
 @pytest.mark.parametrize(
     "settings",
     [{}, {"precision": "fp32"}, {"sensitivity": 0.9, "quality_gate": False}, {"threads": 2, "workers": 2}],
@@ -625,6 +638,7 @@ def test_a_copy_of_an_open_bundle(shared_micro_bundle: Path, lesion_jpg: Path) -
     assert settings_of(copy.assess(lesion_jpg)) == settings_of(classifier.assess(lesion_jpg))
 
 
+@pytest.mark.hazard("H-19")
 def test_a_spawned_process_answers_the_same(shared_micro_bundle: Path, lesion_jpg: Path) -> None:
     classifier = Classifier(shared_micro_bundle, "fp32", threads=1)
     spawn = multiprocessing.get_context("spawn")
@@ -636,6 +650,7 @@ def test_a_spawned_process_answers_the_same(shared_micro_bundle: Path, lesion_jp
     assert other.pixels == here.pixels
 
 
+@pytest.mark.hazard("H-15")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_is_refused_and_the_parent_goes_on(
     shared_micro_bundle: Path, lesion_jpg: Path

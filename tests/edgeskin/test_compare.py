@@ -85,6 +85,7 @@ def test_a_figure_without_a_place_is_refused(
     assert str(out) in done.stderr
 
 
+@pytest.mark.hazard("H-20")
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_figure_never_replaces_a_photo(
     shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path, place: int

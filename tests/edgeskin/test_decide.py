@@ -37,6 +37,7 @@ def logits_of(*shares: list[float]) -> np.ndarray:
     return np.log(np.array([shares])).astype(np.float32)
 
 
+@pytest.mark.hazard("H-01")
 def test_a_case_by_hand() -> None:
     """Two views with the same answer: 0.2 MEL, 0.7 NV, 0.1 BCC."""
     decisions = decide(logits_of([0.2, 0.7, 0.1], [0.2, 0.7, 0.1]), RULES)
@@ -104,6 +105,7 @@ def test_parts_without_a_rule_are_none() -> None:
     assert decisions.predicted.tolist() == [1]
 
 
+@pytest.mark.hazard("H-01", "H-11")
 def test_every_risk_has_an_action_and_none_promises_health() -> None:
     assert set(ACTIONS) == set(RISKS)
     assert [ACTIONS[risk][0] for risk in RISKS] == ["no_referral", "refer", "refer_urgently"]

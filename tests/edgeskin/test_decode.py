@@ -91,6 +91,7 @@ READABLE = {
 }
 
 
+@pytest.mark.hazard("H-03")
 @pytest.mark.parametrize("kind", READABLE)
 def test_decodes_as_pillow_does(kind: str) -> None:
     # Pillow and OpenCV each bring their own libjpeg and libwebp. PNG and BMP must agree, apart from the
@@ -123,6 +124,7 @@ def test_hidden_colour_under_transparency_is_white() -> None:
     assert (image[20:] == 255).all()
 
 
+@pytest.mark.hazard("H-04")
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("fmt", ["JPEG", "PNG", "WEBP"])
 def test_exif_orientation(fmt: str, orientation: int) -> None:
@@ -181,6 +183,7 @@ def test_reduced_scale_changes_little_on_real_photos() -> None:
         assert np.abs(difference).mean() < 1.5
 
 
+@pytest.mark.hazard("H-03")
 @pytest.mark.skipif(not ORIGINALS, reason="needs shared/data/originals")
 def test_real_photos_decode_as_pillow_does() -> None:
     for path in ORIGINALS[-10:]:
@@ -268,6 +271,7 @@ def test_error_names_the_file(tmp_path: Path) -> None:
     assert caught.value.code == "cut_off"
 
 
+@pytest.mark.hazard("H-02")
 def test_damaged_pixels_are_refused() -> None:
     """Files that are formally whole and hold fewer pixels than they promise."""
     half = len(JPEG) // 2
@@ -295,6 +299,7 @@ print(start, peak(), outcome)
 """
 
 
+@pytest.mark.hazard("H-18")
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak memory from /proc")
 @pytest.mark.parametrize("case", ["text-bomb", "pixel-bomb", "largest-alpha", "largest-progressive"])
 def test_peak_memory(case: str, tmp_path: Path) -> None:
@@ -320,6 +325,7 @@ def test_peak_memory(case: str, tmp_path: Path) -> None:
     assert float(after) - float(before) < 300
 
 
+@pytest.mark.hazard("H-18")
 @pytest.mark.parametrize("fmt", ["JPEG", "PNG", "WEBP", "BMP"])
 def test_bounds(fmt: str) -> None:
     assert_refused(encode(RGB[:1, :1], fmt), "too_small", "1 x 1 .*32")
@@ -329,6 +335,7 @@ def test_bounds(fmt: str) -> None:
         assert_refused(encode(np.zeros((32, 16385, 3), np.uint8), fmt), "side_too_long", "16385 x 32 .*16384")
 
 
+@pytest.mark.hazard("H-18")
 def test_sizes_are_refused_before_decoding() -> None:
     assert_refused(sof(65535, 65535), "side_too_long", "65535 x 65535")
     assert_refused(sof(12_000, 10_000), "too_many_pixels", "110 megapixels")
@@ -346,6 +353,7 @@ def test_sizes_are_refused_before_decoding() -> None:
     assert_refused(before, "side_too_long", "20000 x 20000")
 
 
+@pytest.mark.hazard("H-18")
 def test_webp_canvas_is_bounded() -> None:
     data = bytearray(encode(RGBA, "WEBP"))
     assert data[12:16] == b"VP8X"
@@ -371,6 +379,7 @@ def test_bmp_variants() -> None:
     assert_refused(bytes(negative), "too_small")
 
 
+@pytest.mark.hazard("H-02")
 @pytest.mark.parametrize("fmt", ["JPEG", "PNG", "WEBP", "BMP"])
 def test_altered_bytes_give_a_photo_or_a_photo_error(fmt: str) -> None:
     data = encode(RGB, fmt)

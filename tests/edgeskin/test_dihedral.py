@@ -5,6 +5,8 @@ import pytest
 
 from edgeskin.imaging.dihedral import DIHEDRAL, average_views, inverse, transform, views_of
 
+pytestmark = pytest.mark.hazard("H-04")
+
 SQUARE = np.array([[1, 2], [3, 4]])
 EIGHT = [
     [[1, 2], [3, 4]], [[2, 4], [1, 3]], [[4, 3], [2, 1]], [[3, 1], [4, 2]],

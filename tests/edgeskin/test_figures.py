@@ -140,6 +140,7 @@ def test_captions_name_method_and_target() -> None:
     assert "cancer" not in caption(eigen)
 
 
+@pytest.mark.hazard("H-23")
 def test_a_map_of_low_evidence_leaves_the_photo_as_it_is() -> None:
     photo = np.random.default_rng(0).integers(0, 256, (70, 70, 3), dtype=np.uint8)
     low = explanation(np.eye(7) * 0.9 * LOW_EVIDENCE)

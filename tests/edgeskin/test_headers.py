@@ -65,6 +65,7 @@ def test_headers_of_ordinary_files(data: bytes, fmt: str, held: int) -> None:
     assert (header.orientation, header.held) == (1, held)
 
 
+@pytest.mark.hazard("H-04")
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("fmt", ["JPEG", "PNG", "WEBP"])
 def test_orientation_of_pillows_exif(fmt: str, orientation: int) -> None:
@@ -74,6 +75,7 @@ def test_orientation_of_pillows_exif(fmt: str, orientation: int) -> None:
     assert (header.orientation, header.width, header.height) == (orientation, 160, 120)
 
 
+@pytest.mark.hazard("H-04")
 @pytest.mark.parametrize(
     ("exif", "orientation"),
     [
@@ -120,6 +122,7 @@ def test_other_files_are_refused(data: bytes, code: str, names: str) -> None:
     assert_refused(data, code, names)
 
 
+@pytest.mark.hazard("H-02")
 @pytest.mark.parametrize("data", [JPEG, PNG, WEBP, BMP], ids=["jpeg", "png", "webp", "bmp"])
 def test_files_cut_off_anywhere_are_refused(data: bytes) -> None:
     for length in {*range(12, 200, 7), *range(200, len(data) - 1, len(data) // 20), len(data) - 1}:
@@ -145,6 +148,7 @@ def test_the_end_of_a_thumbnail_is_not_that_of_the_jpeg() -> None:
     assert_refused(whole[: len(whole) // 2], "cut_off")
 
 
+@pytest.mark.hazard("H-02")
 def test_jpeg_headers_that_are_refused() -> None:
     assert (read_header(sof(65535, 300)).width, read_header(sof(65535, 300)).height) == (65535, 300)
     assert_refused(JPEG.replace(b"\xff\xc0\0\x11\x08", b"\xff\xc3\0\x11\x08"), "unsupported_format", "SOF3")
@@ -155,12 +159,14 @@ def test_jpeg_headers_that_are_refused() -> None:
     assert_refused(b"\xff\xd8\xff" + b"\xff" * 10_000_000, "cut_off")
 
 
+@pytest.mark.hazard("H-18")
 def test_a_jpeg_of_endless_scans_is_refused() -> None:
     data = encode(RGB, "JPEG", progressive=True)
     last_scan = data[data.rfind(b"\xff\xda") : -2]
     assert_refused(data[:-2] + last_scan * 64 + data[-2:], "damaged")
 
 
+@pytest.mark.hazard("H-18")
 def test_png_extras_are_left_out() -> None:
     bomb = zlib.compress(bytes(10_000_000))
     extras = [
@@ -175,6 +181,7 @@ def test_png_extras_are_left_out() -> None:
     np.testing.assert_array_equal(load_photo(data, 224).image, RGB)
 
 
+@pytest.mark.hazard("H-02")
 def test_png_chunks_that_are_refused() -> None:
     size = ihdr(160, 120)
     assert_refused(TEXT_BOMB, "cut_off")
@@ -195,6 +202,7 @@ def test_webp_canvas_is_read() -> None:
     assert (read_header(bytes(data)).width, read_header(bytes(data)).height) == (16385, 120)
 
 
+@pytest.mark.hazard("H-02")
 @pytest.mark.parametrize(
     ("offset", "value", "code"), [(22, -(2**31), "cut_off"), (30, 1, "unsupported_format")]
 )

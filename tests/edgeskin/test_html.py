@@ -82,6 +82,7 @@ CASES: dict[str, Callable[[Assessment], Assessment]] = {
 }
 
 
+@pytest.mark.hazard("H-17")
 @pytest.mark.parametrize("case", [*CASES, "retake", "error"])
 def test_it_renders_alone_in_a_browser_and_prints_on_one_page(
     case: str,
@@ -169,6 +170,7 @@ def test_it_holds_the_assessments_numbers(assessed: Assessment) -> None:
     assert "$" not in html
 
 
+@pytest.mark.hazard("H-11")
 def test_known_limitations_follow_the_context(classifier: Classifier, lesion_jpg: Path) -> None:
     result = classifier.assess(lesion_jpg, context=PatientContext(30, "nail"))
     html = render_html(result, CREATED)
@@ -182,6 +184,7 @@ def test_without_explanation_there_is_no_picture(classifier: Classifier, lesion_
     assert "Probabilities" in html
 
 
+@pytest.mark.hazard("H-16")
 def test_a_refused_picture_has_no_risk_and_no_map(retake: Assessment, failed: Assessment) -> None:
     for result, figures in ((retake, 1), (failed, 0)):
         html = render_html(result, CREATED)
@@ -194,6 +197,7 @@ def test_a_refused_picture_has_no_risk_and_no_map(retake: Assessment, failed: As
     assert all(instruction in render_html(retake, CREATED) for instruction in retake.quality.retake)
 
 
+@pytest.mark.hazard("H-11")
 def test_every_warning_of_the_gates_is_shown_and_nothing_is_certified(assessed: Assessment) -> None:
     worst = with_warnings(assessed)
     assert worst.ood is not None

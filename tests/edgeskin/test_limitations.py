@@ -5,6 +5,8 @@ import pytest
 from edgeskin.decision.limitations import ALWAYS, SITES, PatientContext, known_limitations
 from edgeskin.errors import SettingError
 
+pytestmark = pytest.mark.hazard("H-13")
+
 
 def codes(age: float | None, site: str | None) -> list[str]:
     return [limitation.code for limitation in known_limitations(PatientContext(age, site))]

@@ -30,6 +30,7 @@ def test_every_command_has_help(command: str) -> None:
     assert "--bundle" in done.stdout
 
 
+@pytest.mark.hazard("H-14")
 def test_exit_code_0_all_assessed_1_some_failed_2_usage_3_bundle(
     shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
 ) -> None:
@@ -43,6 +44,7 @@ def test_exit_code_0_all_assessed_1_some_failed_2_usage_3_bundle(
     assert codes == [0, 1, 2, 3]
 
 
+@pytest.mark.hazard("H-14")
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 def test_a_result_that_cannot_be_written_is_one_line(lesion_jpg: Path, shared_micro_bundle: Path) -> None:
     with Path("/dev/full").open("w") as full:

@@ -21,6 +21,8 @@ from edgeskin.bundle.manifest import (
 from edgeskin.decision.calibration import temperature_scaling
 from edgeskin.results import SensitivityBound
 
+pytestmark = pytest.mark.hazard("H-07")
+
 
 @pytest.fixture(scope="module")
 def manifest() -> Manifest:

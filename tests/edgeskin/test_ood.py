@@ -12,6 +12,8 @@ from edgeskin.errors import BundleError
 from edgeskin.network.engine import NetworkOutputs
 from tests.conftest import micro_statistics
 
+pytestmark = pytest.mark.hazard("H-05")
+
 
 def stored(values: dict[str, np.ndarray], save: Callable[..., None] = np.savez) -> bytes:
     file = io.BytesIO()

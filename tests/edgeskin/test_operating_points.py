@@ -9,6 +9,8 @@ from edgeskin.decision.operating_points import certified_threshold, risk_levels,
 from edgeskin.errors import SettingError
 from edgeskin.results import Precision
 
+pytestmark = pytest.mark.hazard("H-01")
+
 # scipy.stats.beta.ppf(0.05, n - k, k + 1) for k misses among n lesions.
 BOUNDS_OF_100 = (
     0.9704869503929601,
@@ -104,6 +106,7 @@ CERTIFIED = [
 """What 0.11.0 certified: threshold, misses among 289 lesions, bound, and the specificity by lesion."""
 
 
+@pytest.mark.hazard("H-10")
 @pytest.mark.parametrize(
     ("bundle", "precision", "sensitivity", "threshold", "missed", "bound", "specificity"), CERTIFIED
 )
@@ -128,6 +131,7 @@ def test_shipped_bundles_certify_what_0_11_0_did(
     assert rules.screening_threshold == threshold
 
 
+@pytest.mark.hazard("H-10")
 def test_higher_points_stay_and_lower_ones_go() -> None:
     rules = open_bundle().manifest.decision_rules["int8"]
     assert [point.name for point in rules.operating_points] == ["screen", "balanced"]
@@ -136,6 +140,7 @@ def test_higher_points_stay_and_lower_ones_go() -> None:
     assert rules_for_sensitivity(rules, 0.8).operating_points[1:] == ()
 
 
+@pytest.mark.hazard("H-10")
 @pytest.mark.parametrize("sensitivity", [0.09, 0.799, 1.0, 1.2, -1.0, float("nan")])
 def test_sensitivities_out_of_range_are_refused(sensitivity: float) -> None:
     rules = open_bundle().manifest.decision_rules["int8"]

@@ -13,6 +13,7 @@ from edgeskin.results import Precision
 from tests.conftest import run_cli
 
 
+@pytest.mark.hazard("H-10")
 @pytest.mark.parametrize(
     ("precision", "mc_dropout", "chosen", "named"),
     [
@@ -41,6 +42,7 @@ def test_the_network_that_decides_is_named_when_sampling(
     assert f"the {named} network decides" in output.err if named else output.err == ""
 
 
+@pytest.mark.hazard("H-10")
 def test_a_changed_threshold_is_named(shared_micro_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Both thresholds are on stderr, and nothing is where the bundle decides."""
     with open_classifier(str(shared_micro_bundle), None, None, None, sensitivity=0.93) as classifier:

@@ -32,6 +32,7 @@ def test_output_without_a_place_is_refused(out: str, photos: list[str], tmp_path
         output_paths(tmp_path / out, [Path(photo) for photo in photos])
 
 
+@pytest.mark.hazard("H-20")
 def test_an_input_is_not_overwritten_under_any_name(tmp_path: Path) -> None:
     photo, link = tmp_path / "photo.png", tmp_path / "link.png"
     photo.touch()

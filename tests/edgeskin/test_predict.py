@@ -40,6 +40,7 @@ def test_results_are_on_stdout_and_the_notice_once_on_stderr(
     assert "\x1b" not in done.stdout
 
 
+@pytest.mark.hazard("H-14")
 def test_json_is_one_object_a_line_and_a_bad_picture_stops_nothing(
     shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
 ) -> None:
@@ -52,6 +53,7 @@ def test_json_is_one_object_a_line_and_a_bad_picture_stops_nothing(
     assert str(missing) in first["error"]["message"]
 
 
+@pytest.mark.hazard("H-14")
 def test_a_picture_that_cannot_be_read_is_one_line_on_stderr(
     shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
 ) -> None:
@@ -76,6 +78,7 @@ def test_a_folder_stands_for_its_photos(shared_micro_bundle: Path, lesion_jpg: P
     assert done.returncode == 1
 
 
+@pytest.mark.hazard("H-14")
 def test_skipped_files_of_a_folder_are_counted(
     lesion_jpg: Path, shared_micro_bundle: Path, tmp_path: Path
 ) -> None:
@@ -93,6 +96,7 @@ def test_an_empty_folder_is_an_error(shared_micro_bundle: Path, tmp_path: Path) 
     assert str(tmp_path) in done.stderr
 
 
+@pytest.mark.hazard("H-14")
 def test_names_that_cannot_be_opened_or_shown_stop_nothing(
     shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
 ) -> None:
@@ -106,6 +110,7 @@ def test_names_that_cannot_be_opened_or_shown_stop_nothing(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.hazard("H-15")
 def test_workers_answer_many_photos_in_order(
     shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
 ) -> None:

@@ -42,6 +42,7 @@ def test_prepared_networks_are_used_and_only_prepare_writes_them(
     assert not list((tmp_path / "edgeskin").iterdir())
 
 
+@pytest.mark.hazard("H-08")
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="another folder there")
 def test_a_cache_that_is_not_private_is_refused(
     shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
@@ -60,6 +61,7 @@ def test_a_cache_that_is_not_private_is_refused(
         assert str(folder) in done.stderr
 
 
+@pytest.mark.hazard("H-08")
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="another folder there")
 def test_predict_skips_a_cache_that_is_not_private_and_says_so(
     shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path

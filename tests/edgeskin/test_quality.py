@@ -14,6 +14,8 @@ from edgeskin.imaging.quality import LIMITS, SIDE, Limit, assess_quality, measur
 from edgeskin.photo.decode import Photo, load_photo
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.hazard("H-06")
+
 Image = np.ndarray
 INSTRUCTIONS = {limit.code: limit.instruction for limit in LIMITS}
 
@@ -167,6 +169,7 @@ def test_limits_are_inclusive_and_refuse_what_is_not_a_number() -> None:
     assert [limit.allows(value) for value in (0.9, 1, 2, 2.1, np.nan)] == [False, True, True, False, False]
 
 
+@pytest.mark.hazard("H-16")
 def test_a_refused_picture_has_no_risk(shared_micro_bundle: Path, good: Image) -> None:
     dark = scaled(good, 0.2)
     result = Classifier(shared_micro_bundle).assess(dark)

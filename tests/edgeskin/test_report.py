@@ -97,6 +97,7 @@ def test_a_report_that_cannot_be_made_leaves_no_file(
     assert not (tmp_path / out).exists()
 
 
+@pytest.mark.hazard("H-20")
 def test_a_report_never_replaces_its_photo_and_a_stale_one_is_deleted(
     shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
 ) -> None:

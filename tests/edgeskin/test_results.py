@@ -154,6 +154,7 @@ def test_the_json_has_every_key_of_0_11_0(explained: Assessment) -> None:
     assert isinstance(values["uncertainty"]["cancer_interval"], list)
 
 
+@pytest.mark.hazard("H-16")
 @pytest.mark.parametrize("status", ["assessed", "retake", "out_of_scope", "error"])
 def test_every_status_has_the_same_keys(status: str, by_status: dict[str, Assessment]) -> None:
     values = json.loads(json.dumps(by_status[status].to_dict(), allow_nan=False))
@@ -192,6 +193,7 @@ def test_codes_are_stable(by_status: dict[str, Assessment]) -> None:
     assert all(set(one) == {"code", "subject", "text"} for one in assessed["limitations"])
 
 
+@pytest.mark.hazard("H-16")
 def test_only_what_was_assessed_has_a_risk(by_status: dict[str, Assessment]) -> None:
     for status, result in by_status.items():
         values = (result.risk, result.cancer_probability, result.predicted_class, result.prediction_set)

@@ -71,6 +71,7 @@ def test_only_useful_bounds_are_kept(lesions: int, count: int) -> None:
     assert len(scores(lesions).bounds) == count
 
 
+@pytest.mark.hazard("H-10")
 @pytest.mark.parametrize(
     ("lesions", "sensitivity", "missed"),
     [
@@ -127,6 +128,7 @@ def test_parts_that_a_manifest_lacks_stay_absent() -> None:
     assert rules.operating_points[0].bound is None
 
 
+@pytest.mark.hazard("H-10")
 @pytest.mark.parametrize("bundle", [*SHIPPED])
 def test_shipped_manifests_keep_their_numbers(bundle: str) -> None:
     opened = open_bundle(bundle)

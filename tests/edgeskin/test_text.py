@@ -52,6 +52,7 @@ def require_small(text: str) -> None:
     assert max(map(len, lines)) <= COLUMNS, text
 
 
+@pytest.mark.hazard("H-11")
 def test_the_verdict_comes_first_then_the_action(
     assessed: Assessment, refused: dict[str, Assessment]
 ) -> None:
@@ -158,6 +159,7 @@ def test_real_pictures_with_everything_on_fit(lesion_jpg: Path) -> None:
                 require_small(render_text(classifier.assess(image, mc_samples=100, name="photo.jpg")))
 
 
+@pytest.mark.hazard("H-11")
 def test_refusals_fit(refused: dict[str, Assessment]) -> None:
     every = tuple(limit.instruction for limit in LIMITS if limit.kind == "retake")
     action = f"take the picture again: {'; '.join(every)}; if it gets no better, refer on clinical grounds"
@@ -181,6 +183,7 @@ def test_warnings_are_what_the_gates_would_have_refused(assessed: Assessment) ->
     assert "Certified" in rows(render_text(assessed))
 
 
+@pytest.mark.hazard("H-11")
 def test_the_scope_warning_is_shown_among_many(assessed: Assessment) -> None:
     """Warnings are cut to two lines; this one matters most."""
     worst = worst_case(assessed)

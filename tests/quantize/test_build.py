@@ -46,6 +46,7 @@ def first_recipe_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipes, "RECIPES", dict(list(recipes.RECIPES.items())[:1]))
 
 
+@pytest.mark.hazard("H-09")
 def test_from_run_to_bundle(
     micro_run: Path,
     lesion_folder: Path,

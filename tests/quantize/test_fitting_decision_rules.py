@@ -9,6 +9,8 @@ from quantize.fitting.labels import Labels
 from tests.quantize.test_fitting_calibration import random_outputs
 from train.evaluate.outputs import Outputs
 
+pytestmark = pytest.mark.hazard("H-10")
+
 CLASSES, CANCER = ("A", "B", "C", "D", "E"), ("B", "E")
 
 

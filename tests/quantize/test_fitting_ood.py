@@ -12,6 +12,8 @@ from edgeskin.errors import BundleError, SettingError
 from quantize.fitting import ood
 from quantize.fitting.ood import Activations, fit_statistics, fit_threshold, write_statistics
 
+pytestmark = pytest.mark.hazard("H-05")
+
 
 def random_activations(n: int, seed: int, shift: float = 0.0) -> Activations:
     """Features in ten of forty dimensions, shifted into the others."""

@@ -16,6 +16,8 @@ from quantize.fitting.operating_points import (
     sensitivity_bounds,
 )
 
+pytestmark = pytest.mark.hazard("H-01")
+
 
 def lesion_scores(cancer: tuple[float, ...], benign: tuple[float, ...] = ()) -> LesionScores:
     return LesionScores(cancer, benign, sensitivity_bounds(len(cancer)))

@@ -10,6 +10,8 @@ from edgeskin.decision.calibration import temperature_scaling
 from quantize.fitting.labels import Labels
 from quantize.gate import Comparison, check, compare, mcnemar
 
+pytestmark = pytest.mark.hazard("H-09")
+
 CLASSES = ("MEL", "NV", "DF")
 MEL, NV, DF = range(3)
 TARGETS = np.repeat([MEL, NV, DF], [40, 40, 20])

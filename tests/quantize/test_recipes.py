@@ -15,6 +15,8 @@ from train.config import TrainConfig
 from train.data.table import Sample, read_table, select
 from train.models.lesion_net import ServedNet
 
+pytestmark = pytest.mark.hazard("H-09")
+
 
 @pytest.fixture(scope="module")
 def inputs(

@@ -21,6 +21,8 @@ from train.data.deduplicate import concatenate_archives, link_groups, merge_arch
 from train.data.readers import DataError
 from train.data.table import Sample, check_disjoint, read_table
 
+pytestmark = pytest.mark.hazard("H-21")
+
 
 def archive(folder: Path, label: str, **pictures: np.ndarray) -> Path:
     """A folder a class, of one class."""

@@ -30,6 +30,8 @@ from train.config import ModelConfig
 from train.models.from_bundle import load_bundle_weights
 from train.models.lesion_net import LesionNet
 
+pytestmark = pytest.mark.hazard("H-23")
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of their imports
     import pytorch_grad_cam

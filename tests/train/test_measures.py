@@ -84,6 +84,7 @@ def test_thresholds_by_hand(by_hand: Measures) -> None:
     assert values(at.recall, at.precision, at.f1, at.specificity) == pytest.approx((1 / 3, 1 / 2, 0.4, 2 / 3))
 
 
+@pytest.mark.hazard("H-13")
 def test_subgroups_by_hand(by_hand: Measures) -> None:
     """In X five of six pairs are in order, both cancers found, e is a false alarm; Y has no benign lesion."""
     sources = by_hand.subgroups["source"]

@@ -11,6 +11,8 @@ from edgeskin.taxonomy import ISIC_2019
 from train.data.readers import DataError, read_class_folders
 from train.data.table import Sample, known, read_table, select
 
+pytestmark = pytest.mark.hazard("H-22")
+
 INDEX = [
     "path",
     "image_id",
@@ -220,6 +222,28 @@ def test_class_folders_under_splits(tmp_path: Path) -> None:
         picture(tmp_path / split / "MEL" / f"{split}.jpg")
     samples = read_table(tmp_path)
     assert [(s.image_id, s.split) for s in samples] == [(s, s) for s in ("train", "val", "test")]
+
+
+@pytest.mark.parametrize("splits", [True, False])
+def test_files_of_operating_systems_are_passed_over_and_counted(
+    tmp_path: Path, splits: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "train" if splits else tmp_path
+    picture(folder / "MEL" / "a.jpg")
+    (tmp_path / "__MACOSX" / "MEL").mkdir(parents=True)
+    left = [folder / "MEL" / name for name in ("._a.jpg", "Thumbs.db", ".DS_Store", "notes.txt")]
+    for path in [*left, tmp_path / "__MACOSX" / "MEL" / "._a.jpg"]:
+        path.write_bytes(b"\0\5\x16\7")
+    assert [sample.image.name for sample in read_table(tmp_path)] == ["a.jpg"]
+    (record,) = caplog.records
+    assert record.args == (tmp_path, 4 if splits else 5)  # __MACOSX lies beside the split's folder
+
+
+def test_formats_that_are_not_read_are_rows_all_the_same(tmp_path: Path) -> None:
+    picture(tmp_path / "MEL" / "a.jpg")
+    for name in ("b.heic", "c.dng", "d.gif"):
+        (tmp_path / "MEL" / name).write_bytes(b"x")
+    assert [sample.image.name for sample in read_table(tmp_path)] == ["a.jpg", "b.heic", "c.dng", "d.gif"]
 
 
 def test_class_list_of_the_users_own(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from train.config import FoldConfig
 from train.data.split import assign_splits, left_out, split_sha256
 from train.data.table import DataError, Sample
 
+pytestmark = pytest.mark.hazard("H-21")
+
 
 def sample(image_id: str, label: str, group: str, split: str | None = None) -> Sample:
     return Sample(Path("x"), image_id, label, group, None, group, None, None, None, None, split, "x")

@@ -52,6 +52,7 @@ def test_every_class_is_required() -> None:
         require_every_class(samples_of("MEL"), ["MEL", "BCC", "DF"])
 
 
+@pytest.mark.hazard("H-21")
 def test_disjoint_samples_pass() -> None:
     first, second = samples_of("MEL", "NV")
     check_disjoint([first, replace(second, split="test")])
@@ -81,6 +82,7 @@ def test_real_counts(real: list[Sample]) -> None:
     assert all(str(split).startswith("original:") for split in apart)
 
 
+@pytest.mark.hazard("H-21")
 def test_real_table_keeps_lesions_on_one_side(real: list[Sample]) -> None:
     sides: dict[str, set[str]] = {}
     for sample in real:

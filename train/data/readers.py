@@ -12,11 +12,13 @@ In the three archives the images may be in any subfolder.
 """
 
 import csv
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeskin.errors import EdgeskinError
+from edgeskin.photo.sources import SUFFIXES, is_system_file
 from edgeskin.taxonomy import ISIC_2019
 
 SPLITS = ("train", "val", "test")
@@ -28,8 +30,9 @@ UNKNOWN = "UNK"
 HAM_CODES = {"akiec": "AK", "bcc": "BCC", "bkl": "BKL", "df": "DF", "mel": "MEL", "nv": "NV", "vasc": "VASC"}
 PAD_CODES = {"ACK": "AK", "BCC": "BCC", "MEL": "MEL", "NEV": "NV", "SCC": "SCC", "SEK": "BKL"}
 
-_IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 _SHOWN = 20
+
+_log = logging.getLogger(__name__)
 
 
 class DataError(EdgeskinError):
@@ -202,27 +205,29 @@ def read_class_folders(folder: Path) -> tuple[Path, list[Row]]:
     """Read one folder for each class, directly or under ``train/``, ``val/`` and ``test/``.
 
     There are no lesion ids, so every image counts as a lesion of its own, and images of one lesion may end up
-    on two sides of a split. Prefer a table where there is one.
+    on two sides of a split. Prefer a table where there is one. What is named like a photo is a row, whatever
+    it is. Other files, and those that operating systems leave, are passed over; a warning has their number.
 
     Raises:
         DataError: There are other folders beside ``train/``, ``val/`` and ``test/``.
     """
     split_folders = [folder / split for split in SPLITS if (folder / split).is_dir()]
     if split_folders:
-        strays = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name not in SPLITS)
+        names = (path.name for path in folder.iterdir() if path.is_dir() and not is_system_file(path.name))
+        strays = sorted(name for name in names if name not in SPLITS)
         refuse(f"{folder}: folders beside {', '.join(SPLITS)}", strays, "move them elsewhere")
-    return folder, [
-        Row(
-            image=image,
-            image_id=image.stem,
-            label=image.relative_to(parent).parts[0],
-            source=folder.resolve().name,
-            split=parent.name if split_folders else "",
-        )
-        for parent in split_folders or [folder]
-        for image in sorted(parent.glob("*/**/*"))
-        if image.suffix.lower() in _IMAGE_SUFFIXES
-    ]
+    rows, skipped = [], 0
+    for parent in split_folders or [folder]:
+        for path in sorted(parent.glob("*/**/*")):
+            parts = path.relative_to(parent).parts
+            if path.suffix.lower() not in SUFFIXES or any(is_system_file(part) for part in parts):
+                skipped += path.is_file()
+                continue
+            row = Row(image=path, image_id=path.stem, label=parts[0], source=folder.resolve().name)
+            rows.append(replace(row, split=parent.name) if split_folders else row)
+    if skipped:
+        _log.warning("%s: skipped %d file(s) not named as pictures", folder, skipped)
+    return folder, rows
 
 
 def refuse(problem: str, offenders: Sequence[str], way_out: str = "correct the table") -> None:
@@ -256,5 +261,5 @@ def _cells(table: Path, columns: str) -> list[dict[str, str]]:
 
 def _files(folder: Path) -> dict[str, Path]:
     """Every picture below a folder by its file name; of copies, the first in alphabetical order."""
-    found = [path for path in folder.rglob("*") if path.suffix.lower() in _IMAGE_SUFFIXES]
+    found = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
     return {path.name: path for path in sorted(found, reverse=True)}

@@ -23,7 +23,7 @@ class Sample:
     """One labelled image.
 
     Attributes:
-        image: Absolute path of a file that exists.
+        image: Absolute path of its file.
         image_id: Unique, but for full-size copies.
         label: A code of the class list; another code only in splits that are never trained on.
         lesion_id: Never empty; an image without one is a lesion of its own.
@@ -57,12 +57,13 @@ class Sample:
         return self.image_id, (self.split or "").startswith("original:")
 
 
-def read_table(folder: Path, classes: Sequence[str] = ISIC_2019) -> list[Sample]:
+def read_table(folder: Path, classes: Sequence[str] = ISIC_2019, require_files: bool = True) -> list[Sample]:
     """Detect the layout of a folder, read it, and check it. `train.data.readers` lists the layouts.
 
     Args:
         folder: The folder.
         classes: Codes of the classes that may be trained on.
+        require_files: Whether every image must be a file. `train.input.photos.read_tables` looks into them.
 
     Raises:
         DataError: No layout is recognized; the table is empty or malformed; a file is missing; a label of
@@ -72,6 +73,10 @@ def read_table(folder: Path, classes: Sequence[str] = ISIC_2019) -> list[Sample]
     table, rows = read_rows(folder, classes)
     samples = [_sample(row) for row in rows]
     _check(samples, table, classes)
+    if require_files:
+        missing = [str(sample.image) for sample in samples if not sample.image.is_file()]
+        refuse(f"{table}: image files missing", missing, "restore them or remove their rows")
+    check_disjoint(samples)
     return samples
 
 
@@ -189,7 +194,7 @@ def _age(cell: str, image_id: str) -> float | None:
 
 
 def _check(samples: Sequence[Sample], table: Path, classes: Sequence[str]) -> None:
-    """Raise DataError as `read_table` describes."""
+    """Raise DataError if a row is malformed, as `read_table` describes."""
     if not samples:
         raise DataError(f"{table}: no images in this table")
     trainable = [sample for sample in samples if sample.split in (None, *SPLITS)]
@@ -200,9 +205,6 @@ def _check(samples: Sequence[Sample], table: Path, classes: Sequence[str]) -> No
     copies = Counter(sample.key for sample in samples)
     repeated = [image_id for (image_id, _), count in copies.items() if count > 1]
     refuse(f"{table}: image ids that occur more than once", repeated, "give every image its own id")
-    missing = [str(sample.image) for sample in samples if not sample.image.is_file()]
-    refuse(f"{table}: image files missing", missing, "restore them or remove their rows")
-    check_disjoint(samples)
 
 
 def _is_split(split: str | None) -> bool:

@@ -13,10 +13,11 @@ import numpy as np
 from edgeskin.errors import SettingError
 from train.config import TrainConfig, read_config
 from train.data.split import assign_splits, left_out, split_sha256
-from train.data.table import DataError, Sample, read_table, select
+from train.data.table import DataError, Sample, select
 from train.distill import soft_labels
 from train.evaluate.predict import open_network, predict
 from train.fit.run import read_record
+from train.input.photos import read_tables
 
 
 def write_soft_labels(sources: Sequence[Path], data: Path, out: Path, partial: bool = False) -> int:
@@ -36,7 +37,7 @@ def write_soft_labels(sources: Sequence[Path], data: Path, out: Path, partial: b
             other images than its folds of this table, started from a bundle, or was distilled itself); a
             source has other classes or another split than the table; or a file cannot be read or has an
             image that is not a training image.
-        DataError: No source left some image out, and not ``partial``.
+        DataError: Images cannot be read; or no source left some image out, and not ``partial``.
     """
     files = [source for source in sources if source.is_file()]
     runs = [source for source in sources if not source.is_file()]
@@ -44,7 +45,7 @@ def write_soft_labels(sources: Sequence[Path], data: Path, out: Path, partial: b
     parts = [soft_labels.load(file) for file in files]
     classes = networks[0].classes if networks else tuple(parts[0].classes)
     table = assign_splits(
-        read_table(data, classes), seed=networks[0].seed if networks else TrainConfig().seed
+        read_tables([data], classes), seed=networks[0].seed if networks else TrainConfig().seed
     )
     split = split_sha256(table)
     samples = select(table, "train")

@@ -14,11 +14,12 @@ from edgeskin.decision.calibration import temperature_scaling
 from edgeskin.decision.decide import decide
 from edgeskin.errors import SettingError
 from train.data.split import assign_splits, split_sha256
-from train.data.table import DataError, Sample, known, read_table, select
+from train.data.table import DataError, Sample, known, select
 from train.evaluate.measures import Measures, by_lesion, measure
 from train.evaluate.metrics import screening_threshold
 from train.evaluate.outputs import Outputs
 from train.evaluate.predict import Network, open_network, predict
+from train.input.photos import read_tables
 
 TARGET_RECALL = 0.95
 UNCALIBRATED = "none"
@@ -109,7 +110,7 @@ def evaluate(
         SettingError: The folder is neither run nor bundle, or an option does not fit it.
     """
     network = open_network(folder, precision)
-    table = assign_splits(read_table(data, network.classes), seed=network.seed)
+    table = assign_splits(read_tables([data], network.classes), seed=network.seed)
     return evaluate_table(network, table, split, threshold, command)
 
 

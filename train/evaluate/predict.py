@@ -28,7 +28,7 @@ from train.data.table import DataError, Sample
 from train.evaluate.outputs import Outputs
 from train.fit.run import RECORD, WEIGHTS, load_run, read_record
 from train.input.dataset import LesionImages, batches
-from train.input.photos import CONSOLE, each_prepared, prepared
+from train.input.photos import CONSOLE, each_prepared, require_readable
 from train.models.lesion_net import LesionNet
 
 
@@ -88,15 +88,13 @@ def predict(network: Network, samples: Sequence[Sample]) -> Outputs:
     """The outputs of a network for samples, with the runtime's own decoding and preprocessing.
 
     Raises:
-        DataError: Images cannot be read, or their logits are not finite. The message lists all of them.
+        DataError: Images cannot be read, or their logits are not finite. The message names them.
     """
     try:
         outputs = network.infer(samples)
-    except PhotoError as error:
-        problems = _unreadable(samples, network.preprocessing)
-        raise DataError(
-            "\n".join([f"{len(problems)} images cannot be read:", *problems]), "unreadable"
-        ) from error
+    except PhotoError:
+        require_readable(samples)
+        raise
     rows = np.flatnonzero(~np.isfinite(outputs.logits).all(axis=1))
     if rows.size:
         ids = ", ".join(samples[row].image_id for row in rows.tolist())
@@ -184,13 +182,3 @@ def _torch_outputs(net: LesionNet, config: TrainConfig, samples: Sequence[Sample
 def _dihedral(images: Tensor, view: int) -> Tensor:
     """`edgeskin.imaging.dihedral.transform` for tensors (n, c, s, s)."""
     return torch.rot90(images.flip(-1) if view >= DIHEDRAL // 2 else images, view % 4, (-2, -1))
-
-
-def _unreadable(samples: Sequence[Sample], settings: Preprocessing) -> list[str]:
-    problems = []
-    for sample in samples:
-        try:
-            prepared(sample, settings)
-        except PhotoError as error:
-            problems.append(str(error))
-    return problems

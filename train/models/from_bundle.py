@@ -26,9 +26,10 @@ from edgeskin.errors import SettingError
 from edgeskin.network.engine import Engine
 from train.config import read_config
 from train.data.split import assign_splits, split_sha256
-from train.data.table import read_table, select
+from train.data.table import select
 from train.fit.run import WEIGHTS, recorded_normalization, source_of_bundle, write_record
 from train.input.dataset import LesionData
+from train.input.photos import read_tables
 from train.models.lesion_net import LesionNet
 
 MAX_DIFFERENCE = 0.1
@@ -60,12 +61,13 @@ def write_run_from_bundle(bundle: Bundle, data: Path, out: Path) -> None:
     Raises:
         SettingError: ``out`` exists, the manifest holds no record of a run, the images or their split differ
             from those of the run, or the network cannot be rebuilt.
+        DataError: Images cannot be read.
     """
     if out.exists():
         raise SettingError(f"{out} exists already; name a new folder")
     record = _run_record(bundle)
     config = read_config(record.config, f"{bundle.folder}: training.run.config")
-    samples = assign_splits(read_table(data, config.classes), seed=config.seed)
+    samples = assign_splits(read_tables([data], config.classes), seed=config.seed)
     if split_sha256(samples) != record.split_sha256:
         raise SettingError(
             f"{data}: not the images and split that {bundle.folder} was trained with; give the same folder"

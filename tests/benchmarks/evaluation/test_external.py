@@ -1,7 +1,11 @@
 """Folds of smartphone photos, worked by hand."""
 
+import pytest
+
 from benchmarks.evaluation import external
 from tests.benchmarks.conftest import evaluated
+
+pytestmark = pytest.mark.hazard("H-12")
 
 
 def test_folds_of_smartphone_photos() -> None:

@@ -13,6 +13,8 @@ from tests.conftest import write_manifest
 from train.data.split import split_sha256
 from train.data.table import read_table
 
+pytestmark = pytest.mark.hazard("H-21")
+
 
 def test_a_bundle_is_evaluated_once(micro_bundle: Path, lesion_folder: Path, tmp_path: Path) -> None:
     arguments = (micro_bundle, lesion_folder, tmp_path / "receipts", tmp_path)

@@ -13,6 +13,8 @@ from edgeskin.decision.calibration import temperature_scaling
 from edgeskin.errors import SettingError
 from quantize.fitting.labels import Labels
 
+pytestmark = pytest.mark.hazard("H-19")
+
 
 def test_changes() -> None:
     """Of two cancers one falls below the threshold of 0.3; of two nevi one rises past 0.6."""
