@@ -184,8 +184,8 @@ def open_bundle(
     Raises:
         BundleError: The manifest or a file is missing, malformed, a link, or of an unknown schema version, or
             the bundle is not signed as required.
-        SettingError: ``folder`` is no path, or empty, which would be the working folder; or the key is not one
-            of ECDSA P-256, or the extra ``sign`` is missing.
+        SettingError: ``folder`` is no path, or empty, which would be the working folder. Or the key is not of
+            ECDSA P-256, or the extra ``sign`` is missing.
     """
     choices = f"a folder, or one of {', '.join(SHIPPED)}"
     require_kind("bundle", folder, (str, os.PathLike, NoneType), choices)
