@@ -72,7 +72,9 @@ def main() -> None:
 def _run() -> int:
     """The exit code. An error of ours, or of the system, becomes one line on stderr."""
     try:
-        return app(standalone_mode=False) or 0
+        code = app(standalone_mode=False) or 0
+        sys.stdout.flush()
+        return code
     except _UsageError as error:
         if sys.argv[1:]:  # without arguments, the message is the help page
             error.message = printable(error.message)

@@ -23,11 +23,12 @@ PATIENCE_S = 30.0
 
 
 class ResultStream(io.TextIOBase):
-    """A text stream that writes all of a text, or raises ResourceError."""
+    """A text stream that writes whole lines, or raises ResourceError."""
 
     def __init__(self, raw: Any, encoding: str) -> None:
         """Write to an unbuffered binary stream; to None, nothing can be written."""
         self._raw, self._encoding = raw, encoding
+        self._line = ""
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -54,9 +55,24 @@ class ResultStream(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        """Write a text. Raises ResourceError unless all of it was taken."""
+        """Write a text. Raises ResourceError unless all of it was taken.
+
+        The start of a line waits for its end, since a signal may come between the two.
+        """
         if not isinstance(text, str):
             raise TypeError(f"a text stream takes str, not {type(text).__name__}")
+        self._line += text
+        if text.endswith("\n"):
+            self.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what waits. Raises as `write`."""
+        text, self._line = self._line, ""
+        if text:
+            self._write(text)
+
+    def _write(self, text: str) -> None:
         rest = memoryview(text.replace("\n", os.linesep).encode(self.encoding, self.errors))
         try:
             if self._raw is None:
@@ -71,7 +87,6 @@ class ResultStream(io.TextIOBase):
             raise ResourceError(
                 f"stdout: a result cannot be written ({error.strerror}); some results are lost", "not_written"
             ) from error
-        return len(text)
 
     def _wait(self) -> None:
         if not select.select([], [self._raw], [], PATIENCE_S)[1]:
@@ -81,13 +96,11 @@ class ResultStream(io.TextIOBase):
 class NoticeStream(ResultStream):
     """A text stream that drops what it cannot write, from the first failure on."""
 
-    def write(self, text: str) -> int:
-        """Write a text, or drop it."""
+    def _write(self, text: str) -> None:
         try:
-            return super().write(text)
+            super()._write(text)
         except ResourceError:
             self._raw = None
-            return len(text)
 
 
 def notice(text: str) -> None:

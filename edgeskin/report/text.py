@@ -18,6 +18,7 @@ SAFETY_NET = "have any lesion examined that changes, bleeds, itches or worries y
 PHONE_PHOTOS = "phone photos"
 """What edgeskin is not for, although the scope gate hardly recognises it."""
 MOST_LINES = 16
+MOST_WARNINGS = 6
 _DROPPED_FIRST = ("Classes", "Hint", "Picture", "Dropout", "Not for")
 """Rows that give way where an answer would be longer than MOST_LINES."""
 _COLORS: dict[Risk, str] = {"HIGH": "\x1b[1;31m", "MEDIUM": "\x1b[1;33m", "LOW": "\x1b[1;32m"}
@@ -131,6 +132,8 @@ def _assessed(assessment: Assessment) -> list[tuple[str, str]]:
     assert assessment.action is not None
     model, total = assessment.model, assessment.timing_ms["total"]
     refusable = warnings(assessment)
+    if len(refusable) > MOST_WARNINGS:
+        refusable = [*refusable[:MOST_WARNINGS], f"and {len(refusable) - MOST_WARNINGS} more"]
     rows = [
         ("Action", assessment.action),
         ("WARNING", "; ".join(refusable)),

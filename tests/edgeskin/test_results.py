@@ -137,7 +137,7 @@ KEYS_OF_0_11_0 = {
 NEW_KEYS = {
     "": {"action_code", "limitations"},
     "quality": {"failed", "advised"},
-    "quality.measures": {"transparent"},
+    "quality.measures": {"transparent", "colour_variation", "red_excess", "misfit"},
     "model": {"classes"},
 }
 

@@ -129,10 +129,10 @@ def test_a_pipe_that_nobody_empties_is_an_error(monkeypatch: pytest.MonkeyPatch)
     os.set_blocking(write, False)
     with os.fdopen(read, "rb"), os.fdopen(write, "wb", buffering=0) as raw:
         with pytest.raises(ResourceError) as caught:
-            ResultStream(raw, "utf-8").write("x" * 2**20)
+            ResultStream(raw, "utf-8").write("x" * 2**20 + "\n")
         notices = NoticeStream(raw, "utf-8")
-        assert notices.write("y" * 10) == 10
-        assert notices.write("z") == 1
+        assert notices.write("y" * 10 + "\n") == 11
+        assert notices.write("z\n") == 2
     assert caught.value.code == "not_written"
 
 
@@ -239,3 +239,18 @@ def test_notices_are_on_stderr_alone(capsys: pytest.CaptureFixture[str]) -> None
         with pytest.raises(TypeError):
             sys.stdout.write(b"bytes")  # type: ignore[arg-type]
     assert capsys.readouterr() == ("", "a\\tb\\rc\n")
+
+
+def test_a_line_is_written_at_once() -> None:
+    """A signal may come between the start of a line and its end."""
+    read, write = os.pipe()
+    with os.fdopen(read, "rb", buffering=0) as pipe, os.fdopen(write, "wb", buffering=0) as raw:
+        os.set_blocking(pipe.fileno(), False)
+        stream = ResultStream(raw, "utf-8")
+        stream.write("{}")
+        assert pipe.read() is None
+        stream.write("\n")
+        assert pipe.read() == f"{{}}{os.linesep}".encode()
+        stream.write("rest")
+        stream.flush()
+        assert pipe.read() == b"rest"
