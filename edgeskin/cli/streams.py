@@ -18,6 +18,7 @@ from typing import Any, TextIO
 from edgeskin.errors import ResourceError
 from edgeskin.report.text import printable
 
+STDERR = 2
 PATIENCE_S = 30.0
 """Seconds to wait for the reader of a full non-blocking pipe."""
 
@@ -96,6 +97,13 @@ class ResultStream(io.TextIOBase):
 class NoticeStream(ResultStream):
     """A text stream that drops what it cannot write, from the first failure on."""
 
+    def is_stderr(self) -> bool:
+        """Whether it writes to descriptor 2."""
+        try:
+            return self.fileno() == STDERR
+        except OSError:
+            return False
+
     def _write(self, text: str) -> None:
         try:
             super()._write(text)
@@ -113,14 +121,35 @@ def standard_streams() -> Iterator[None]:
     """Replace ``sys.stdout`` and ``sys.stderr`` while a command runs; the package's warnings are notices."""
     _reserve_descriptors()
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = _replaced(sys.stdout, ResultStream), _replaced(sys.stderr, NoticeStream)
     logger, handler = logging.getLogger("edgeskin"), _NoticeHandler()
     logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        sys.stdout, sys.stderr = before
+    with _apart_from_libraries(_replaced(sys.stderr, NoticeStream)) as stderr:
+        sys.stdout, sys.stderr = _replaced(sys.stdout, ResultStream), stderr
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            sys.stdout, sys.stderr = before
+
+
+@contextlib.contextmanager
+def _apart_from_libraries(stream: TextIO) -> Iterator[TextIO]:
+    """Let a stream alone write to stderr while a command runs.
+
+    Libraries write lines of their own to descriptor 2. Those of libjpeg are about the filler that
+    `edgeskin.photo.jpeg_integrity` puts behind a progressive picture, and would call a whole one corrupt.
+    """
+    if not isinstance(stream, NoticeStream) or not stream.is_stderr():
+        yield stream
+        return
+    own, null = os.dup(STDERR), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, STDERR)
+    os.close(null)
+    with io.FileIO(own, "wb") as raw:
+        try:
+            yield NoticeStream(raw, stream.encoding)  # type: ignore[misc]
+        finally:
+            os.dup2(own, STDERR)
 
 
 def _reserve_descriptors() -> None:

@@ -24,13 +24,13 @@ from edgeskin.photo.jpeg import JpegLayout
 RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 LONGEST_SIDE = 65_500
 """Of libjpeg, pixels."""
-FEWEST_FILLERS, MOST_FILLERS = 3, 32
+FEWEST_FILLERS, MOST_FILLERS = 2, 32
 PADDING_BITS = 8
 """At most so many blocks can be made of the bits that pad a scan's data."""
 FEW_UNITS = 2
 """Units after the data that may look alike with all fillers."""
-BYTES_A_BLOCK = 256
-"""Of filler, more than a block takes."""
+BYTES_A_BLOCK, LEAST_BYTES = 96, 4096
+"""Of filler: about three times what its blocks take, and more where there are few of them."""
 MOST_INTERVALS = 2048
 """Restart intervals that are checked one by one; each takes 0.1 ms."""
 CERTAIN_TEAR, POSSIBLE_TEAR = 6.5, 5.0
@@ -109,17 +109,20 @@ def _require_units(part: _Interval) -> None:
     head = _patched(part.head, part.layout.size_at, ">HH", (rows + 1) * 8 * v, columns * 8 * h)
     blocks = sum(one * other for one, other in part.layout.sampling)
     end = rows * v
-    first: tuple[UInt8s, UInt8s] | None = None
+    first: list[UInt8s] | None = None
     differs = np.zeros((v, columns * h), np.bool_)
     for place, filler in enumerate(_fillers(columns * blocks * BYTES_A_BLOCK, MOST_FILLERS)):
         # At 1/8, a pixel is the mean of a block, and colours are not interpolated. Of a unit, luminance comes
         # first and chrominance last. Without an end marker, libjpeg gives no warnings.
         gray = _decode(head + part.data + filler, cv2.IMREAD_REDUCED_GRAYSCALE_8)
-        color = _decode(head + part.data + filler, cv2.IMREAD_REDUCED_COLOR_8)
-        if gray is None or color is None or gray.shape != (end + v, columns * h):
+        if gray is None or gray.shape != (end + v, columns * h):
             raise damaged()
-        first = first or (gray, color)
-        if not np.array_equal(color[:end], first[1][:end]):
+        images = [gray]
+        if place < FEWEST_FILLERS:
+            color = _decode(head + part.data + filler, cv2.IMREAD_REDUCED_COLOR_8)
+            images += [gray if color is None else color]
+        first = first or images
+        if not all(np.array_equal(one[:end], other[:end]) for one, other in zip(images, first, strict=False)):
             raise cut_off()
         differs |= gray[end:] != first[0][end:]
         if place + 1 >= FEWEST_FILLERS and differs[0, 0]:
@@ -133,7 +136,7 @@ def _require_units(part: _Interval) -> None:
 def _require_all_scans(data: bytes, layout: JpegLayout) -> None:
     """Raise PhotoError unless each of several scans fills the picture, and together they are complete.
 
-    libjpeg reads all scans to the end marker and writes a line of warning to stderr about the filler.
+    libjpeg reads all scans to the end marker and writes lines of warning about the filler to descriptor 2.
     """
     if not _is_complete(layout):
         raise cut_off()
@@ -279,7 +282,7 @@ def _is_complete(layout: JpegLayout) -> bool:
 
 def _fillers(length: int, count: int) -> Iterator[bytes]:
     """Different compressed data that decode to blocks of any brightness."""
-    return (start + period * (length // len(period) + 1) for start, period in _patterns()[:count])
+    return (start + period * ((length + LEAST_BYTES) // len(period)) for start, period in _patterns()[:count])
 
 
 @functools.cache

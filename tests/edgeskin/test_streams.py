@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from edgeskin import NOTICE
 from edgeskin.cli.main import main
 from edgeskin.cli.streams import NoticeStream, ResultStream, notice, standard_streams
 from edgeskin.errors import ResourceError
@@ -254,3 +256,14 @@ def test_a_line_is_written_at_once() -> None:
         stream.write("rest")
         stream.flush()
         assert pipe.read() == b"rest"
+
+
+def test_libraries_write_nothing_to_stderr(
+    tmp_path: Path, shared_micro_bundle: Path, lesion_jpg: Path
+) -> None:
+    """Of a whole progressive picture, libjpeg would write that it is corrupt."""
+    path = tmp_path / "progressive.jpg"
+    Image.open(lesion_jpg).save(path, quality=90, progressive=True)
+    done = run_cli("predict", path, "--bundle", shared_micro_bundle, "--no-quality-gate", "--no-scope-gate")
+    assert done.returncode == 0
+    assert done.stderr == f"{NOTICE}\n"
