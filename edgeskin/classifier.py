@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from functools import cached_property, partial, wraps
+from functools import cached_property, partial
 from pathlib import Path
 from types import NoneType, TracebackType
-from typing import Any, Self, TypeVar, cast, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 
@@ -22,10 +22,10 @@ from edgeskin.decision.limitations import PatientContext, known_limitations
 from edgeskin.decision.mc_dropout import require_samples, summarize
 from edgeskin.decision.ood import read_statistics
 from edgeskin.decision.operating_points import rules_for_sensitivity
-from edgeskin.errors import BundleError, EdgeskinError, SettingError, lack_of_resources, require_kind
+from edgeskin.errors import BundleError, EdgeskinError, SettingError, naming_lacks, require_kind
 from edgeskin.explain.cam import explain as evidence_map
 from edgeskin.explain.cam import find_method
-from edgeskin.explain.target import CANCER, find_target
+from edgeskin.explain.target import CANCER, Target, find_target
 from edgeskin.imaging.descriptors import describe
 from edgeskin.imaging.preprocess import center_square, preprocess, resize
 from edgeskin.imaging.quality import assess_quality
@@ -35,7 +35,6 @@ from edgeskin.network.engine import Engine, NetworkOutputs
 from edgeskin.network.head import Head, read_head
 from edgeskin.photo.decode import Source, load_photo
 from edgeskin.photo.isolation import IsolatedDecoder
-from edgeskin.photo.memory import memory_errors
 from edgeskin.results import (
     SHOWN_SIDE,
     ActionCode,
@@ -49,19 +48,6 @@ from edgeskin.results import (
     Precision,
     Status,
 )
-
-_Assess = TypeVar("_Assess", bound=Callable[..., Assessment])
-
-
-def _naming_lack_of_memory(assess: _Assess) -> _Assess:
-    """Let `Classifier.assess` raise ResourceError, with the photo's name, where memory is short."""
-
-    @wraps(assess)
-    def named(self: "Classifier", image: Source, **options: Any) -> Assessment:
-        with memory_errors(_name(image)):
-            return assess(self, image, **options)
-
-    return cast(_Assess, named)
 
 
 class Classifier:
@@ -201,7 +187,6 @@ class Classifier:
             )
         return head
 
-    @_naming_lack_of_memory
     def assess(
         self,
         image: Source,
@@ -240,8 +225,24 @@ class Classifier:
         require_samples(mc_samples, seed)
         method = None if explain is None else find_method(explain)
         explained = None if method is None else find_target(target, self.rules)
-        limitations = known_limitations(context or PatientContext())
+        empty = Assessment(
+            image=name or _name(image), status="assessed", model=self.model, timing_ms={},
+            limitations=known_limitations(context or PatientContext()),
+        )  # fmt: skip
+        with naming_lacks(empty.image):
+            return self._assess(engine, empty, image, method, explained, mc_samples, seed)
 
+    def _assess(
+        self,
+        engine: Engine,
+        empty: Assessment,
+        image: Source,
+        method: Method | None,
+        explained: Target | None,
+        mc_samples: int,
+        seed: int,
+    ) -> Assessment:
+        """Fill an assessment; arguments as `assess`, which checked them."""
         clock = _StepClock()
         photo = load_photo(
             image, self.manifest.preprocessing.size, self._isolated.decode if self._isolated else None
@@ -249,10 +250,7 @@ class Classifier:
         clock.end("decode")
         quality = assess_quality(photo)
         clock.end("quality")
-        result = Assessment(
-            image=name or _name(image), status="assessed", model=self.model, quality=quality,
-            limitations=limitations, pixels=_pixels(photo.image) if method else None, timing_ms={},
-        )  # fmt: skip
+        result = replace(empty, quality=quality, pixels=_pixels(photo.image) if method else None)
         if quality.failed and self._quality_gate:
             action = RETAKE.format("; ".join(quality.retake))
             return _refused(result, "retake", action, clock)
@@ -373,14 +371,11 @@ class Classifier:
             return assess(image)
         except (BundleError, SettingError):  # no image would do better
             raise
-        except Exception as error:
-            known = error if isinstance(error, EdgeskinError) else lack_of_resources(error)
-            if known is None:
-                raise
-            name, message = _name(image), str(known)
+        except EdgeskinError as error:
+            name, message = _name(image), str(error)
             # Where the network failed, the error names no picture.
             message = message if message.startswith(name) else f"{name}: {message}"
-            failure = Failure(type(known).__name__, message, known.code)
+            failure = Failure(type(error).__name__, message, error.code)
             return Assessment(
                 image=name, status="error", model=self.model,
                 timing_ms=clock.milliseconds(), error=failure,

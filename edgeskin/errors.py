@@ -1,5 +1,8 @@
 """The exceptions of edgeskin: one family, each with a stable code for programs."""
 
+import contextlib
+from collections.abc import Iterator
+
 
 class EdgeskinError(Exception):
     """Base of every error that edgeskin raises on purpose.
@@ -64,16 +67,9 @@ class RegistrationError(EdgeskinError):
 
 
 _OUT_OF_MEMORY = (
-    *(
-        "bad_alloc",
-        "can't alloc",
-        "cannot alloc",
-        "could not alloc",
-        "failed to alloc",
-        "insufficient memory",
-    ),
-    *("out of memory", "failed to map segment", "unable to allocate"),
-)
+    "bad_alloc", "can't alloc", "cannot alloc", "could not alloc", "failed to alloc", "insufficient memory",
+    "out of memory", "failed to map segment", "unable to allocate",
+)  # fmt: skip
 _TOO_FEW_THREADS = ("resource temporarily unavailable", "new thread", "create thread", "pthread_create")
 
 
@@ -84,12 +80,29 @@ def lack_of_resources(error: BaseException) -> ResourceError | None:
     """
     words = str(error).lower()
     if isinstance(error, MemoryError) or any(part in words for part in _OUT_OF_MEMORY):
-        message = "there is too little memory; give this process more, or take fewer workers"
+        detail = f" ({error})" if isinstance(error, MemoryError) and str(error) else ""
+        message = (
+            f"there is too little memory{detail}; give this process more, or take fewer workers or pixels"
+        )
         return ResourceError(message, "out_of_memory")
     if any(part in words for part in _TOO_FEW_THREADS):
         message = "no further thread can be started; allow this process more threads or memory"
         return ResourceError(message, "too_few_threads")
     return None
+
+
+@contextlib.contextmanager
+def naming_lacks(name: str) -> Iterator[None]:
+    """Raise ResourceError, with the name of a photo, where a library lacks memory or threads."""
+    try:
+        yield
+    except EdgeskinError:
+        raise
+    except Exception as error:
+        lack = lack_of_resources(error)
+        if lack is None:
+            raise
+        raise ResourceError(f"{name}: {lack}", lack.code) from error
 
 
 def require_kind(name: str, value: object, kinds: type | tuple[type, ...], choices: str) -> None:

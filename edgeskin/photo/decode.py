@@ -14,12 +14,11 @@ import cv2
 import numpy as np
 
 from edgeskin.arrays import Image
-from edgeskin.errors import PhotoError
+from edgeskin.errors import PhotoError, lack_of_resources, naming_lacks
 from edgeskin.photo.color_profile import read_profile
 from edgeskin.photo.formats import FileFormat, damaged
 from edgeskin.photo.headers import Header, read_header
 from edgeskin.photo.jpeg_integrity import looks_torn, require_whole
-from edgeskin.photo.memory import lacks_memory, memory_errors, require_memory
 from edgeskin.photo.tiff_pixels import read_pixels
 
 Source = str | os.PathLike[str] | bytes | Image
@@ -94,7 +93,7 @@ def load_photo(source: Source, input_size: int, decoder: Decoder | None = None) 
         )
     name = "<bytes>" if isinstance(source, bytes) else os.fspath(source)
     try:
-        with memory_errors(name):
+        with naming_lacks(name):
             return (decoder or decode)(_read_bytes(source), input_size)
     except PhotoError as error:
         raise PhotoError(f"{name}: {error}", error.code) from error.__cause__
@@ -113,7 +112,7 @@ def decode(data: bytes, input_size: int) -> Photo:
 
     Raises:
         PhotoError: As `load_photo`, without the file's name.
-        MemoryError: Memory is short; or cv2.error, of which `edgeskin.photo.memory.lacks_memory` is true.
+        MemoryError: Memory is short; or cv2.error, as `edgeskin.errors.lack_of_resources` finds.
     """
     header = read_header(data)
     _check_size(header.width, header.height, header.held)
@@ -210,7 +209,7 @@ def _decode(header: Header, input_size: int) -> tuple[Image, float, bool]:
         flags = REDUCED[scale]
     pixels = header.width * header.height
     memory = header.held * pixels + 6 * pixels // scale**2
-    require_memory(memory)
+    _require_memory(memory)
     if header.jpeg is not None:
         require_whole(header.encoded, header.jpeg)
     try:
@@ -221,7 +220,7 @@ def _decode(header: Header, input_size: int) -> tuple[Image, float, bool]:
             # OpenCV's versions differ in which formats they orient, so _make_upright does it for all.
             image = cv2.imdecode(encoded, flags | cv2.IMREAD_IGNORE_ORIENTATION)
         if image is None:
-            require_memory(memory)
+            _require_memory(memory)
             raise damaged()
         if image.shape[:2] != (-(-header.height // decoded_scale), -(-header.width // decoded_scale)):
             raise damaged()
@@ -230,9 +229,21 @@ def _decode(header: Header, input_size: int) -> tuple[Image, float, bool]:
         )
         return (*_to_rgb(image, scale // decoded_scale), may_be_damaged)
     except cv2.error as error:
-        if lacks_memory(error):
+        if lack_of_resources(error):
             raise
         raise damaged() from error
+
+
+def _require_memory(size: int) -> None:
+    """Raise MemoryError unless the system grants so many bytes. None is kept, and none is touched.
+
+    Some decoders report a lack of memory as damage. A limit of the address space shows here; that of a
+    container does not.
+    """
+    try:
+        np.empty(size, np.uint8)
+    except MemoryError as error:
+        raise MemoryError(f"the picture needs {size / 1e6:.0f} MB") from error
 
 
 def _to_rgb(image: cv2.typing.MatLike, scale: int) -> tuple[Image, float]:

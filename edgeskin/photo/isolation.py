@@ -24,10 +24,9 @@ from typing import IO, Any, get_args
 import cv2
 import numpy as np
 
-from edgeskin.errors import PhotoError, ResourceError, SettingError
+from edgeskin.errors import PhotoError, ResourceError, SettingError, lack_of_resources
 from edgeskin.photo.decode import MAX_BYTES, MAX_SIDE, Photo, decode
 from edgeskin.photo.formats import FileFormat
-from edgeskin.photo.memory import lacks_memory
 
 SECONDS = 30.0
 """Longest time for one photo, of the clock and of the CPU."""
@@ -283,12 +282,10 @@ def _answer(requests: IO[bytes], length: int, input_size: int) -> tuple[dict[str
         photo = decode(requests.read(length), input_size)
     except PhotoError as error:
         return {"error": str(error), "code": error.code}, b""
-    except MemoryError as error:
-        return {"memory": str(error)}, b""
-    except cv2.error as error:
-        if not lacks_memory(error):
+    except (MemoryError, cv2.error) as error:
+        if lack_of_resources(error) is None:
             raise
-        return {"memory": error.err}, b""
+        return {"memory": str(getattr(error, "err", error))}, b""
     rows, columns = photo.image.shape[:2]
     answer = {"rows": rows, "columns": columns, "width": photo.width, "height": photo.height}
     answer |= {"transparent": photo.transparent, "may_be_damaged": photo.may_be_damaged}

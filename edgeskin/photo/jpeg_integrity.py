@@ -116,7 +116,9 @@ def _require_units(part: _Interval) -> None:
         # first and chrominance last. Without an end marker, libjpeg gives no warnings.
         gray = _decode(head + part.data + filler, cv2.IMREAD_REDUCED_GRAYSCALE_8)
         if gray is None or gray.shape != (end + v, columns * h):
-            raise damaged()
+            # More filler makes a picture of data that are cut off, and none of data that are no JPEG's.
+            more = head + part.data + filler * (rows + 1)
+            raise damaged() if _decode(more, cv2.IMREAD_REDUCED_GRAYSCALE_8) is None else cut_off()
         images = [gray]
         if place < FEWEST_FILLERS:
             color = _decode(head + part.data + filler, cv2.IMREAD_REDUCED_COLOR_8)
