@@ -21,7 +21,7 @@ TOUCH_EVERY_DEPENDENCY = [
 @nox.session
 def runtime(session: nox.Session) -> None:
     """Test the installed package in an environment without torch."""
-    session.install("-q", "-e", ".[test]")
+    session.install("-q", "-e", ".[test,reference]")
     session.run("pytest", "-q", "tests/edgeskin", *session.posargs)
 
 

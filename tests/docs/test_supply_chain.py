@@ -62,7 +62,7 @@ def test_the_lock_satisfies_the_requirements_of_every_python(python: str) -> Non
 def test_the_oldest_versions_are_the_lower_bounds() -> None:
     oldest = dict(re.findall(r"^([\w-]+)==(\S+)", OLDEST, re.MULTILINE))
     extras = PROJECT["optional-dependencies"]
-    for line in (*PROJECT["dependencies"], *extras["plots"], *extras["test"]):
+    for line in (*PROJECT["dependencies"], *extras["plots"], *extras["sign"], *extras["test"]):
         requirement = Requirement(line)
         if requirement.name != PROJECT["name"]:
             (bound,) = requirement.specifier

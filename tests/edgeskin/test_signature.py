@@ -46,7 +46,7 @@ def write_keys(path: Path, key: Any, encryption: Any = None) -> tuple[Path, Path
 def tool(*arguments: str | Path) -> int:
     """Run the reference implementation, and return its exit code."""
     if TOOL is None:
-        pytest.skip("the tool model_signing is not installed (extra: test)")
+        pytest.skip("the tool model_signing is not installed (extra: reference)")
     done = subprocess.run([TOOL, *arguments], capture_output=True, text=True, check=False, timeout=120)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode
