@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from rich.progress import track
 
@@ -25,6 +26,7 @@ from benchmarks.tables import Table
 from edgeskin.arrays import Image
 from edgeskin.bundle.bundle import open_bundle
 from edgeskin.decision.decide import decide
+from edgeskin.errors import PhotoError
 from edgeskin.imaging.preprocess import resize
 from edgeskin.imaging.quality import LIMITS, assess_quality
 from edgeskin.photo.decode import Photo, load_photo
@@ -35,11 +37,19 @@ from train.data.table import SPLITS, Sample, read_table, select
 from train.evaluate import report
 
 RESULT = result_path(__file__)
+COLOUR = {"colourless", "colours_exchanged"}
+"""Codes of the limits that refuse pictures without colour, or with another one's."""
 
 
 def blurred_by_share(image: Image, share: float) -> Image:
     """Blur an image by a share of its shorter side."""
     return blurred(image, share * min(image.shape[:2]))
+
+
+def tinted(image: Image, tint: tuple[float, float, float]) -> Image:
+    """Return the grey levels of an image in one tint."""
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return np.asarray(gray[..., None] * np.array(tint), dtype=np.uint8)
 
 
 DEGRADED: dict[str, Callable[[Image], Image]] = {
@@ -50,6 +60,10 @@ DEGRADED: dict[str, Callable[[Image], Image]] = {
     },
     **{f"brightness x {gain:g}": partial(brightened, gain=gain) for gain in (0.2, 2.0)},
     "100 px": partial(resize, size=100),
+    "grey": lambda image: tinted(image, (1, 1, 1)),
+    "grey, yellowed": lambda image: tinted(image, (1, 0.9, 0.7)),
+    "red and blue exchanged": lambda image: image[..., ::-1],
+    "red and green exchanged": lambda image: image[..., [1, 0, 2]],
 }
 
 
@@ -68,7 +82,7 @@ def main() -> None:
         if sample.split not in SPLITS:
             groups.setdefault(f"{sample.split}: {sample.source}", []).append(sample)
     qualities = {
-        name: [assess_quality(load_photo(sample.image, size)) for sample in track(members, name)]
+        name: [quality_of(sample.image, size) for sample in track(members, name)]
         for name, members in groups.items()
     }
     images = [load_photo(s.image, size).image for s in stratified(val, seed=0)[: options.degraded]]
@@ -86,6 +100,14 @@ def main() -> None:
     )
     print(table(content).grid(), degraded_table(content).grid(), content["val"], sep="\n\n")
     write_result(RESULT, content)
+
+
+def quality_of(path: Path, size: int) -> Quality:
+    """Assess a photo; one that is refused as damaged before counts as one to retake."""
+    try:
+        return assess_quality(load_photo(path, size))
+    except PhotoError as error:
+        return Quality({}, (error.code,), (), (error.code,), ())
 
 
 def cancers(samples: Sequence[Sample], qualities: Sequence[Quality]) -> dict[str, float]:
@@ -110,6 +132,7 @@ def shares(qualities: Sequence[Quality]) -> dict[str, Any]:
     return {
         "images": len(qualities),
         "retake": float(np.mean([bool(one.retake) for one in qualities])),
+        "retake_for_colour": float(np.mean([not COLOUR.isdisjoint(one.failed) for one in qualities])),
         "advice": float(np.mean([bool(one.advice) for one in qualities])),
         "instructions": dict(instructions.most_common()),
     }
@@ -131,9 +154,15 @@ def table(content: Mapping[str, Any] | None = None) -> Table:
         f"cancer sensitivity is {val['recall']:.4f} on all and {val['recall_among_accepted']:.4f} on the "
         "accepted.",
         content["command"],
-        ("split: source", "images", "refused", "with advice"),
+        ("split: source", "images", "refused", "for colour alone or among others", "with advice"),
         [
-            (name, str(of["images"]), f"{of['retake']:.1%}", f"{of['advice']:.1%}")
+            (
+                name,
+                str(of["images"]),
+                f"{of['retake']:.2%}",
+                f"{of['retake_for_colour']:.2%}",
+                f"{of['advice']:.1%}",
+            )
             for name, of in content["sources"].items()
         ],
     )
