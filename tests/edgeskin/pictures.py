@@ -60,3 +60,16 @@ def sof(width: int, height: int, data: bytes = JPEG) -> bytes:
     """The same file with another size in its frame header."""
     start = max(data.find(b"\xff\xc0\0\x11\x08"), data.find(b"\xff\xc2\0\x11\x08")) + 5
     return data[:start] + struct.pack(">HH", height, width) + data[start + 4 :]
+
+
+def right_checksums(data: bytes) -> bytes:
+    """A PNG with the right checksum in each whole chunk."""
+    mended = bytearray(data)
+    position = 8
+    while position + 12 <= len(data):
+        end = position + 8 + int.from_bytes(data[position : position + 4], "big")
+        if end + 4 > len(data):
+            break
+        mended[end : end + 4] = struct.pack(">I", zlib.crc32(data[position + 4 : end]))
+        position = end + 4
+    return bytes(mended)
