@@ -186,13 +186,22 @@ def test_damage_never_changes_the_pixels_of_a_png(name: str, drawn: st.DataObjec
 
 @pytest.mark.hazard("H-02")
 @settings(max_examples=200)
-@given(st.sampled_from([name for name in KINDS if name.startswith("jpeg")]), st.booleans(), st.data())
-def test_a_jpeg_that_is_cut_off_is_refused(name: str, has_end: bool, drawn: st.DataObject) -> None:
+@given(st.sampled_from([name for name in KINDS if name[:4] in ("jpeg", "webp")]), st.booleans(), st.data())
+def test_files_that_are_cut_off_are_refused(name: str, has_end: bool, drawn: st.DataObject) -> None:
+    """Also with an end marker after a JPEG, and a WebP whose length is right again."""
     data = KINDS[name]
-    found = outcome(data[: drawn.draw(st.integers(2, len(data) - 3))] + ENDS["jpeg"] * has_end)
-    # The last bytes may hold nothing but padding.
+    cut = data[: drawn.draw(st.integers(16, len(data) - 3))]
+    if has_end and name.startswith("webp"):
+        cut = cut[:4] + struct.pack("<I", len(cut) - 8) + cut[8:]
+    elif has_end:
+        cut += ENDS["jpeg"]
+    found = outcome(cut)
     if isinstance(found, Photo):
-        np.testing.assert_array_equal(load_photo(data, 16).image, found.image)
+        # The last bytes may hold nothing but padding. Those of a JPEG may be the details of its last unit
+        # (16 x 16 pixels at most, here half as large), which leaves the number of blocks as it is.
+        differs = (found.image != load_photo(data, 16).image).any(-1)
+        differs[24:, 38:] &= not name.startswith("jpeg")
+        assert not differs.any()
 
 
 def fields(data: bytes) -> Iterator[tuple[int, str]]:
