@@ -1,6 +1,5 @@
 """Properties of reading pictures and tables: whole files, and damage that hypothesis draws."""
 
-import io
 import re
 import struct
 import subprocess
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image
 
 from edgeskin.errors import PhotoError, ResourceError, SettingError
 from edgeskin.photo.color_profile import inflated, read_profile
@@ -26,6 +25,7 @@ from tests.edgeskin.pictures import (
     IDAT,
     IEND,
     RGB,
+    by_pillow,
     encode,
     ihdr,
     pixel_bomb,
@@ -35,7 +35,7 @@ from tests.edgeskin.pictures import (
     sof,
 )
 from tests.edgeskin.profiles import columns, gamma, parametric, profile, table
-from tests.edgeskin.samples import Pixels, archive, kinds_of, refused_kinds, with_metadata
+from tests.edgeskin.samples import archive, kinds_of, refused_kinds, with_metadata
 from tests.edgeskin.tiffs import DEFLATE, PACKBITS, tiff
 
 # The same examples in every run.
@@ -67,17 +67,6 @@ CODES = {
 ENDS = {"jpeg": b"\xff\xd9", "png": png(IEND)[8:], "webp": b"", "bmp": b"", "tiff": b""}
 NUMBERS = [0, 1, 2, 3, 7, 8, 31, 32, 127, 128, 255, 256, 16_384, 16_385, 32_767, 32_768, 65_535]
 NUMBERS += [2**24, 2**31 - 1, 2**31, 2**32 - 8, 2**32 - 1]
-
-
-def by_pillow(data: bytes) -> Pixels:
-    """What Pillow reads: upright, transparent pixels on white, uint8 RGB."""
-    picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
-    if picture.mode == "I;16":
-        return np.dstack([np.rint(np.asarray(picture) / 257).astype(np.uint8)] * 3)
-    if picture.has_transparency_data:
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture.convert("RGBA"))
-    return np.asarray(picture.convert("RGB"))
 
 
 def outcome(data: bytes) -> Photo | str:

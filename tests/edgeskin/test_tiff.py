@@ -7,12 +7,12 @@ import zlib
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
 
 from edgeskin.errors import PhotoError
 from edgeskin.photo.decode import load_photo
 from edgeskin.photo.headers import read_header
-from tests.edgeskin.pictures import GRAY, RGB, RGBA, encode, smooth
+from tests.edgeskin.pictures import GRAY, RGB, RGBA, by_pillow, encode, smooth
 from tests.edgeskin.profiles import profile
 from tests.edgeskin.tiffs import DEFLATE, LZW, NONE, PACKBITS, parts_of, tiff
 
@@ -25,10 +25,6 @@ def decoded(data: bytes) -> npt.NDArray[np.uint8]:
     photo = load_photo(data, 224)
     assert photo.format == "tiff"
     return photo.image
-
-
-def by_pillow(data: bytes) -> npt.NDArray[np.uint8]:
-    return np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
 
 
 def assert_refused(data: bytes, code: str, names: str = "") -> None:
