@@ -16,6 +16,8 @@ TOUCH_EVERY_DEPENDENCY = [
     for name in ("arrays", "classifier", "decode", "engine", "head", "main", "plot", "preprocess", "quality")
 ]
 """What `oldest` runs unless it is given tests."""
+FUZZED = ("headers", "decode", "exif", "icc", "manifest", "ir", "tables")
+"""The targets of tests/fuzz."""
 
 
 @nox.session
@@ -45,6 +47,14 @@ def kiosk(session: nox.Session) -> None:
     session.run(python, "-m", "pip", "check", external=True)
     session.run(folder / "bin" / "edgeskin", "predict", "examples/lesion.jpg", external=True)
     session.run("python", "requirements/sbom.py", python, "sbom.json")
+
+
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Fuzz each reader of files for a minute. One of them: ``nox -s fuzz -- decode``."""
+    session.install("-q", "-e", ".[test]", "atheris>=3")
+    for target in session.posargs or FUZZED:
+        session.run("python", "-m", "tests.fuzz", target, "--seconds", "60")
 
 
 @nox.session

@@ -12,12 +12,15 @@ import math
 import sys
 import types
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from edgeskin.errors import SettingError
 
 T = TypeVar("T")
+
+DEEPEST = 64
+"""Objects and arrays in one another, far below what Python's recursion allows."""
 
 
 def read_json(content: bytes) -> dict[str, Any]:
@@ -33,7 +36,16 @@ def read_json(content: bytes) -> dict[str, Any]:
         raise ValueError("nested too deeply") from error
     if not isinstance(values, dict):
         raise ValueError("not a JSON object")
+    level: list[Any] = [values]
+    for _ in range(DEEPEST):
+        level = [part for one in level for part in _parts(one)]
+    if level:
+        raise ValueError("nested too deeply")
     return values
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from edgeskin.photo.tiff import DEFLATE, NONE, TiffLayout, is_tiff, read_tiff
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 PNG_WITH_ALPHA = (4, 6)
+PNG_ANCILLARY = 0x20
+"""Bit of the first byte of a chunk's name: a reader may ignore the chunk (PNG specification, 5.4)."""
 
 
 @dataclass(frozen=True)
@@ -99,16 +101,19 @@ def _read_png(data: bytes) -> Header:
         end = position + 12 + length
         if end > len(data):
             raise cut_off()
+        # Of all chunks: a damaged name could turn transparency or a profile into something that is dropped.
+        (crc,) = struct.unpack_from(">I", data, end - 4)
+        if crc != zlib.crc32(view[position + 4 : end - 4]):
+            raise damaged()
         if kind in PNG_PIXEL_CHUNKS:
-            (crc,) = struct.unpack_from(">I", data, end - 4)
-            if crc != zlib.crc32(view[position + 4 : end - 4]):
-                raise damaged()
             pixel_chunks.append(view[position:end])
             kinds.append(kind)
         elif kind == b"eXIf":
             exif = data[position + 8 : end - 4]
         elif kind == b"iCCP":
             profile = data[position + 8 : end - 4]
+        elif not kind[0] & PNG_ANCILLARY:
+            raise unsupported(f"this PNG holds a critical chunk {kind!r}")
         position = end
         if kind == b"IEND":
             break

@@ -140,7 +140,7 @@ def read_segments(data: bytes) -> JpegSegments:
             frame_at = start
         elif marker == SOS:
             scan_headers.append(start)
-        elif marker == DRI:
+        elif marker == DRI and not scan_headers:  # one between scans does not count for those before it
             restart_at = start + 2
         elif marker == APP1 and not exif and data.startswith(b"Exif\0\0", start + 2):
             exif = data[start + 8 : position]
@@ -157,7 +157,9 @@ def _layout(
     data: bytes, frame_at: int, scan_headers: list[int], scan_ends: list[int], restart_at: int | None
 ) -> JpegLayout:
     """Read the headers of the frame (T.81, B.2.2) and the scans (B.2.3), given by offset."""
-    height, width, n_components = struct.unpack_from(">HHB", data, frame_at + 3)
+    length, _, height, width, n_components = struct.unpack_from(">HBHHB", data, frame_at)
+    if length != 8 + 3 * n_components:
+        raise damaged()
     described = [struct.unpack_from(">BB", data, frame_at + 8 + 3 * i) for i in range(n_components)]
     sampling = tuple((factors >> 4, factors & 15) for _, factors in described)
     places = {identifier: place for place, (identifier, _) in enumerate(described)}
@@ -165,11 +167,12 @@ def _layout(
         raise damaged()
     scans = []
     for start, end in zip(scan_headers, scan_ends, strict=True):
-        (count,) = struct.unpack_from(">B", data, start + 2)
+        length, count = struct.unpack_from(">HB", data, start)
+        if length != 6 + 2 * count:
+            raise damaged()
         components = [places.get(data[start + 3 + 2 * i]) for i in range(count)]
         if not components or None in components:
             raise damaged()
-        (length,) = struct.unpack_from(">H", data, start)
         first, last, bits = struct.unpack_from(">BBB", data, start + 3 + 2 * count)
         known = tuple(one for one in components if one is not None)
         scans.append(JpegScan(start + length, end, known, first, last, bits & 15))

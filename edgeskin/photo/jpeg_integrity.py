@@ -25,6 +25,8 @@ RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 LONGEST_SIDE = 65_500
 """Of libjpeg, pixels."""
 FEWEST_FILLERS, MOST_FILLERS = 2, 32
+MOST_PIXELS = 500_000_000
+"""That are decoded with all fillers; more fillers than the fewest are left out of a large picture."""
 PADDING_BITS = 8
 """At most so many blocks can be made of the bits that pad a scan's data."""
 FEW_UNITS = 2
@@ -55,8 +57,10 @@ def require_whole(data: bytes, layout: JpegLayout) -> None:
         PhotoError: ``cut_off`` where data are missing, ``damaged`` where there are too many.
     """
     if layout.by_rows:
+        most = MOST_PIXELS // (layout.width * layout.height)
+        fillers = min(max(most, FEWEST_FILLERS), MOST_FILLERS)
         for part in _intervals(data, layout):
-            _require_units(part)
+            _require_units(part, fillers)
     else:
         _require_all_scans(data, layout)
 
@@ -103,15 +107,15 @@ def _intervals(data: bytes, layout: JpegLayout) -> list[_Interval]:
     ]
 
 
-def _require_units(part: _Interval) -> None:
-    """Raise PhotoError unless the interval holds as many blocks as it should."""
+def _require_units(part: _Interval, fillers: int) -> None:
+    """Raise PhotoError unless the interval holds as many blocks as it should, by so many fillers."""
     (h, v), columns, rows = part.layout.unit, part.columns, part.rows
     head = _patched(part.head, part.layout.size_at, ">HH", (rows + 1) * 8 * v, columns * 8 * h)
     blocks = sum(one * other for one, other in part.layout.sampling)
     end = rows * v
     first: list[UInt8s] | None = None
     differs = np.zeros((v, columns * h), np.bool_)
-    for place, filler in enumerate(_fillers(columns * blocks * BYTES_A_BLOCK, MOST_FILLERS)):
+    for place, filler in enumerate(_fillers(columns * blocks * BYTES_A_BLOCK, fillers)):
         # At 1/8, a pixel is the mean of a block, and colours are not interpolated. Of a unit, luminance comes
         # first and chrominance last. Without an end marker, libjpeg gives no warnings.
         gray = _decode(head + part.data + filler, cv2.IMREAD_REDUCED_GRAYSCALE_8)

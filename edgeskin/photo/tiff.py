@@ -157,6 +157,8 @@ def _places(directory: Directory, count: int, is_tiled: bool) -> tuple[tuple[int
     offsets, sizes = (directory.numbers(tag, count) for tag in tags)
     if len(offsets) != count or len(sizes) != count:
         raise damaged()
+    if any(number != number // 1 for number in (*offsets, *sizes)):  # nor is it for NaN and infinity
+        raise damaged()
     places = tuple((int(offset), int(size)) for offset, size in zip(offsets, sizes, strict=True))
     end = len(directory.data)
     if any(offset < 0 or size < 0 or offset + size > end for offset, size in places):

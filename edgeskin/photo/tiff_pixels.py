@@ -89,6 +89,7 @@ def _unpacked(part: bytes, longest: int) -> bytes:
     """Undo PackBits (section 9)."""
     content = bytearray()
     position = 0
+    part = part[: 2 * longest + 2]  # more holds bytes that stand for nothing, which take time
     while position < len(part) and len(content) <= longest:
         count = part[position]
         if count < 128:

@@ -7,7 +7,7 @@ import zlib
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageOps
 
 
 def smooth(height: int = 120, width: int = 160, seed: int = 0) -> npt.NDArray[np.uint8]:
@@ -21,6 +21,17 @@ def encode(pixels: npt.NDArray[np.generic] | Image.Image, fmt: str, **options: o
     buffer = io.BytesIO()
     picture.save(buffer, fmt, **options)
     return buffer.getvalue()
+
+
+def by_pillow(data: bytes) -> npt.NDArray[np.uint8]:
+    """What Pillow reads: upright, transparent pixels on white, uint8 RGB."""
+    picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    if picture.mode == "I;16":
+        return np.dstack([np.rint(np.asarray(picture) / 257).astype(np.uint8)] * 3)
+    if picture.has_transparency_data:
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture.convert("RGBA"))
+    return np.asarray(picture.convert("RGB"))
 
 
 def png(*chunks: tuple[bytes, bytes]) -> bytes:
@@ -60,3 +71,16 @@ def sof(width: int, height: int, data: bytes = JPEG) -> bytes:
     """The same file with another size in its frame header."""
     start = max(data.find(b"\xff\xc0\0\x11\x08"), data.find(b"\xff\xc2\0\x11\x08")) + 5
     return data[:start] + struct.pack(">HH", height, width) + data[start + 4 :]
+
+
+def right_checksums(data: bytes) -> bytes:
+    """A PNG with the right checksum in each whole chunk."""
+    mended = bytearray(data)
+    position = 8
+    while position + 12 <= len(data):
+        end = position + 8 + int.from_bytes(data[position : position + 4], "big")
+        if end + 4 > len(data):
+            break
+        mended[end : end + 4] = struct.pack(">I", zlib.crc32(data[position + 4 : end]))
+        position = end + 4
+    return bytes(mended)

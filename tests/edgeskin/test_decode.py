@@ -1,6 +1,5 @@
 """Decoding against Pillow, an independent reader; files and arrays that must be refused."""
 
-import io
 import os
 import struct
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
 
 from edgeskin.errors import PhotoError
 from edgeskin.imaging.preprocess import Preprocessing, preprocess
@@ -27,6 +26,7 @@ from tests.edgeskin.pictures import (
     RGBA,
     TEXT_BOMB,
     WEBP,
+    by_pillow,
     encode,
     ihdr,
     pixel_bomb,
@@ -40,15 +40,6 @@ REPO = Path(__file__).parents[2]
 DATA = Path(os.environ.get("EDGESKIN_DATA", REPO.parent / "shared" / "data"))
 ORIGINALS = sorted((DATA / "originals").glob("*.jpg"))
 ORIENTATION = 0x0112
-
-
-def by_pillow(data: bytes) -> npt.NDArray[np.uint8]:
-    """What Pillow reads: upright, transparent pixels on white, uint8 RGB."""
-    picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
-    if picture.has_transparency_data:
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture.convert("RGBA"))
-    return np.asarray(picture.convert("RGB"))
 
 
 def assert_same(data: bytes, fmt: str, tolerance: int = 1) -> None:

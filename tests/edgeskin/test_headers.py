@@ -160,6 +160,24 @@ def test_jpeg_headers_that_are_refused() -> None:
 
 
 @pytest.mark.hazard("H-18")
+@pytest.mark.parametrize(("marker", "place"), [(b"\xff\xc0", 9), (b"\xff\xda", 4)], ids=["frame", "scan"])
+def test_jpeg_segments_of_another_length_than_their_components_are_refused(marker: bytes, place: int) -> None:
+    start = JPEG.index(marker)
+    for count in (0, 2, 4, 255):
+        data = JPEG[: start + place] + bytes([count]) + JPEG[start + place + 1 :]
+        assert_refused(data, "damaged")
+        assert_refused(data[: start + place + 1] + b"\xff\xd9", "cut_off")
+    # More components than the file has bytes.
+    short = b"\0\x02" + JPEG[start + 4 : start + place] + b"\xff\xff\xd9"
+    assert_refused(JPEG[:start] + marker + short, "damaged")
+
+
+def test_a_restart_interval_after_the_scan_does_not_count() -> None:
+    expected = load_photo(JPEG, 224).image
+    late = JPEG[:-2] + b"\xff\xdd\0\x04\0\x01" + JPEG[-2:]
+    np.testing.assert_array_equal(load_photo(late, 224).image, expected)
+
+
 def test_a_jpeg_of_endless_scans_is_refused() -> None:
     data = encode(RGB, "JPEG", progressive=True)
     last_scan = data[data.rfind(b"\xff\xda") : -2]
@@ -194,6 +212,18 @@ def test_png_chunks_that_are_refused() -> None:
     # A chunk before IHDR must not be taken for it.
     before = png((b"tEXt", size[1]), ihdr(20_000, 20_000), IDAT, IEND)
     assert (read_header(before).width, read_header(before).height) == (20_000, 20_000)
+
+
+@pytest.mark.parametrize("kind", [b"tRNS", b"eXIf", b"iCCP"])
+def test_png_chunks_with_a_damaged_name_are_refused(kind: bytes) -> None:
+    """The chunk would be dropped, and with it the transparency, the orientation or the colours."""
+    whole = png(ihdr(160, 120), (kind, bytes(6)), IDAT, IEND)
+    for bit in range(8):
+        assert_refused(whole.replace(kind, kind[:3] + bytes([kind[3] ^ 1 << bit])), "damaged")
+
+
+def test_png_chunks_that_every_reader_has_to_know_are_refused() -> None:
+    assert_refused(png(ihdr(160, 120), (b"QQQQ", b"abc"), IDAT, IEND), "unsupported_format", "QQQQ")
 
 
 def test_webp_canvas_is_read() -> None:

@@ -183,6 +183,7 @@ def test_json_that_says_one_thing_is_read() -> None:
         (b'{"a": ' + b"9" * 5000 + b"}", "digits"),
         (b'{"a":' * 10**5, "deep"),
         (b"[" * 10**5, "deep"),
+        (b'{"a": ' + b"[" * 64 + b"]" * 64 + b"}", "deep"),
         (b"[]", "object"),
         (b'"a"', "object"),
         (b"", "Expecting"),

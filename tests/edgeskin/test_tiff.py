@@ -7,12 +7,12 @@ import zlib
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
 
 from edgeskin.errors import PhotoError
 from edgeskin.photo.decode import load_photo
 from edgeskin.photo.headers import read_header
-from tests.edgeskin.pictures import GRAY, RGB, RGBA, encode, smooth
+from tests.edgeskin.pictures import GRAY, RGB, RGBA, by_pillow, encode, smooth
 from tests.edgeskin.profiles import profile
 from tests.edgeskin.tiffs import DEFLATE, LZW, NONE, PACKBITS, parts_of, tiff
 
@@ -25,10 +25,6 @@ def decoded(data: bytes) -> npt.NDArray[np.uint8]:
     photo = load_photo(data, 224)
     assert photo.format == "tiff"
     return photo.image
-
-
-def by_pillow(data: bytes) -> npt.NDArray[np.uint8]:
-    return np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
 
 
 def assert_refused(data: bytes, code: str, names: str = "") -> None:
@@ -139,6 +135,10 @@ def test_other_tiffs_are_refused_by_their_kind(data: bytes, names: str) -> None:
         (tiff(RGB, t278=(4, (0,))), "damaged"),
         (tiff(RGB, t278=(4, (20,))), "damaged"),
         (tiff(RGB, t273=(4, (8, 2**31, 8))), "cut_off"),
+        (tiff(RGB, t273=(11, (8.0, float("nan"), 8.0))), "damaged"),
+        (tiff(RGB, t279=(12, (float("inf"),) * 3)), "damaged"),
+        (tiff(RGB, t273=(11, (8.0, 8.5, 8.0))), "damaged"),
+        (tiff(RGB, "<", PACKBITS, rows=120, parts=[bytes([128]) * 2**25]), "cut_off"),
         (tiff(RGB, t279=(4, (24_000, 2**32 - 1, 9600))), "cut_off"),
         (tiff(RGB, t279=(4, (30_000, 30_000, 9600))), "damaged"),
         (tiff(RGB, t279=(4, (24_000, 23_999, 9600))), "cut_off"),
