@@ -17,7 +17,6 @@ crashed or hung.
 import contextlib
 import multiprocessing
 import re
-import resource
 import sys
 import tempfile
 import time
@@ -183,6 +182,8 @@ class _Child:
 
 def assess_all(connection: Connection, bundle: str | Path) -> None:
     """Answer inputs until the connection ends. An error that is none of edgeskin's ends the process."""
+    import resource  # not on every system that renders the tables
+
     opened = open_bundle(bundle)
     size = opened.manifest.preprocessing.size
     classifier = Classifier(opened, threads=1)
@@ -238,16 +239,17 @@ def compared(outcome: Outcome, found: Assessment, whole: Assessment | None, dama
 
 
 def differs(image: Image, whole: Image) -> bool:
-    """Whether a picture is damaged: of another size, or in SHARE of its pixels by more than LEVELS.
+    """Whether a picture is damaged: SHARE of its pixels differ by more than LEVELS, or are only in one.
 
     Args:
         image: uint8 RGB (h, w, 3).
         whole: uint8 RGB, the picture as it was.
     """
-    if image.shape != whole.shape:
-        return True
-    difference = np.abs(image.astype(np.int16) - whole).max(-1)
-    return bool((difference > LEVELS).mean() >= SHARE)
+    height, width = np.minimum(image.shape, whole.shape)[:2]
+    difference = np.abs(image[:height, :width].astype(np.int16) - whole[:height, :width]).max(-1)
+    area = image[..., 0].size + whole[..., 0].size - difference.size
+    changed = np.count_nonzero(difference > LEVELS) + area - difference.size
+    return bool(changed >= SHARE * area)
 
 
 def tallies(tried: Iterable[tuple[Case, Outcome]]) -> dict[str, list[dict[str, Any]]]:
@@ -298,9 +300,9 @@ def tables_of(content: Mapping[str, Any]) -> tuple[Table, Table, Table]:
     )
     kinds = Table(
         "Whole, damaged and hostile files",
-        f"What became of each kind of input. Answered is assessed, retake or out of scope; refused is a typed "
-        f"error. {definition} The last columns count damaged inputs that were assessed with a confidence above "
-        "LOW, and how much P(cancer) changed in them.",
+        "What became of each kind of input. Answered is assessed, retake or out of scope; refused is a typed "
+        f"error. {definition} The last columns count damaged inputs that were assessed with a confidence "
+        "above LOW, and how much P(cancer) changed in them.",
         command,
         ("input", *_HEAD),
         [_row(row) for row in (*content["kinds"], total(content["kinds"]))],
@@ -316,7 +318,8 @@ def tables_of(content: Mapping[str, Any]) -> tuple[Table, Table, Table]:
     found = Table(
         "Outcomes by format found",
         "The format found in the bytes, and the answer or the code of the error; the longest time of one "
-        f"input, without the start of the process, and the largest memory of the process. {hardware(content)}.",
+        "input, without the start of the process, and the largest memory of the process. "
+        f"{hardware(content)}.",
         command,
         ("format, outcome", "inputs", "longest s", "peak MB"),
         [

@@ -238,3 +238,35 @@ def test_many_parts_and_entries_are_bounded() -> None:
     assert_refused(tiff(RGB, **tags), "damaged")
     entries = struct.pack("<HHII", 256, 4, 1, 1) * 65_535
     assert_refused(b"II*\0\x08\0\0\0\xff\xff" + entries, "unsupported_format", "not RGB")
+
+
+@pytest.mark.hazard("H-02")
+@pytest.mark.parametrize("length", [8, 64, 512])
+def test_bytes_too_many_make_an_uncompressed_picture_doubtful(length: int) -> None:
+    whole = encode(RGB, "TIFF")
+    (directory,) = struct.unpack_from("<I", whole, 4)
+    assert directory < len(whole) // 2
+    half = len(whole) // 2
+    doubled = whole[: half + length] + whole[half:]
+    assert not load_photo(whole, 224).may_be_damaged
+    assert load_photo(doubled, 224).may_be_damaged
+
+
+@pytest.mark.hazard("H-02")
+def test_a_width_that_does_not_fit_the_strips_is_refused() -> None:
+    whole = bytearray(encode(RGB, "TIFF"))
+    (directory,) = struct.unpack_from("<I", whole, 4)
+    assert struct.unpack_from("<H", whole, directory + 2) == (256,)
+    struct.pack_into("<I", whole, directory + 10, RGB.shape[1] - 1)
+    with pytest.raises(PhotoError) as caught:
+        load_photo(bytes(whole), 224)
+    assert caught.value.code == "damaged"
+
+
+def test_other_directories_and_pages_are_no_surplus() -> None:
+    picture = Image.fromarray(RGB)
+    pages = encode(picture, "TIFF", save_all=True, append_images=[picture])
+    exif = picture.getexif()
+    exif.get_ifd(34665)[36867] = "2020:01:01 00:00:00"
+    for data in (pages, encode(picture, "TIFF", exif=exif)):
+        assert not load_photo(data, 224).may_be_damaged
