@@ -14,6 +14,8 @@ from edgeskin.photo.memory import memory_errors, require_memory
 from tests.conftest import ROOT
 from tests.edgeskin.pictures import IEND, PNG, ihdr, png
 
+pytestmark = pytest.mark.hazard("H-18")
+
 BOUNDED = """
 import json, re, resource, sys
 from pathlib import Path
