@@ -1,6 +1,6 @@
 """What becomes of whole, damaged, hostile and odd files: answers, errors, time, memory; crashes and hangs.
 
-    python -m benchmarks.robustness.corpus [DIR] [--out FILE] [--drawn 6] [--real 8] [--bundle NAME]
+    python -m benchmarks.robustness.corpus [DIR] [--out FILE] [--drawn 2] [--real 6] [--bundle NAME]
 
 DIR is a folder of files, searched in depth: all are tried, whatever their names. Without DIR, the corpus is
 generated (see `benchmarks.robustness.corpus_files`): the example, drawn lesions and, where EDGESKIN_DATA is
@@ -54,6 +54,10 @@ MEMORY = 2**31
 """Bytes of address space that a child may take besides its network and libraries."""
 LEVELS, SHARE = 16, 0.005
 """A picture is damaged if so large a share of its pixels differs by more levels from the whole one."""
+DEFINITION = (
+    f"An input is damaged if at least {SHARE:.1%} of its pixels differ by more than {LEVELS} levels from "
+    "those of the whole file; less counts as undamaged."
+)
 ANSWERS = ("assessed", "retake", "out_of_scope")
 FAILURES = ("crashed", "hung")
 Serve = Callable[[Connection, str | Path], None]
@@ -97,8 +101,8 @@ def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("folder", metavar="DIR", nargs="?", type=Path)
     parser.add_argument("--out", metavar="FILE", type=Path)
-    parser.add_argument("--drawn", type=int, default=6, help="drawn lesions of the generated corpus")
-    parser.add_argument("--real", type=int, default=8, help="pictures of EDGESKIN_DATA in it")
+    parser.add_argument("--drawn", type=int, default=2, help="drawn lesions of the generated corpus")
+    parser.add_argument("--real", type=int, default=6, help="pictures of EDGESKIN_DATA in it")
     parser.add_argument("--bundle", default="default")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -114,8 +118,10 @@ def main() -> None:
             if outcome.status in FAILURES:
                 print(f"{outcome.status}: {case.kind}, {case.form}", flush=True)
     packages = ("openvino", "numpy", "opencv-python-headless", "pillow")
-    content = result("python -m benchmarks.robustness.corpus", *packages, **tallies(tried))
-    for table in tables_of(content):
+    arguments = options.folder or f"--drawn {options.drawn} --real {options.real}"
+    command = f"python -m benchmarks.robustness.corpus {arguments}"
+    content = result(command, *packages, **tallies(tried))
+    for table in (kinds_of(content), forms_of(content), found_of(content)):
         print(table.grid(), end="\n\n")
     write_result(options.out or (RESULT if options.folder is None else Path("corpus.json")), content)
     sys.exit(any(outcome.status in FAILURES for _, outcome in tried))
@@ -291,43 +297,45 @@ def tally(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
-def tables_of(content: Mapping[str, Any]) -> tuple[Table, Table, Table]:
-    """Render a result: by kind of input, by form, and by format found and what came out."""
-    command = content["command"]
-    definition = (
-        f"An input is damaged if at least {SHARE:.1%} of its pixels differ by more than {LEVELS} levels from "
-        "those of the whole file; less counts as undamaged."
-    )
-    kinds = Table(
-        "Whole, damaged and hostile files",
+def kinds_of(content: Mapping[str, Any]) -> Table:
+    """Render a result by kind of input."""
+    return Table(
+        "Inputs by kind",
         "What became of each kind of input. Answered is assessed, retake or out of scope; refused is a typed "
-        f"error. {definition} The last columns count damaged inputs that were assessed with a confidence "
+        f"error. {DEFINITION} The last columns count damaged inputs that were assessed with a confidence "
         "above LOW, and how much P(cancer) changed in them.",
-        command,
+        content["command"],
         ("input", *_HEAD),
         [_row(row) for row in (*content["kinds"], total(content["kinds"]))],
     )
-    forms = Table(
-        "Damaged files by format",
-        f"The inputs above that are made from a whole file, by its format. {definition} Lost: above LOW in "
-        "confidence, LOW in risk, and the whole file is not.",
-        command,
+
+
+def forms_of(content: Mapping[str, Any]) -> Table:
+    """Render a result by the form of the whole file."""
+    return Table(
+        "Damaged inputs by format",
+        "The inputs above that are made from a whole file, by its format, and the answers among them that "
+        "are of damaged pixels. Lost: above LOW in confidence, LOW in risk, and the whole file is not.",
+        content["command"],
         ("format", *_HEAD, "damaged, answered", "lost"),
         [(*_row(row), str(row["damaged"]), str(row["lost"])) for row in content["forms"]],
     )
-    found = Table(
+
+
+def found_of(content: Mapping[str, Any]) -> Table:
+    """Render a result by format found and what came out."""
+    return Table(
         "Outcomes by format found",
         "The format found in the bytes, and the answer or the code of the error; the longest time of one "
-        "input, without the start of the process, and the largest memory of the process. "
-        f"{hardware(content)}.",
-        command,
+        "input, without the start of the process, and the largest memory of the process, network included. "
+        f"Other programs ran on the machine. {hardware(content)}.",
+        content["command"],
         ("format, outcome", "inputs", "longest s", "peak MB"),
         [
             (row["name"], f"{row['tried']:,}", f"{row['seconds']:.2f}", str(row["peak_mb"]))
-            for row in sorted(content["found"], key=lambda row: row["name"])
+            for row in sorted(content["found"], key=lambda row: str(row["name"]))
         ],
     )
-    return kinds, forms, found
 
 
 _HEAD = (
@@ -358,9 +366,19 @@ def total(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def tables() -> tuple[Table, Table, Table]:
-    """Render the committed result."""
-    return tables_of(read_result(RESULT))
+def kinds_table() -> Table:
+    """Render the committed result by kind of input."""
+    return kinds_of(read_result(RESULT))
+
+
+def forms_table() -> Table:
+    """Render the committed result by the form of the whole file."""
+    return forms_of(read_result(RESULT))
+
+
+def found_table() -> Table:
+    """Render the committed result by format found and what came out."""
+    return found_of(read_result(RESULT))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 PNG_WITH_ALPHA = (4, 6)
 WEBP_PIXEL_CHUNKS = (b"VP8X", b"ALPH", b"VP8 ", b"VP8L")
+BMP_WITH_PROFILE = 124
+"""Size of the BITMAPV5HEADER."""
 MOST_PADDING = 4
 """Bytes that may follow the content of a file, to a round length."""
 
@@ -189,8 +191,8 @@ def _read_bmp(data: bytes) -> Header:
         raise cut_off()
     if offset < 14 + header_size:
         raise damaged()
-    # A profile may follow the pixels, and some writers leave the size of the file out.
-    has_surplus = len(data) > max(file_size, end + MOST_PADDING)
+    # Only behind the pixels of a BITMAPV5HEADER, a profile may follow.
+    has_surplus = len(data) > max(end + MOST_PADDING, file_size if header_size >= BMP_WITH_PROFILE else 0)
     return Header("bmp", data, width, abs(height), has_surplus=has_surplus)
 
 

@@ -228,3 +228,13 @@ def test_a_bmp_longer_than_its_header_says_is_doubtful(size: int) -> None:
     declared = BMP[:2] + struct.pack("<I", size) + BMP[6:]
     assert not read_header(declared).has_surplus
     assert read_header(declared[:1000] + declared[992:]).has_surplus
+    halved = declared[:22] + struct.pack("<i", 60) + declared[26:]
+    assert read_header(halved).has_surplus
+
+
+def test_a_profile_behind_a_bmp_is_no_surplus() -> None:
+    info = struct.pack("<IiiHHI", 124, 160, 120, 1, 24, 0).ljust(124, b"\0")
+    content = info + BMP[54:] + bytes(500)
+    declared = b"BM" + struct.pack("<III", 14 + len(content), 0, 14 + 124) + content
+    assert not read_header(declared).has_surplus
+    assert read_header(declared + bytes(500)).has_surplus

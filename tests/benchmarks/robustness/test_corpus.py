@@ -10,7 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.robustness.corpus import Outcome, compared, differs, of_folder, outcomes, tables_of, tallies
+from benchmarks.robustness.corpus import (
+    Outcome,
+    compared,
+    differs,
+    forms_of,
+    found_of,
+    kinds_of,
+    of_folder,
+    outcomes,
+    tallies,
+)
 from benchmarks.robustness.corpus_files import (
     FORMATS,
     WHOLE,
@@ -107,9 +117,8 @@ def test_the_table_by_hand() -> None:
         (Case("bombs", "PNG", b""), Outcome("crashed")),
         (Case("bombs", "PNG", b""), Outcome("hung")),
     ]
-    kinds, forms, found = tables_of(
-        {"command": "x", "machine": {"processor": "p", "threads": "1"}, **tallies(damaged)}
-    )
+    content = {"command": "x", "machine": {"processor": "p", "threads": "1"}, **tallies(damaged)}
+    kinds, forms, found = kinds_of(content), forms_of(content), found_of(content)
     assert list(kinds.rows) == [
         ("holes", "5", "5", "0", "0", "0", "2", "0.500", "0.750"),
         ("bombs", "3", "0", "1", "1", "1", "0", "", ""),
