@@ -13,9 +13,8 @@ import numpy as np
 
 from edgeskin.photo.formats import MAX_SEGMENTS, damaged
 
-SPARE = 8
-"""Bytes. Encoders leave at most 4 that no decoder needs (measured with libwebp)."""
-PIXEL_CHUNKS = (b"VP8 ", b"VP8L", b"ALPH")
+SPARE = {b"VP8 ": 8, b"VP8L": 4, b"ALPH": 4}
+"""Bytes, by the kinds of chunks that hold pixels. libwebp leaves at most 4, 2 and 2 that no decoder needs."""
 FRAME_HEADER = 10
 """Bytes before the first partition of VP8 (RFC 6386, 9.1)."""
 SIZE_SHIFT = 5
@@ -45,22 +44,23 @@ def _pixel_chunks(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         if position + 8 > len(data):
             break
         kind, length = struct.unpack_from("<4sI", data, position)
-        if kind in PIXEL_CHUNKS:
+        if kind in SPARE:
             yield position + 8, length, kind
         position += 8 + length + length % 2
 
 
 def _shortened(content: bytes, kind: bytes) -> Iterator[bytes]:
     """Yield a chunk without the last bytes of each partition of its own length."""
-    yield content[:-SPARE]
+    spare = SPARE[kind]
+    yield content[:-spare]
     if kind == b"VP8 " and len(content) > FRAME_HEADER:
         # The first partition holds how blocks are predicted; the last one, their residuals.
         tag = int.from_bytes(content[:3], "little")
         size = tag >> SIZE_SHIFT
-        if size > SPARE:
+        if size > spare:
             end = FRAME_HEADER + size
-            shorter_tag = (tag - (SPARE << SIZE_SHIFT)).to_bytes(3, "little")
-            yield shorter_tag + content[3 : end - SPARE] + content[end:]
+            shorter_tag = (tag - (spare << SIZE_SHIFT)).to_bytes(3, "little")
+            yield shorter_tag + content[3 : end - spare] + content[end:]
 
 
 def _replaced(data: bytes, start: int, length: int, content: bytes) -> bytes:
