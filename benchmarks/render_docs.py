@@ -4,9 +4,9 @@
 
 Measures every evaluation in benchmarks/evaluation/results again from its logits.npz. Writes docs/results.md,
 docs/performance-tables.md and their figures, and fills the tables between ``<!-- table: NAME -->`` and
-``<!-- end -->`` in README.md, MODEL_CARD.md and docs/performance.md. --check writes nothing and exits with 1
-if a file differs, if a number of the test split differs from its receipt, or if a result is not of the
-shipped bundle. Text outside the generated files and tables is not read.
+``<!-- end -->`` in README.md, MODEL_CARD.md, SECURITY.md and docs/performance.md. --check writes nothing and
+exits with 1 if a file differs, if a number of the test split differs from its receipt, or if a result is not
+of the shipped bundle. Text outside the generated files and tables is not read.
 """
 
 import re
@@ -33,7 +33,7 @@ from benchmarks.evaluation import (
 )
 from benchmarks.evaluation.committed import Evaluations
 from benchmarks.explanations import faithfulness, low_evidence
-from benchmarks.robustness import bad_input, invariance, isa_consistency, quality, repeatability
+from benchmarks.robustness import corpus, invariance, isa_consistency, quality, repeatability
 from benchmarks.speed import (
     bundles,
     cold_start,
@@ -58,9 +58,13 @@ INCLUDED: dict[str, Callable[[Evaluations], Table]] = {
     "bundle": lambda _: bundle_tables.bundle(),
     "speed": lambda _: bundles.table(),
     "cold-start": lambda _: cold_start.table(),
+    "corpus": lambda _: corpus.kinds_table(),
 }
 """The tables that other documents include, by name."""
-INCLUDING = (ROOT / "README.md", ROOT / "MODEL_CARD.md", ROOT / "docs" / "performance.md")
+INCLUDING = (
+    *(ROOT / name for name in ("README.md", "MODEL_CARD.md", "SECURITY.md")),
+    ROOT / "docs" / "performance.md",
+)
 _INCLUDED = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -149,6 +153,11 @@ def results(evaluations: Evaluations) -> str:
             repeatability.limits_table(),
             repeatability.changes_table(),
         ],
+        "Damaged and hostile files": [
+            corpus.kinds_table(),
+            corpus.forms_table(),
+            corpus.found_table(),
+        ],
         "Explanations": [
             low_evidence.table(),
             faithfulness.table(),
@@ -180,7 +189,6 @@ def performance() -> str:
         "First answer": [cold_start.table(), cold_start.budget_table()],
         "Growth": [scaling.table()],
         "Network": [quantization_ablation.profile_table(), quantization_ablation.table()],
-        "Bad input": [bad_input.table()],
         "Training": [training_step.table()],
     }
     introduction = (

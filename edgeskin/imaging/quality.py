@@ -118,7 +118,7 @@ LIMITS = (
         "may_be_damaged",
         "misfit",
         "advice",
-        "copy the picture again: it may be damaged, since its parts hardly fit together",
+        "copy the picture again: it may be damaged, since its parts or its length do not fit",
         high=0,
     ),
     Limit("lesion_off_centre", "lesion_offset", "advice", "put the lesion in the middle", high=0.65),
@@ -167,7 +167,7 @@ def measure(photo: Photo) -> dict[str, float]:
         - ``red_excess``: mean red less the larger of mean green and blue, as a share of their mean.
         - ``hair``: share of thin dark structures (black-hat transform, as in DullRazor).
         - ``lesion_area``: share of the lesion's mask (`edgeskin.imaging.segmentation`).
-        - ``misfit``: 1 where parts of a JPEG hardly fit together (`edgeskin.photo.jpeg_integrity`), else 0.
+        - ``misfit``: 1 where the file may be damaged (`edgeskin.photo.decode.Photo`), else 0.
         - ``lesion_offset``: distance of the mask's centre from the middle, in half sides.
     """
     square = resize(center_square(photo.image), SIDE)

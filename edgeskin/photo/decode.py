@@ -20,6 +20,7 @@ from edgeskin.photo.formats import FileFormat, damaged
 from edgeskin.photo.headers import Header, read_header
 from edgeskin.photo.jpeg_integrity import looks_torn, require_whole
 from edgeskin.photo.tiff_pixels import read_pixels
+from edgeskin.photo.webp_integrity import require_whole_webp
 
 Source = str | os.PathLike[str] | bytes | Image
 """A path, the bytes of a JPEG, PNG, WebP, BMP or TIFF file, or uint8 RGB of shape (h, w, 3)."""
@@ -59,7 +60,8 @@ class Photo:
         height: Rows of the upright picture at full size.
         format: The format found in the bytes, whatever the file's name says; ``array`` for an array.
         transparent: Share of pixels that are mostly transparent, 0 to 1.
-        may_be_damaged: Whether parts of the picture hardly fit together, as in a damaged JPEG.
+        may_be_damaged: Whether parts of the picture hardly fit together, as in a damaged JPEG, or the file is
+            longer than its header says.
     """
 
     image: Image
@@ -212,6 +214,8 @@ def _decode(header: Header, input_size: int) -> tuple[Image, float, bool]:
     _require_memory(memory)
     if header.jpeg is not None:
         require_whole(header.encoded, header.jpeg)
+    if header.format == "webp":
+        require_whole_webp(header.encoded)
     try:
         if header.tiff is not None:
             image: cv2.typing.MatLike | None = read_pixels(header.encoded, header.tiff)[..., ::-1]
@@ -224,8 +228,8 @@ def _decode(header: Header, input_size: int) -> tuple[Image, float, bool]:
             raise damaged()
         if image.shape[:2] != (-(-header.height // decoded_scale), -(-header.width // decoded_scale)):
             raise damaged()
-        may_be_damaged = header.jpeg is not None and looks_torn(
-            np.asarray(image, np.uint8), header.jpeg, scale
+        may_be_damaged = header.has_surplus or (
+            header.jpeg is not None and looks_torn(np.asarray(image, np.uint8), header.jpeg, scale)
         )
         return (*_to_rgb(image, scale // decoded_scale), may_be_damaged)
     except cv2.error as error:

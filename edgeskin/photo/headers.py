@@ -20,6 +20,11 @@ PNG_PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 PNG_WITH_ALPHA = (4, 6)
 PNG_ANCILLARY = 0x20
 """Bit of the first byte of a chunk's name: a reader may ignore the chunk (PNG specification, 5.4)."""
+WEBP_PIXEL_CHUNKS = (b"VP8X", b"ALPH", b"VP8 ", b"VP8L")
+BMP_WITH_PROFILE = 124
+"""Size of the BITMAPV5HEADER."""
+MOST_PADDING = 4
+"""Bytes that may follow the content of a file, to a round length."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +33,15 @@ class Header:
 
     Attributes:
         format: The format found in the bytes, whatever the file's name says.
-        encoded: The bytes to decode: a PNG without its ancillary chunks, else the whole file.
+        encoded: The bytes to decode: a PNG or WebP without its ancillary chunks, else the whole file.
         width: Pixels a row as stored, before the orientation is applied.
         height: Rows as stored, before the orientation is applied.
         orientation: EXIF orientation, 1 to 8; 1 is upright.
         held: Bytes a pixel that decoding holds at once; 0 if it goes row by row to a reduced scale. OpenCV
             holds each picture twice, as it copies its own to numpy.
         profile: The ICC profile, not yet checked; empty for none.
+        has_surplus: Whether the file is longer than its header says, so that bytes too many may have shifted
+            pixels that are not compressed.
         tiff: Where the pixels of a TIFF lie; None for other formats.
         jpeg: Where the parts of a JPEG lie; None for other formats.
     """
@@ -46,6 +53,7 @@ class Header:
     orientation: int = 1
     held: int = 6
     profile: bytes = b""
+    has_surplus: bool = False
     tiff: TiffLayout | None = None
     jpeg: JpegLayout | None = None
 
@@ -127,41 +135,54 @@ def _read_png(data: bytes) -> Header:
 
 
 def _read_webp(data: bytes) -> Header:
-    """Read the first chunk of a RIFF file (RFC 9649): VP8 (lossy), VP8L (lossless) or VP8X."""
+    """Read the chunks of a RIFF file (RFC 9649) and keep those that decide the pixels.
+
+    Where compressed data are missing, libwebp would read on in the chunks after them.
+    """
     (riff_size,) = struct.unpack_from("<I", data, 4)
     end = 8 + riff_size
     if end > len(data):
         raise cut_off()
-    kind = data[12:16]
-    if kind == b"VP8 ":
-        width, height = struct.unpack_from("<HH", data, 26)
-        return Header("webp", data, width & 0x3FFF, height & 0x3FFF)
-    if kind == b"VP8L":
-        (bits,) = struct.unpack_from("<I", data, 21)
-        return Header("webp", data, (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, held=8)
-    if kind != b"VP8X":
-        raise damaged()
-    flags, width_low, width_high, height_low, height_high = struct.unpack_from("<BxxxHBHB", data, 20)
-    if flags & 0x02:
-        raise unsupported("this is an animated WebP")
+    first = data[12:16]
     exif = profile = b""
+    kept: list[bytes] = []
+    kinds: list[bytes] = []
     position = 12
     for _ in range(MAX_SEGMENTS):
         if position + 8 > end:
             break
         kind, length = struct.unpack_from("<4sI", data, position)
-        if kind == b"EXIF":
-            exif = data[position + 8 : position + 8 + length]
+        content = data[position + 8 : min(position + 8 + length, end)]
+        if kind in WEBP_PIXEL_CHUNKS and not {b"VP8 ", b"VP8L"}.intersection(kinds):
+            if len(content) < length:
+                raise damaged()
+            kinds.append(kind)
+            kept.append(struct.pack("<4sI", kind, length) + content + bytes(length % 2))
+        elif kind == b"EXIF":
+            exif = content
         elif kind == b"ICCP":
-            profile = data[position + 8 : position + 8 + length]
+            profile = content
         position += 8 + length + length % 2
+    chunks = b"".join(kept)
+    encoded = b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks
+    if first == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return Header("webp", encoded, width & 0x3FFF, height & 0x3FFF)
+    if first == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return Header("webp", encoded, (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, held=8)
+    if first != b"VP8X":
+        raise damaged()
+    flags, width_low, width_high, height_low, height_high = struct.unpack_from("<BxxxHBHB", data, 20)
+    if flags & 0x02:
+        raise unsupported("this is an animated WebP")
     width, height = (width_high << 16 | width_low) + 1, (height_high << 16 | height_low) + 1
-    return Header("webp", data, width, height, exif_orientation(exif), 8, profile)
+    return Header("webp", encoded, width, height, exif_orientation(exif), 8, profile)
 
 
 def _read_bmp(data: bytes) -> Header:
     """Read the BITMAPCOREHEADER (12 bytes) or the start of any BITMAPINFOHEADER."""
-    offset, header_size = struct.unpack_from("<II", data, 10)
+    file_size, _, offset, header_size = struct.unpack_from("<IIII", data, 2)
     if header_size == 12:
         width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
         compression = 0
@@ -170,13 +191,21 @@ def _read_bmp(data: bytes) -> Header:
     if compression not in (0, 3):
         raise unsupported("this is a compressed BMP")
     row_bytes = (width * bits + 31) // 32 * 4
-    if offset + row_bytes * abs(height) > len(data):
+    end = offset + row_bytes * abs(height)
+    if end > len(data):
         raise cut_off()
-    return Header("bmp", data, width, abs(height))
+    if offset < 14 + header_size:
+        raise damaged()
+    # Only behind the pixels of a BITMAPV5HEADER, a profile may follow.
+    has_surplus = len(data) > max(end + MOST_PADDING, file_size if header_size >= BMP_WITH_PROFILE else 0)
+    return Header("bmp", data, width, abs(height), has_surplus=has_surplus)
 
 
 def _read_tiff(data: bytes) -> Header:
     tiff = read_tiff(data)
     # LZW and PackBits are decoded in Python, which is slow. So these pictures may be half as large.
     held = 6 if tiff.compression in (NONE, DEFLATE) else 12
-    return Header("tiff", data, tiff.width, tiff.height, tiff.orientation, held, tiff.profile, tiff)
+    has_surplus = tiff.compression == NONE and len(data) > tiff.end + MOST_PADDING
+    return Header(
+        "tiff", data, tiff.width, tiff.height, tiff.orientation, held, tiff.profile, has_surplus, tiff
+    )

@@ -5,9 +5,10 @@ offset and count is checked against the file. The first picture of a file counts
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgeskin.photo.directory import Directory, byte_order, read_directory
+from edgeskin.photo.directory import SIZES, Directory, byte_order, read_directory
 from edgeskin.photo.formats import DEVELOP, RAW, cut_off, damaged, unsupported
 
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
@@ -15,6 +16,8 @@ STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_SIZES, PLANAR, PREDICTOR = 273, 27
 TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_SIZES, SAMPLE_FORMAT = 322, 323, 324, 325, 339
 MAKE, SUBFILE, SUB_DIRECTORIES, PROFILE = 271, 254, 330, 34675
 TIFF_EP, DNG_VERSION = 37398, 50706
+FURTHER_DIRECTORIES = {SUB_DIRECTORIES, 34665, 34853}
+"""Tags that name further directories: of pictures, of EXIF and of GPS."""
 
 NONE, LZW, DEFLATE, PACKBITS = 1, 5, 8, 32773
 COMPRESSIONS = {NONE: NONE, LZW: LZW, DEFLATE: DEFLATE, 32946: DEFLATE, PACKBITS: PACKBITS}
@@ -53,6 +56,8 @@ class TiffLayout:
         places: Offset and bytes of each part, by rows.
         orientation: 1 to 8; 1 is upright.
         profile: The ICC profile, not yet checked; empty for none.
+        end: Offset behind everything that the first directory names; the size of the file where it names more
+            than is read, such as a further picture.
     """
 
     width: int
@@ -64,6 +69,7 @@ class TiffLayout:
     places: tuple[tuple[int, int], ...]
     orientation: int
     profile: bytes
+    end: int
 
 
 def is_tiff(data: bytes) -> bool:
@@ -96,6 +102,7 @@ def read_tiff(data: bytes) -> TiffLayout:
         part = width, min(_whole(directory, ROWS_PER_STRIP, height), height)
         if part[1] < 1:
             raise damaged()
+    places = _places(directory, -(-width // part[0]) * -(-height // part[1]), is_tiled)
     return TiffLayout(
         width,
         height,
@@ -103,10 +110,23 @@ def read_tiff(data: bytes) -> TiffLayout:
         _whole(directory, PREDICTOR, 1) == 2,
         part,
         is_tiled,
-        _places(directory, -(-width // part[0]) * -(-height // part[1]), is_tiled),
+        places,
         directory.orientation,
         directory.raw(PROFILE),
+        _end(directory, places, position),
     )
+
+
+def _end(directory: Directory, places: Sequence[tuple[int, int]], position: int) -> int:
+    """Return the offset behind the parts, and behind the directory at a position and its values."""
+    (count,) = struct.unpack_from(f"{directory.order}H", directory.data, position)
+    # Entries that are left out may name more.
+    if count != len(directory.entries) or directory.next or directory.entries.keys() & FURTHER_DIRECTORIES:
+        return len(directory.data)
+    values = (at + SIZES[kind] * count for kind, count, at in directory.entries.values())
+    # A directory is a count of two bytes, entries of twelve and the place of the next one.
+    behind = position + 6 + 12 * count
+    return int(max(behind, *values, *(sum(place) for place in places)))
 
 
 def _whole(directory: Directory, tag: int, default: int) -> int:
@@ -154,7 +174,8 @@ def _places(directory: Directory, count: int, is_tiled: bool) -> tuple[tuple[int
     if count > MAX_PARTS:
         raise damaged()
     tags = (TILE_OFFSETS, TILE_SIZES) if is_tiled else (STRIP_OFFSETS, STRIP_SIZES)
-    offsets, sizes = (directory.numbers(tag, count) for tag in tags)
+    # One more shows whether there are too many.
+    offsets, sizes = (directory.numbers(tag, count + 1) for tag in tags)
     if len(offsets) != count or len(sizes) != count:
         raise damaged()
     if any(number != number // 1 for number in (*offsets, *sizes)):  # nor is it for NaN and infinity

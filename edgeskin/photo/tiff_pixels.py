@@ -63,7 +63,7 @@ def _decompress(part: bytes, compression: int, shortest: int, longest: int) -> b
     content = {NONE: _stored, DEFLATE: _inflated, PACKBITS: _unpacked, LZW: _lzw}[compression](part, longest)
     if len(content) < shortest:
         raise cut_off()
-    if compression != NONE and len(content) not in (shortest, longest):
+    if len(content) not in (shortest, longest):
         raise damaged()
     return content
 

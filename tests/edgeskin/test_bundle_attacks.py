@@ -34,6 +34,8 @@ from tests.conftest import (
     write_micro_bundle,
 )
 
+pytestmark = pytest.mark.hazard("H-07")
+
 USE = (
     "import sys, numpy as np, edgeskin\n"
     "try:\n"

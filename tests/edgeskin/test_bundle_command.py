@@ -9,6 +9,8 @@ import pytest
 
 from tests.conftest import run_cli
 
+pytestmark = pytest.mark.hazard("H-07")
+
 REQUIRED = {
     "predict": ("predict", "examples/lesion.jpg"),
     "report": ("report", "examples/lesion.jpg", "-o", "{out}/report.html"),

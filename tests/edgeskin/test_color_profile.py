@@ -24,6 +24,8 @@ from tests.edgeskin.profiles import (
     table,
 )
 
+pytestmark = pytest.mark.hazard("H-03")
+
 SRGB = ImageCms.createProfile("sRGB")
 LEVELS = np.linspace(0, 1, 1024)
 CURVES = {
@@ -104,6 +106,7 @@ def test_segments_are_ordered_and_complete() -> None:
     assert joined_segments([b"", b"\x01"]) == b""
 
 
+@pytest.mark.hazard("H-18")
 def test_a_bomb_in_iccp_is_not_inflated() -> None:
     bomb = b"name\0\0" + zlib.compress(bytes(200 * 2**20), 1)
     assert inflated(bomb) == b""

@@ -11,6 +11,8 @@ from edgeskin.photo.directory import exif_orientation, read_directory
 from edgeskin.photo.headers import read_header
 from tests.edgeskin.pictures import RGB, encode
 
+pytestmark = pytest.mark.hazard("H-04")
+
 ORIENTATION = 0x0112
 TYPES = {
     **{"BYTE": (1, "B"), "ASCII": (2, "B"), "SHORT": (3, "H"), "LONG": (4, "I"), "RATIONAL": (5, "I")},

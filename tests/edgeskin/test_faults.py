@@ -49,6 +49,7 @@ def refused(classifier: Classifier, image: Path | np.ndarray, **options: object)
     return caught.value.code == result.error.code == "not_finite"
 
 
+@pytest.mark.hazard("H-16")
 @pytest.mark.parametrize("value", NOT_FINITE)
 @pytest.mark.parametrize(
     ("name", "shape"), [("logits", (4, 8)), ("features", (4, 16)), ("fmap", (4, 16, 8, 8))]
@@ -69,6 +70,7 @@ def test_one_number_of_one_view_is_enough(
         assert refused(classifier, lesion_jpg, mc_samples=5)
 
 
+@pytest.mark.hazard("H-16")
 @pytest.mark.parametrize("method", ["grad-cam", "grad-cam++", "layer-cam", "eigen-cam"])
 def test_no_method_maps_what_is_not_finite(micro_bundle: Path, lesion_jpg: Path, method: str) -> None:
     added = np.zeros((1, 16, 8, 8), np.float32)
@@ -101,6 +103,7 @@ def test_an_occluded_picture_without_a_finite_answer_has_no_map(
     assert refused(classifier, picture, explain="occlusion", target=target)
 
 
+@pytest.mark.hazard("H-16")
 @pytest.mark.parametrize("options", [{"mc_samples": 5}, {"explain": "grad-cam", "target": "MEL"}])
 def test_a_head_that_overflows_is_an_error(
     micro_bundle: Path, lesion_jpg: Path, options: dict[str, object]
@@ -115,6 +118,7 @@ def test_a_head_that_overflows_is_an_error(
     assert classifier.assess(lesion_jpg).status == "assessed"
 
 
+@pytest.mark.hazard("H-16")
 def test_an_ood_score_of_features_that_overflow_is_an_error(micro_bundle: Path, lesion_jpg: Path) -> None:
     """Their squares do; at a length of infinity they would count as the zero vector."""
     added = np.full((1, 16), 1e30, np.float32)
@@ -122,6 +126,7 @@ def test_an_ood_score_of_features_that_overflow_is_an_error(micro_bundle: Path, 
     assert refused(Classifier(micro_bundle, quality_gate=False), lesion_jpg)
 
 
+@pytest.mark.hazard("H-07")
 def test_a_running_classifier_keeps_its_bundle(tmp_path: Path, lesion_jpg: Path) -> None:
     """A new one opens what is there now, or refuses it."""
     folder = write_micro_bundle(tmp_path / "bundle")
@@ -143,6 +148,7 @@ def test_a_running_classifier_keeps_its_bundle(tmp_path: Path, lesion_jpg: Path)
     assert again.to_dict() | {"timing_ms": 0} == before.to_dict() | {"timing_ms": 0}
 
 
+@pytest.mark.hazard("H-07")
 def test_an_open_bundle_does_not_mix_with_its_successor(micro_bundle: Path) -> None:
     opened = open_bundle(micro_bundle)
     shutil.copy(micro_bundle / "fp32.xml", micro_bundle / "int8.xml")
@@ -213,6 +219,7 @@ def test_names_that_are_no_text_are_read_and_reported(
     assert (tmp_path / "r.png").stat().st_size > 0
 
 
+@pytest.mark.hazard("H-18")
 @ON_LINUX
 def test_a_fifo_is_refused_and_not_waited_for(
     shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
@@ -224,6 +231,7 @@ def test_a_fifo_is_refused_and_not_waited_for(
     assert results[0].error.code == "not_a_file"
 
 
+@pytest.mark.hazard("H-14")
 @ON_LINUX
 def test_a_full_disk_is_one_error_after_the_answers(
     shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
@@ -271,6 +279,7 @@ def test_a_user_who_may_not_write_is_told(
         assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.hazard("H-02")
 @ON_LINUX
 def test_a_file_that_changes_while_it_is_read_is_an_answer_or_an_error(
     shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path
@@ -309,6 +318,7 @@ def test_a_clock_that_goes_backwards_changes_no_answer(
     assert all(milliseconds >= 0 for milliseconds in result.timing_ms.values())
 
 
+@pytest.mark.hazard("H-18")
 @ON_LINUX
 @pytest.mark.parametrize("megabytes", [200, 400, 600, 800, 1200])
 def test_low_memory_ends_in_an_answer_or_an_error(

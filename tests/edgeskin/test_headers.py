@@ -234,7 +234,8 @@ def test_webp_canvas_is_read() -> None:
 
 @pytest.mark.hazard("H-02")
 @pytest.mark.parametrize(
-    ("offset", "value", "code"), [(22, -(2**31), "cut_off"), (30, 1, "unsupported_format")]
+    ("offset", "value", "code"),
+    [(22, -(2**31), "cut_off"), (30, 1, "unsupported_format"), (10, 27, "damaged")],
 )
 def test_bmp_headers_that_are_refused(offset: int, value: int, code: str) -> None:
     data = bytearray(BMP)
@@ -248,3 +249,22 @@ def test_bmp_variants() -> None:
     core = b"BM" + struct.pack("<IIIIHHHH", 0, 0, 26, 12, 160, 120, 1, 24) + BMP[54:]
     for data in (bytes(top_down), core):
         assert (read_header(data).width, read_header(data).height) == (160, 120)
+        assert not read_header(data).has_surplus
+
+
+@pytest.mark.hazard("H-02")
+@pytest.mark.parametrize("size", [0, len(BMP)])
+def test_a_bmp_longer_than_its_header_says_is_doubtful(size: int) -> None:
+    declared = BMP[:2] + struct.pack("<I", size) + BMP[6:]
+    assert not read_header(declared).has_surplus
+    assert read_header(declared[:1000] + declared[992:]).has_surplus
+    halved = declared[:22] + struct.pack("<i", 60) + declared[26:]
+    assert read_header(halved).has_surplus
+
+
+def test_a_profile_behind_a_bmp_is_no_surplus() -> None:
+    info = struct.pack("<IiiHHI", 124, 160, 120, 1, 24, 0).ljust(124, b"\0")
+    content = info + BMP[54:] + bytes(500)
+    declared = b"BM" + struct.pack("<III", 14 + len(content), 0, 14 + 124) + content
+    assert not read_header(declared).has_surplus
+    assert read_header(declared + bytes(500)).has_surplus

@@ -8,6 +8,8 @@ from edgeskin.bundle.bundle import open_bundle
 from edgeskin.bundle.ir import DEEPEST, LARGEST_TENSOR, LARGEST_XML, MOST_LAYERS, require_plain_ir
 from edgeskin.results import Precision
 
+pytestmark = pytest.mark.hazard("H-07")
+
 CONSTANT = (
     '<layer id="0" type="Const" version="opset1"><data element_type="f32" shape="{shape}" {place}/></layer>'
 )

@@ -26,6 +26,8 @@ from tests.conftest import ROOT, run_cli
 from tests.edgeskin.pictures import BMP, IEND, JPEG, PNG, RGB, RGBA, WEBP, encode, ihdr, png
 from tests.edgeskin.tiffs import tiff
 
+pytestmark = pytest.mark.hazard("H-18")
+
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds child processes in /proc")
 
 

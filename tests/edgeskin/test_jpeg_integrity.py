@@ -16,6 +16,8 @@ from edgeskin.photo.headers import read_header
 from edgeskin.photo.jpeg_integrity import require_whole
 from tests.edgeskin.pictures import encode, smooth
 
+pytestmark = pytest.mark.hazard("H-02")
+
 CODINGS = {
     "4:2:0": {"quality": 90},
     "4:4:4": {"quality": 95, "subsampling": 0},

@@ -33,6 +33,7 @@ def photos(lesion_folder: Path) -> list[Path]:
     return sorted(lesion_folder.rglob("*.png"))[:12]
 
 
+@pytest.mark.hazard("H-15")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_threads_get_the_serial_answers_bit_for_bit(
     shared_micro_bundle: Path, photos: list[Path], workers: int
@@ -53,6 +54,7 @@ def test_threads_get_the_serial_answers_bit_for_bit(
             assert found == serial
 
 
+@pytest.mark.hazard("H-15")
 @pytest.mark.parametrize("options", OPTIONS, ids=["plain", "explain", "mc-dropout"])
 def test_workers_of_a_shipped_bundle_give_the_serial_answers(
     lesion_jpg: Path, photos: list[Path], options: dict[str, Any]
@@ -63,6 +65,7 @@ def test_workers_of_a_shipped_bundle_give_the_serial_answers(
         assert [bits(one) for one in classifier.assess_many(sources * 2, **options)] == serial * 2
 
 
+@pytest.mark.hazard("H-15")
 def test_classifiers_beside_each_other_do_not_disturb_each_other(
     shared_micro_bundle: Path, photos: list[Path]
 ) -> None:
@@ -81,6 +84,7 @@ def test_classifiers_beside_each_other_do_not_disturb_each_other(
         assert found == [answers[place] for answers in alone] * 2
 
 
+@pytest.mark.hazard("H-19")
 def test_spawned_processes_give_the_same_answers(shared_micro_bundle: Path, photos: list[Path]) -> None:
     classifier = Classifier(shared_micro_bundle, threads=2, workers=2, quality_gate=False)
     spawn = multiprocessing.get_context("spawn")
@@ -195,6 +199,7 @@ class Predicting:
             self.process.kill()
 
 
+@pytest.mark.hazard("H-14")
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -304,6 +309,7 @@ measured(work, 10, 50)
 """
 
 
+@pytest.mark.hazard("H-18")
 @WITH_PROC
 @pytest.mark.parametrize("code", [MANY_PICTURES, MANY_CLASSIFIERS], ids=["pictures", "classifiers"])
 def test_memory_does_not_grow(shared_micro_bundle: Path, lesion_jpg: Path, code: str) -> None:

@@ -13,6 +13,8 @@ from edgeskin.errors import ResourceError, naming_lacks
 from tests.conftest import ROOT
 from tests.edgeskin.pictures import IEND, PNG, ihdr, png
 
+pytestmark = pytest.mark.hazard("H-18")
+
 BOUNDED = """
 import json, re, resource, sys
 from pathlib import Path

@@ -120,6 +120,7 @@ def test_an_empty_name_is_refused() -> None:
     assert named_path("a b") == Path("a b")
 
 
+@pytest.mark.hazard("H-08")
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="another folder there")
 def test_the_users_own_cache_is_read_if_it_is_private(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -137,6 +138,7 @@ def test_the_users_own_cache_is_read_if_it_is_private(
     assert str(folder) in output.err
 
 
+@pytest.mark.hazard("H-08")
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="another folder there")
 def test_the_users_own_cache_is_not_read_where_a_signature_is_required(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -9,6 +9,8 @@ import pytest
 from edgeskin.bundle.plain_data import from_plain, read_json
 from edgeskin.errors import SettingError
 
+pytestmark = pytest.mark.hazard("H-07")
+
 
 @dataclass(frozen=True)
 class Circle:

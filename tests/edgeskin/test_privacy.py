@@ -23,6 +23,8 @@ from PIL import ExifTags, Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.hazard("H-17")
+
 AUDITED = r"""
 import os, sys
 record = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND)

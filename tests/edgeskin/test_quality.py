@@ -190,6 +190,7 @@ def codes(pixels: np.ndarray) -> tuple[str, ...]:
     return quality.failed + quality.advised
 
 
+@pytest.mark.hazard("H-03")
 def test_a_picture_without_colour_is_sent_back(lesion_jpg: Path) -> None:
     """Grey, of one tint, hardly any colour left: the network would call most cancers benign."""
     pixels = load_photo(lesion_jpg, 224).image
@@ -201,12 +202,14 @@ def test_a_picture_without_colour_is_sent_back(lesion_jpg: Path) -> None:
     assert "colourless" in codes((0.9 * grey + 0.1 * pixels).astype(np.uint8))
 
 
+@pytest.mark.hazard("H-03")
 def test_colours_turned_round_are_sent_back(lesion_jpg: Path) -> None:
     pixels = load_photo(lesion_jpg, 224).image
     for order in ((2, 1, 0), (1, 0, 2), (1, 2, 0), (2, 0, 1)):
         assert {"colours_exchanged", "unnatural_colour_high"} & set(codes(pixels[..., order])), order
 
 
+@pytest.mark.hazard("H-03")
 def test_colours_on_validation(data_folder: Path) -> None:
     """At most 0.5% of real pictures are sent back for their colours, and nearly all without their own."""
     with (data_folder / "index.csv").open(encoding="utf-8", newline="") as file:

@@ -20,6 +20,8 @@ pytest.importorskip("cryptography", reason="the extra sign is not installed")
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+pytestmark = pytest.mark.hazard("H-07")
+
 TOOL = shutil.which(
     "model_signing", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 )

@@ -12,6 +12,8 @@ from edgeskin.errors import PhotoError
 from edgeskin.photo.decode import load_photo
 from edgeskin.photo.sources import photos_in
 
+pytestmark = pytest.mark.hazard("H-14")
+
 
 def names(paths: list[Path]) -> list[str]:
     return [path.name for path in photos_in(paths)]

@@ -18,7 +18,10 @@ from edgeskin.cli.streams import NoticeStream, ResultStream, notice, standard_st
 from edgeskin.errors import ResourceError
 from tests.conftest import ROOT, run_cli
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="has no such descriptors")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="has no such descriptors"),
+    pytest.mark.hazard("H-14"),
+]
 
 COMMANDS = {
     "version": ("--version",),

@@ -8,6 +8,8 @@ import pytest
 from edgeskin.errors import SettingError
 from edgeskin.photo.tables import read_table
 
+pytestmark = pytest.mark.hazard("H-22")
+
 COLUMNS = ("path", "label")
 ROWS = [{"path": "a.jpg", "label": "MEL"}, {"path": "é b.jpg", "label": "NV"}]
 

@@ -33,6 +33,7 @@ def assert_refused(data: bytes, code: str, names: str = "") -> None:
     assert caught.value.code == code
 
 
+@pytest.mark.hazard("H-03")
 @pytest.mark.parametrize(
     "pixels", [PICTURE, NOISE, np.full((300, 300, 3), 77, np.uint8)], ids=["smooth", "noise", "flat"]
 )
@@ -60,6 +61,7 @@ def test_lzw_of_one_strip_clears_its_table() -> None:
     np.testing.assert_array_equal(decoded(data), NOISE)
 
 
+@pytest.mark.hazard("H-04")
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_orientation(order: str, orientation: int) -> None:
@@ -126,6 +128,7 @@ def test_other_tiffs_are_refused_by_their_kind(data: bytes, names: str) -> None:
     assert_refused(data, "unsupported_format", names)
 
 
+@pytest.mark.hazard("H-02")
 @pytest.mark.parametrize(
     ("data", "code"),
     [
@@ -153,6 +156,7 @@ def test_contradictions_are_refused(data: bytes, code: str) -> None:
     assert_refused(data, code)
 
 
+@pytest.mark.hazard("H-18")
 def test_sizes_are_refused_before_decoding() -> None:
     size = {"t256": (4, (10_000,)), "t257": (4, (5_000,)), "t278": (4, (5_000,))}
     one = {"t273": (4, (8,)), "t279": (4, (8,))}
@@ -165,6 +169,7 @@ def whole(compression: int) -> bytes:
     return encode(PICTURE, "TIFF", compression=PILLOW_NAMES[compression])
 
 
+@pytest.mark.hazard("H-02")
 @pytest.mark.parametrize("compression", PILLOW_NAMES)
 def test_cut_anywhere_is_refused(compression: int) -> None:
     data = tiff(PICTURE) if compression == NONE else whole(compression)
@@ -174,6 +179,7 @@ def test_cut_anywhere_is_refused(compression: int) -> None:
         assert caught.value.code in ("cut_off", "damaged")
 
 
+@pytest.mark.hazard("H-02")
 @pytest.mark.parametrize("compression", [LZW, DEFLATE, PACKBITS])
 def test_a_hole_of_zeros_is_refused(compression: int) -> None:
     """OpenCV's decoder would answer with black or noise."""
@@ -187,6 +193,7 @@ def test_a_hole_of_zeros_is_refused(compression: int) -> None:
     assert caught.value.code in ("cut_off", "damaged")
 
 
+@pytest.mark.hazard("H-02")
 @pytest.mark.parametrize("compression", PILLOW_NAMES)
 def test_altered_bytes_give_a_photo_or_a_photo_error(compression: int) -> None:
     data = whole(compression)
@@ -203,6 +210,7 @@ def test_altered_bytes_give_a_photo_or_a_photo_error(compression: int) -> None:
         assert photo.image.ndim == 3
 
 
+@pytest.mark.hazard("H-02")
 def test_every_flip_in_deflate_is_refused() -> None:
     data = whole(DEFLATE)
     layout = read_header(data).tiff
@@ -219,6 +227,7 @@ def strip_of(content: bytes, compression: int) -> bytes:
     return tiff(RGB, "<", compression, rows=120, parts=[content])
 
 
+@pytest.mark.hazard("H-02")
 def test_strips_that_are_too_long_are_refused() -> None:
     pixels = RGB.tobytes()
     assert_refused(strip_of(zlib.compress(pixels + b"\0"), DEFLATE), "damaged")
@@ -232,9 +241,42 @@ def test_strips_that_are_too_long_are_refused() -> None:
     assert_refused(strip_of(b"", LZW), "cut_off")
 
 
+@pytest.mark.hazard("H-18")
 def test_many_parts_and_entries_are_bounded() -> None:
     many = 65_537
     tags = {"t257": (4, (many,)), "t278": (4, (1,)), "t273": (4, (8,) * many), "t279": (4, (1,) * many)}
     assert_refused(tiff(RGB, **tags), "damaged")
     entries = struct.pack("<HHII", 256, 4, 1, 1) * 65_535
     assert_refused(b"II*\0\x08\0\0\0\xff\xff" + entries, "unsupported_format", "not RGB")
+
+
+@pytest.mark.hazard("H-02")
+@pytest.mark.parametrize("length", [8, 64, 512])
+def test_bytes_too_many_make_an_uncompressed_picture_doubtful(length: int) -> None:
+    whole = encode(RGB, "TIFF")
+    (directory,) = struct.unpack_from("<I", whole, 4)
+    assert directory < len(whole) // 2
+    half = len(whole) // 2
+    doubled = whole[: half + length] + whole[half:]
+    assert not load_photo(whole, 224).may_be_damaged
+    assert load_photo(doubled, 224).may_be_damaged
+
+
+@pytest.mark.hazard("H-02")
+def test_a_width_that_does_not_fit_the_strips_is_refused() -> None:
+    whole = bytearray(encode(RGB, "TIFF"))
+    (directory,) = struct.unpack_from("<I", whole, 4)
+    assert struct.unpack_from("<H", whole, directory + 2) == (256,)
+    struct.pack_into("<I", whole, directory + 10, RGB.shape[1] - 1)
+    with pytest.raises(PhotoError) as caught:
+        load_photo(bytes(whole), 224)
+    assert caught.value.code == "damaged"
+
+
+def test_other_directories_and_pages_are_no_surplus() -> None:
+    picture = Image.fromarray(RGB)
+    pages = encode(picture, "TIFF", save_all=True, append_images=[picture])
+    exif = picture.getexif()
+    exif.get_ifd(34665)[36867] = "2020:01:01 00:00:00"
+    for data in (pages, encode(picture, "TIFF", exif=exif)):
+        assert not load_photo(data, 224).may_be_damaged
