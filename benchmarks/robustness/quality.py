@@ -37,7 +37,7 @@ from train.data.table import SPLITS, Sample, read_table, select
 from train.evaluate import report
 
 RESULT = result_path(__file__)
-COLOUR = {"colourless", "colours_exchanged"}
+COLOR = {"colourless", "colours_exchanged"}
 """Codes of the limits that refuse pictures without colour, or with another one's."""
 
 
@@ -132,7 +132,7 @@ def shares(qualities: Sequence[Quality]) -> dict[str, Any]:
     return {
         "images": len(qualities),
         "retake": float(np.mean([bool(one.retake) for one in qualities])),
-        "retake_for_colour": float(np.mean([not COLOUR.isdisjoint(one.failed) for one in qualities])),
+        "retake_for_colour": float(np.mean([not COLOR.isdisjoint(one.failed) for one in qualities])),
         "advice": float(np.mean([bool(one.advice) for one in qualities])),
         "instructions": dict(instructions.most_common()),
     }

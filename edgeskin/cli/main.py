@@ -63,7 +63,7 @@ def main() -> None:
     is_caller = sys.stdout is not sys.__stdout__
     with standard_streams():
         code = _run()
-    if is_caller:  # who put another stream there wants to read it
+    if is_caller:  # the caller replaced stdout and will read it
         sys.exit(code)
     # All results are written; OpenVINO's orderly shutdown would take 0.1 s.
     os._exit(code)

@@ -130,6 +130,7 @@ def _confidence(quality: Quality | None, decisions: Decisions, position: int) ->
     if decisions.confidence is None:
         return None
     confidence = decisions.confidence.of(position)
-    if quality is not None and DOUBTFUL.intersection(quality.advised):
+    # A picture with failures is here only if the quality gate is off.
+    if quality is not None and (quality.failed or DOUBTFUL.intersection(quality.advised)):
         return replace(confidence, score=0.0, level="LOW")
     return confidence

@@ -18,7 +18,7 @@ from edgeskin.results import Quality
 
 SIDE = 256
 """Side at which everything but the resolution is measured, pixels, so that cameras are comparable."""
-COLOUR_SIDE = 64
+COLOR_SIDE = 64
 """Side at which colours are measured, pixels: small, so that a camera's or JPEG's noise averages out."""
 
 
@@ -183,7 +183,7 @@ def measure(photo: Photo) -> dict[str, float]:
     darkest_channel = cv2.min(cv2.min(square[..., 0], square[..., 1]), square[..., 2])
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (9, 9))
     area, offset = _area_and_offset(square)
-    colour_variation, red_excess = _colours(square)
+    colour_variation, red_excess = _color_measures(square)
     return {
         "transparent": photo.transparent,
         "resolution": float(min(photo.width, photo.height)),
@@ -202,9 +202,9 @@ def measure(photo: Photo) -> dict[str, float]:
     }
 
 
-def _colours(square: Image) -> tuple[float, float]:
+def _color_measures(square: Image) -> tuple[float, float]:
     """Return the measures ``colour_variation`` and ``red_excess``; both are 0 without pixels to tell from."""
-    small = resize(square, COLOUR_SIDE)
+    small = resize(square, COLOR_SIDE)
     is_usable = (small.max(-1) > 25) & (small.min(-1) < 250)
     if is_usable.mean() < 1 / 16:
         return 0.0, 0.0

@@ -18,7 +18,8 @@ from edgeskin.errors import PhotoError, lack_of_resources, naming_lacks
 from edgeskin.photo.color_profile import read_profile
 from edgeskin.photo.formats import FileFormat, damaged
 from edgeskin.photo.headers import Header, read_header
-from edgeskin.photo.jpeg_integrity import looks_torn, require_whole
+from edgeskin.photo.jpeg_integrity import require_whole
+from edgeskin.photo.jpeg_seams import looks_torn
 from edgeskin.photo.tiff_pixels import read_pixels
 from edgeskin.photo.webp_integrity import require_whole_webp
 
@@ -152,11 +153,9 @@ def _read_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
         try:
             status = path.stat()
             if stat.S_ISDIR(status.st_mode):
-                raise PhotoError(
-                    "this is a folder, and no pictures are directly in it, or a single picture is needed; "
-                    "name a picture",
-                    "is_folder",
-                )
+                # Raises PermissionError where this user may not list it, and so sees no pictures in it.
+                os.scandir(path).close()
+                raise PhotoError("this is a folder without pictures, or one picture is needed", "is_folder")
             # Opening a FIFO can block for ever, and a device never ends.
             if not stat.S_ISREG(status.st_mode):
                 raise PhotoError("this is not a regular file; copy the picture to a file", "not_a_file")

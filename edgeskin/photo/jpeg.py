@@ -2,7 +2,7 @@
 
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgeskin.photo.formats import MAX_SEGMENTS, cut_off, damaged, unsupported
 
@@ -49,6 +49,7 @@ class JpegLayout:
         sampling: Horizontal and vertical sampling factor of each component.
         scans: In the order of the file.
         restart_at: Offset of the restart interval; None without one.
+        tables_at: Offsets of the quantization tables of 8 bits, 64 bytes each.
     """
 
     width: int
@@ -57,7 +58,8 @@ class JpegLayout:
     is_progressive: bool
     sampling: tuple[tuple[int, int], ...]
     scans: tuple[JpegScan, ...]
-    restart_at: int | None
+    restart_at: int | None = None
+    tables_at: tuple[int, ...] = ()
 
     @property
     def by_rows(self) -> bool:
@@ -107,6 +109,7 @@ def read_segments(data: bytes) -> JpegSegments:
         struct.error: The file ends within a segment.
     """
     frame_at = restart_at = None
+    tables_at: list[int] = []
     scan_headers: list[int] = []
     scan_ends: list[int] = []
     exif = b""
@@ -142,6 +145,8 @@ def read_segments(data: bytes) -> JpegSegments:
             scan_headers.append(start)
         elif marker == DRI and not scan_headers:  # one between scans does not count for those before it
             restart_at = start + 2
+        elif marker == DQT:
+            tables_at += _tables(data, start + 2, position)
         elif marker == APP1 and not exif and data.startswith(b"Exif\0\0", start + 2):
             exif = data[start + 8 : position]
         elif marker == APP2 and data.startswith(b"ICC_PROFILE\0", start + 2):
@@ -150,12 +155,26 @@ def read_segments(data: bytes) -> JpegSegments:
         raise damaged()
     if frame_at is None or not 1 <= len(scan_headers) <= MAX_SCANS:
         raise damaged()
-    return JpegSegments(_layout(data, frame_at, scan_headers, scan_ends, restart_at), exif, profile)
+    layout = _layout(data, frame_at, scan_headers, scan_ends)
+    return JpegSegments(replace(layout, restart_at=restart_at, tables_at=tuple(tables_at)), exif, profile)
 
 
-def _layout(
-    data: bytes, frame_at: int, scan_headers: list[int], scan_ends: list[int], restart_at: int | None
-) -> JpegLayout:
+def _tables(data: bytes, start: int, end: int) -> list[int]:
+    """Offsets of the tables of 8 bits in a segment of quantization tables (T.81, B.2.4.1)."""
+    offsets = []
+    while start < end:
+        precision, number = data[start] >> 4, data[start] & 15
+        if precision > 1 or number > 3:
+            raise damaged()
+        if precision == 0:
+            offsets.append(start + 1)
+        start += 65 if precision == 0 else 129
+    if start != end:
+        raise damaged()
+    return offsets
+
+
+def _layout(data: bytes, frame_at: int, scan_headers: list[int], scan_ends: list[int]) -> JpegLayout:
     """Read the headers of the frame (T.81, B.2.2) and the scans (B.2.3), given by offset."""
     length, _, height, width, n_components = struct.unpack_from(">HBHHB", data, frame_at)
     if length != 8 + 3 * n_components:
@@ -177,4 +196,4 @@ def _layout(
         known = tuple(one for one in components if one is not None)
         scans.append(JpegScan(start + length, end, known, first, last, bits & 15))
     (marker,) = struct.unpack_from(">B", data, frame_at - 1)
-    return JpegLayout(width, height, frame_at + 3, marker == 0xC2, sampling, tuple(scans), restart_at)
+    return JpegLayout(width, height, frame_at + 3, marker == 0xC2, sampling, tuple(scans))

@@ -15,15 +15,18 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from edgeskin.arrays import Float32s, Image, UInt8s
+from edgeskin.arrays import Image, UInt8s
 from edgeskin.errors import PhotoError
-from edgeskin.photo.formats import cut_off, damaged
-from edgeskin.photo.jpeg import JpegLayout
+from edgeskin.photo.formats import damaged
+from edgeskin.photo.jpeg import JpegLayout, read_segments
 
 RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 LONGEST_SIDE = 65_500
 """Of libjpeg, pixels."""
+NEARLY_USUAL = 56
+"""Entries of 64 that a damaged quantization table has in common with the one that it was."""
 FEWEST_FILLERS, MOST_FILLERS = 2, 32
 MOST_PIXELS = 500_000_000
 """That are decoded with all fillers; more fillers than the fewest are left out of a large picture."""
@@ -34,16 +37,7 @@ FEW_UNITS = 2
 BYTES_A_BLOCK, LEAST_BYTES = 96, 4096
 """Of filler: about three times what its blocks take, and more where there are few of them."""
 MOST_INTERVALS = 2048
-"""Restart intervals that are checked one by one; each takes 0.1 ms."""
-CERTAIN_TEAR, POSSIBLE_TEAR = 6.5, 5.0
-"""Of `_tear`; the highest value of 13,094 whole pictures of lesions is 6.3, and one in 1,500 is above 5."""
-POSSIBLE_STRIPE = POSSIBLE_PATCH = 5.0
-"""Of `_stripe` and `_patch`; one whole picture of a lesion in 1,500 is above."""
-GAP_UNITS = 3
-"""Units in a row that are not shifted and so end a tear."""
-STRIPE_UNITS = 4
-"""Length of a stripe, in units."""
-FEWEST_UNITS = 8
+"""Restart intervals that are checked; each takes 0.1 ms."""
 
 
 def require_whole(data: bytes, layout: JpegLayout) -> None:
@@ -56,6 +50,7 @@ def require_whole(data: bytes, layout: JpegLayout) -> None:
     Raises:
         PhotoError: ``cut_off`` where data are missing, ``damaged`` where there are too many.
     """
+    _require_known_tables(data, layout)
     if layout.by_rows:
         most = MOST_PIXELS // (layout.width * layout.height)
         fillers = min(max(most, FEWEST_FILLERS), MOST_FILLERS)
@@ -63,6 +58,37 @@ def require_whole(data: bytes, layout: JpegLayout) -> None:
             _require_units(part, fillers)
     else:
         _require_all_scans(data, layout)
+
+
+def _require_known_tables(data: bytes, layout: JpegLayout) -> None:
+    """Raise PhotoError where a quantization table is nearly, but not quite, one of the usual ones.
+
+    A wrong entry changes every block. Of 3,096 tables of pictures of lesions, 3,094 are those of libjpeg for
+    some quality, and the two others have fewer than half of their entries in common with any. Encoders that
+    round otherwise differ by 1.
+    """
+    for at in layout.tables_at:
+        table = np.frombuffer(data, np.uint8, 64, at).astype(np.int16)
+        difference = np.abs(_usual_tables() - table)
+        closest = int((difference == 0).sum(1).argmax())
+        is_wrong = difference[closest] > np.maximum(1, _usual_tables()[closest] // 2)
+        if not table.all() or (is_wrong.any() and (difference[closest] == 0).sum() >= NEARLY_USUAL):
+            raise damaged()
+
+
+@functools.cache
+def _usual_tables() -> npt.NDArray[np.int16]:
+    """The tables of libjpeg for qualities 1 to 100, luminance then chrominance, (200, 64), in zigzag order.
+
+    libjpeg itself gives them: OpenCV writes them into a picture of each quality.
+    """
+    gray = np.zeros((8, 8, 3), np.uint8)
+    tables = []
+    for quality in range(1, 101):
+        encoded = cv2.imencode(".jpg", gray, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+        offsets = read_segments(encoded).layout.tables_at
+        tables += [np.frombuffer(encoded, np.uint8, 64, at) for at in offsets]
+    return np.stack(tables).astype(np.int16)
 
 
 @dataclass(frozen=True)
@@ -92,19 +118,18 @@ def _intervals(data: bytes, layout: JpegLayout) -> list[_Interval]:
     numbers = [marker[1][0] - 0xD0 for marker in markers]
     if numbers != [place % 8 for place in range(-(-columns * rows // units) - 1)]:
         raise damaged()
-    if len(numbers) >= MOST_INTERVALS:
-        # So short that damage spoils little, unless it takes a restart marker with it.
-        return []
     starts = [0, *(marker.end() for marker in markers)]
     ends = [*(marker.start() for marker in markers), len(coded)]
     counts = [units] * len(markers) + [columns * rows - units * len(markers)]
-    return [
+    intervals = [
         _Interval(head, coded[start:end], layout, columns, count // columns)
         if count % columns == 0
         else _Interval(head, coded[start:end], layout, count, 1)
         for start, end, count in zip(starts, ends, counts, strict=True)
         if count % columns == 0 or count * 8 * layout.unit[0] <= LONGEST_SIDE
     ]
+    # Where there are more, each is short; most damage takes a restart marker with it.
+    return intervals[:: -(-len(intervals) // MOST_INTERVALS)]
 
 
 def _require_units(part: _Interval, fillers: int) -> None:
@@ -122,14 +147,14 @@ def _require_units(part: _Interval, fillers: int) -> None:
         if gray is None or gray.shape != (end + v, columns * h):
             # More filler makes a picture of data that are cut off, and none of data that are no JPEG's.
             more = head + part.data + filler * (rows + 1)
-            raise damaged() if _decode(more, cv2.IMREAD_REDUCED_GRAYSCALE_8) is None else cut_off()
+            raise damaged() if _decode(more, cv2.IMREAD_REDUCED_GRAYSCALE_8) is None else _data_missing()
         images = [gray]
         if place < FEWEST_FILLERS:
             color = _decode(head + part.data + filler, cv2.IMREAD_REDUCED_COLOR_8)
             images += [gray if color is None else color]
         first = first or images
         if not all(np.array_equal(one[:end], other[:end]) for one, other in zip(images, first, strict=False)):
-            raise cut_off()
+            raise _data_missing()
         differs |= gray[end:] != first[0][end:]
         if place + 1 >= FEWEST_FILLERS and differs[0, 0]:
             return
@@ -145,7 +170,7 @@ def _require_all_scans(data: bytes, layout: JpegLayout) -> None:
     libjpeg reads all scans to the end marker and writes lines of warning about the filler to descriptor 2.
     """
     if not _is_complete(layout):
-        raise cut_off()
+        raise _data_missing()
     (_, v), (columns, rows) = layout.unit, layout.grid
     blocks = sum(one * other for one, other in layout.sampling)
     longer = _patched(data, layout.size_at, ">H", (rows + 1) * 8 * v)
@@ -161,7 +186,7 @@ def _require_all_scans(data: bytes, layout: JpegLayout) -> None:
         # The colours of the last two rows are interpolated with the rows below them.
         image = image[: layout.height // 2 - 2]
         if first is not None and not np.array_equal(image, first):
-            raise cut_off()
+            raise _data_missing()
         first = image
     _require_no_surplus(longer, layout)
 
@@ -175,106 +200,19 @@ def _require_no_surplus(longer: bytes, layout: JpegLayout) -> None:
     # A scan of one component has no data for the padding of units. There, and below, libjpeg makes up a few
     # blocks of the bits that pad the data, and leaves the others flat.
     top = -(-layout.height // 8) * 4
-    blocks = image[top:, : image.shape[1] // 4 * 4].reshape((len(image) - top) // 4, 4, -1, 4)[
-        :, :, PADDING_BITS:
-    ]
-    if blocks.size == 0:  # the picture is no wider than the blocks that are made up
+    below = image[top:, 4 * PADDING_BITS : image.shape[1] // 4 * 4]
+    if below.size == 0:  # the picture is no wider than the blocks that are made up
         return
+    blocks = below.reshape(len(below) // 4, 4, -1, 4)
     is_flat = (blocks == blocks[:, :1, :, :1]).all((1, 3))
     if not is_flat.all() or not (blocks[-v:] == blocks[-1, -1, -1:, -1]).all():
         raise damaged()
 
 
-def looks_torn(image: UInt8s, layout: JpegLayout, scale: int) -> bool:
-    """Whether some coded units hardly fit their neighbours, although the data have the right length.
-
-    Args:
-        image: uint8 BGR (h, w, 3), as stored.
-        layout: Its layout.
-        scale: Divisor by which the sides were reduced.
-
-    Raises:
-        PhotoError: ``damaged`` where they certainly do not fit.
-    """
-    width, height = (8 * blocks // scale for blocks in layout.unit)
-    columns, rows = image.shape[1] // width, len(image) // height
-    if min(width, height) < 2 or min(columns, rows) < FEWEST_UNITS:
-        return False
-    whole = np.asarray(cv2.cvtColor(image[: rows * height, : columns * width], cv2.COLOR_BGR2YCrCb), np.uint8)
-    down = _steps(whole, width, height)
-    tear = _tear(down)
-    if tear > CERTAIN_TEAR:
-        raise PhotoError("the picture is damaged: its parts do not fit together; copy it again", "damaged")
-    if tear > POSSIBLE_TEAR:
-        return True
-    if min(width, height) < 8:  # the edges of smaller units tell too little
-        return False
-    across = _steps(whole.swapaxes(0, 1), height, width).swapaxes(0, 1)
-    down, across = (steps / (np.median(np.abs(steps), axis=(0, 1)) + 1) for steps in (down, across))
-    above, below = down[:-1], -down[1:]
-    left, right = across[:, :-1], -across[:, 1:]
-    return _stripe(above, below) > POSSIBLE_STRIPE or _patch(above, below, left, right) > POSSIBLE_PATCH
-
-
-def _steps(image: UInt8s, width: int, height: int) -> Float32s:
-    """How much each unit but those of the first row differs from the one above it, at their border.
-
-    Args:
-        image: uint8 (rows * height, columns * width, 3).
-        width: Pixels of a unit.
-        height: Pixels of a unit.
-
-    Returns:
-        (rows - 1, columns, 3): The step across the border less the mean step inside both units.
-    """
-    # Colours are interpolated between the pixels on both sides of a border.
-    near, far = (1, 4) if height >= 8 else (0, 1)
-    borders = np.arange(height, len(image), height)
-    lines = image[(borders + np.array([[far], [near], [-1 - near], [-1 - far]])).ravel()]
-    means = lines.reshape(4, len(borders), -1, width, 3).mean(3, dtype=np.float32)
-    inside = (means[0] - means[1] + means[2] - means[3]) / 2
-    return np.asarray(means[1] - means[2] - inside)
-
-
-def _tear(down: Float32s) -> float:
-    """How clearly a picture is shifted in brightness or colour from some unit on.
-
-    Brightness and colours are stored as differences from unit to unit. Where one is damaged, all units after
-    it are shifted: the rest of its row against the row above, and the start of the next row likewise. So the
-    steps are averaged over every stretch as long as a row, and divided by their standard error. A horizontal
-    edge of the picture itself is strongest at the start of a row.
-    """
-    columns = down.shape[1]
-    steps = np.pad(down.reshape(-1, 3), ((1, 0), (0, 0)))
-    sums, squares = np.cumsum(steps, axis=0, dtype=np.float64), np.cumsum(steps**2, axis=0, dtype=np.float64)
-    mean = (sums[columns:] - sums[:-columns]) / columns
-    variance = np.maximum((squares[columns:] - squares[:-columns]) / columns - mean**2, 0)
-    tear = np.abs(mean) * np.sqrt(columns) / (np.sqrt(variance) + 1)
-    # All units of a stretch are shifted, unlike an edge of the picture between margins.
-    has_gap = cv2.erode((np.abs(steps[1:]) < 2).astype(np.uint8), np.ones((GAP_UNITS, 1), np.uint8))
-    gaps = np.cumsum(np.pad(has_gap, ((1, 0), (0, 0))), axis=0, dtype=np.int64)
-    tear[gaps[columns:] > gaps[:-columns]] = 0
-    column = np.arange(len(tear)) % columns
-    is_inside = (column >= 2) & (column <= columns - 2)
-    strongest = cv2.dilate(tear, np.ones((2 * columns + 1, 1), np.uint8))
-    return float(np.where(is_inside[:, None] & (tear >= strongest), tear, 0).max())
-
-
-def _stripe(above: Float32s, below: Float32s) -> float:
-    """How clearly some units in a row differ alike from those above and below them."""
-    sums = np.cumsum(np.pad(_least_alike(above, below), ((0, 0), (1, 0), (0, 0))), axis=1)
-    return float(np.abs(sums[:, STRIPE_UNITS:] - sums[:, :-STRIPE_UNITS]).max()) / STRIPE_UNITS
-
-
-def _patch(above: Float32s, below: Float32s, left: Float32s, right: Float32s) -> float:
-    """How clearly a unit differs alike from its four neighbours."""
-    return float(np.abs(_least_alike(above[:, 1:-1], below[:, 1:-1], left[1:-1], right[1:-1])).max())
-
-
-def _least_alike(*steps: Float32s) -> Float32s:
-    """The smallest of steps of one sign; 0 where their signs differ."""
-    signs = np.sign(steps)
-    return np.where((signs == signs[0]).all(0), signs[0] * np.abs(steps).min(0), 0)
+def _data_missing() -> PhotoError:
+    return PhotoError(
+        "the picture is cut off or damaged: some of its data are missing; copy it again", "cut_off"
+    )
 
 
 def _is_complete(layout: JpegLayout) -> bool:

@@ -1,7 +1,7 @@
 """Header of TIFF, as dermatoscopes and their software save it: baseline RGB of 8 bits (TIFF 6.0, section 6).
 
-TIFF is also the container of raw pictures, scans and microscopy. Those are refused by their name. Every
-offset and count is checked against the file. The first picture of a file counts.
+TIFF is also the container of raw pictures, scans and microscopy. Those are refused, and the error names the
+kind. Every offset and count is checked against the file. The first picture of a file counts.
 """
 
 import struct

@@ -1,10 +1,13 @@
 """Decisions: a case worked by hand, many pictures as one by one, and what actions promise."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from edgeskin import Classifier
 from edgeskin.bundle.bundle import open_bundle
 from edgeskin.bundle.manifest import (
     ConfidenceRule,
@@ -15,6 +18,7 @@ from edgeskin.bundle.manifest import (
 from edgeskin.decision.calibration import temperature_scaling
 from edgeskin.decision.decide import ACTIONS, OUT_OF_SCOPE, RETAKE, Decisions, decide
 from edgeskin.results import RISKS, SAFETY_NET
+from tests.edgeskin.pictures import encode
 
 
 def point(name: str, threshold: float) -> OperatingPoint:
@@ -111,3 +115,37 @@ def test_every_risk_has_an_action_and_none_promises_health() -> None:
     assert [ACTIONS[risk][0] for risk in RISKS] == ["no_referral", "refer", "refer_urgently"]
     texts = (*(text for _, text in ACTIONS.values()), OUT_OF_SCOPE, RETAKE, SAFETY_NET)
     assert not any(word in text for text in texts for word in ("benign", "safe", "no cancer"))
+
+
+@pytest.mark.hazard("H-02", "H-03")
+def test_a_doubtful_picture_is_never_answered_with_confidence(lesion_jpg: Path) -> None:
+    """A torn JPEG, a BMP with bytes too many, skin with little red; and any failure with the gate off."""
+    whole = Image.open(lesion_jpg).convert("RGB")
+    torn = np.asarray(whole, np.int16).copy()
+    torn[304:320, 288:] += 30
+    torn[320:] += 30
+    bluish = np.asarray(whole, np.float64) * (0.72, 1, 1)
+    pale = np.dstack([np.asarray(whole.convert("L"))] * 3)
+    pictures = {
+        "whole": encode(whole, "JPEG", quality=95),
+        "may_be_damaged": encode(np.clip(torn, 0, 255).astype(np.uint8), "JPEG", quality=95),
+        "surplus": encode(whole, "BMP") + bytes(16),
+        "little_red": encode(bluish.astype(np.uint8), "PNG"),
+        "colourless": encode(pale, "PNG"),
+    }
+    with (
+        Classifier(scope_gate=False) as classifier,
+        Classifier(quality_gate=False, scope_gate=False) as open_gate,
+    ):
+        answers = {
+            name: (open_gate if name == "colourless" else classifier).assess(data)
+            for name, data in pictures.items()
+        }
+    for name, answer in answers.items():
+        assert answer.status == "assessed", name
+        assert answer.quality is not None
+        assert answer.confidence is not None
+        assert (answer.confidence.level == "LOW") == (name != "whole"), name
+    assert "may_be_damaged" in answers["may_be_damaged"].quality.advised
+    assert "may_be_damaged" in answers["surplus"].quality.advised
+    assert "little_red" in answers["little_red"].quality.advised

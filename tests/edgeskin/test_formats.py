@@ -1,4 +1,4 @@
-"""Files in other formats, made by Pillow, the standard library and by hand, are refused by their name."""
+"""Files in other formats, made by Pillow, the standard library and by hand: the error names the format."""
 
 import io
 import re

@@ -155,14 +155,14 @@ def shifted(picture: Image.Image, first: int, by: int, side: int = 16) -> bytes:
     return encode(np.clip(pixels, 0, 255).astype(np.uint8), "JPEG", quality=90)
 
 
-def test_a_shift_from_some_block_on_is_refused() -> None:
+def test_a_shift_from_some_block_on_is_noticed() -> None:
     """What a wrong bit in a block's brightness does: all blocks after it are shifted."""
     picture = Image.fromarray((smooth(320, 400) * 0.5 + 60).astype(np.uint8))
     columns = 400 // 16
-    assert code_of(shifted(picture, 5 * columns + 9, 0)) is None
-    assert code_of(shifted(picture, 5 * columns + 9, 25)) == "damaged"
+    assert not is_noticed(shifted(picture, 5 * columns + 9, 0))
+    assert is_noticed(shifted(picture, 5 * columns + 9, 25))
     # An edge across the whole picture is its own.
-    assert code_of(shifted(picture, 5 * columns, 25)) is None
+    assert not is_noticed(shifted(picture, 5 * columns, 25))
 
 
 def test_a_patch_makes_the_answer_doubtful() -> None:
@@ -185,3 +185,26 @@ def test_whole_files_leave_no_warning(capfd: pytest.CaptureFixture[str]) -> None
 def test_real_pictures_are_whole(data_folder: Path) -> None:
     paths = sorted(data_folder.glob("ham10000/*.jpg"))[::20]
     assert [path.name for path in paths if code_of(path.read_bytes()) is not None] == []
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_a_damaged_quantization_table_is_refused(coding: str) -> None:
+    """One wrong bit in a table changes the brightness or the colours of every block."""
+    data = coded(coding)
+    layout = read_header(data).jpeg
+    assert layout is not None
+    assert len(layout.tables_at) == 2
+    for at in layout.tables_at:
+        for entry in (0, 1, 5, 63):
+            wrong = data[at + entry] ^ 0x20
+            assert code_of(data[: at + entry] + bytes([wrong]) + data[at + entry + 1 :]) == "damaged"
+
+
+def test_tables_of_ones_own_are_read() -> None:
+    """As cameras and editors have them: far from those of libjpeg, with another rounding, or nearly all 1."""
+    smooth_tables = [[7 + place // 3 for place in range(64)], [5 + place // 2 for place in range(64)]]
+    fine = [[1] * 40 + [2] * 16 + [3] * 8, [1] * 30 + [2] * 34]
+    libjpeg = Image.open(io.BytesIO(coded("4:2:0"))).quantization
+    rounded = [[entry + (place % 3 == 0) for place, entry in enumerate(table)] for table in libjpeg.values()]
+    for tables in (smooth_tables, fine, rounded):
+        assert code_of(encode(textured(), "JPEG", qtables=tables)) is None

@@ -247,7 +247,7 @@ def test_a_signal_while_modules_are_imported_is_no_traceback(lesion_jpg: Path) -
 def test_the_first_process_of_a_container_ends_on_a_signal(
     tmp_path: Path, shared_micro_bundle: Path, lesion_jpg: Path
 ) -> None:
-    """Whose signals the kernel drops unless they are handled."""
+    """The kernel drops signals that PID 1 does not handle."""
     start = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
     try:
         subprocess.run([*start, "true"], check=True, capture_output=True)
