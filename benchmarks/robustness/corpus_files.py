@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageDraw
 
 from benchmarks.environment import EXAMPLE, ROOT
 from edgeskin.arrays import Image as Pixels
@@ -52,6 +52,8 @@ MODES: Mapping[str, tuple[str, str]] = {
 """Pillow's format and mode of other forms that are read."""
 END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"\0\0\0\0IEND\xaeB`\x82", "WEBP": b""}
 DRAWN_SIDE = 400
+TABLE_BITS = 8
+"""Of each JPEG, that are flipped one by one."""
 WHOLE = "whole"
 """The kind of inputs that are not damaged."""
 
@@ -88,6 +90,7 @@ def generate(folder: Path, drawn: int, real: int) -> Iterator[Case]:
             whole = written(pixels, form)
             yield Case(WHOLE, form, whole, whole)
             yield from damage(whole, form, rng)
+            yield Case("whole, with a label", form, written(overlaid(pixels), form))
         yield from false_colours(pixels)
     example = pictures[0]
     for form, (fmt, mode) in MODES.items():
@@ -108,6 +111,16 @@ def drawn_lesions(count: int) -> list[Pixels]:
     draw = runpy.run_path(str(ROOT / "examples" / "draw_lesion.py"))["draw_lesion"]
     labels = [ISIC_2019[number % len(ISIC_2019)] for number in range(count)]
     return [draw(label, np.random.default_rng(number), DRAWN_SIDE) for number, label in enumerate(labels)]
+
+
+def overlaid(pixels: Pixels) -> Pixels:
+    """A picture with a white label in its lower right corner, as software of dermatoscopes draws one."""
+    image = Image.fromarray(pixels)
+    width, height = image.size
+    drawing = ImageDraw.Draw(image)
+    drawing.rectangle((0.6 * width, 0.85 * height, width, height), fill="white")
+    drawing.text((0.65 * width, 0.9 * height), "2026-11-27", fill="black")
+    return np.asarray(image)
 
 
 def validation_pictures(count: int) -> list[Pixels]:
@@ -146,6 +159,13 @@ def damage(whole: bytes, form: str, rng: random.Random) -> Iterator[Case]:
         for _ in range(count):
             changed[rng.randrange(start, end)] ^= 1 << rng.randrange(8)
         yield Case(f"{count} bits flipped", form, bytes(changed), whole)
+    layout = read_header(whole).jpeg
+    if layout is not None:
+        # From the first quantization table on: these, the frame, and the tables of codes.
+        for at in rng.sample(range(layout.tables_at[0], start), TABLE_BITS):
+            changed = bytearray(whole)
+            changed[at] ^= 1 << rng.randrange(8)
+            yield Case("1 bit of the tables flipped", form, bytes(changed), whole)
 
 
 def data_range(whole: bytes) -> tuple[int, int]:

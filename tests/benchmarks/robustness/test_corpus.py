@@ -151,11 +151,13 @@ def test_whole_files_are_read_and_damage_is_in_their_data(form: str) -> None:
     start, end = data_range(whole)
     assert 0 < start < end <= len(whole)
     cases = list(damage(whole, form, random.Random(0)))
-    assert len({case.kind for case in cases}) == len(cases) >= 16
+    kinds = [case.kind for case in cases if "tables" not in case.kind]
+    assert len(set(kinds)) == len(kinds) >= 16
     for case in cases:
         assert isinstance(case.source, bytes)
         assert case.source != whole
-        assert case.source[:start] == whole[:start] or "end marker" in case.kind
+        is_elsewhere = "end marker" in case.kind or "tables" in case.kind
+        assert case.source[:start] == whole[:start] or is_elsewhere
 
 
 def test_hostile_files_end_in_an_answer_or_an_error(shared_micro_bundle: Path, tmp_path: Path) -> None:
