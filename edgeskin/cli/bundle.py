@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from edgeskin.errors import ResourceError
+from edgeskin.errors import ResourceError, SettingError
 
 app = typer.Typer(
     name="bundle", no_args_is_help=True, help="Sign bundles and verify their signatures (extra: sign)."
 )
 
-FolderArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="The bundle's folder.")]
+FolderArgument = Annotated[str, typer.Argument(metavar="FOLDER", help="The bundle's folder.")]
 
 
 @app.command()
@@ -48,8 +48,12 @@ def sign(
 
     Writes signature.json into the folder, in place of an older one.
     """
-    from edgeskin.bundle.bundle import open_bundle
+    from edgeskin.bundle.bundle import SHIPPED, open_bundle
 
+    if folder in SHIPPED:
+        raise SettingError(
+            f"{folder}: this bundle is part of the package; copy its folder, and sign the copy"
+        )
     print(open_bundle(folder).sign(key))
 
 

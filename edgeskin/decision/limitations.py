@@ -57,7 +57,10 @@ class PatientContext:
     site: str | None = None
 
     def __post_init__(self) -> None:
-        years, sites = "0 to 120 years, or leave it off", f"one of {', '.join(SITES)}, or leave it off"
+        years, sites = (
+            "a number of years, 0 to 120, or leave it off",
+            f"one of {', '.join(SITES)}, or leave it off",
+        )
         require_kind("age", self.age, (Real, NoneType), years)
         if self.age is not None and not 0 <= self.age <= 120:
             raise SettingError(f"age {self.age}: choose {years}")

@@ -75,7 +75,7 @@ def rules_for_sensitivity(rules: DecisionRules, sensitivity: float) -> DecisionR
     Raises:
         SettingError: It is out of range, or the bundle has no lesions, or too few, to certify it on.
     """
-    choices = f"{LEAST_SENSITIVITY} or more, and below 1"
+    choices = f"a number, {LEAST_SENSITIVITY} or more and below 1"
     require_kind("sensitivity", sensitivity, Real, choices)
     if not LEAST_SENSITIVITY <= sensitivity < 1:
         raise SettingError(f"sensitivity {sensitivity}: choose {choices}")

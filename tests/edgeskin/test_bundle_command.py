@@ -137,3 +137,12 @@ def test_without_cryptography_nothing_is_taken_for_signed(
         assert (done.returncode, done.stdout) == (2, "")
         assert "pip install cryptography" in done.stderr
     assert run_cli("predict", "examples/lesion.jpg", "--bundle", signed_bundle, **without).returncode == 0
+
+
+def test_the_bundles_of_the_package_are_verified_by_name_and_never_signed(
+    signing_keys: tuple[Path, Path],
+) -> None:
+    private, public = signing_keys
+    for command, key, code in (("sign", private, 2), ("verify", public, 3)):
+        done = run_cli("bundle", command, "default", "--key", key)
+        assert done.returncode == code, done.stderr
