@@ -8,7 +8,7 @@ import typer
 
 from edgeskin import NOTICE
 from edgeskin.cli import options
-from edgeskin.cli.outputs import delete_stale_outputs, is_folder, output_paths, writing
+from edgeskin.cli.outputs import delete_stale_outputs, files_of_bundle, is_folder, output_paths, writing
 from edgeskin.cli.streams import notice
 from edgeskin.errors import EdgeskinError, SettingError
 from edgeskin.results import Precision
@@ -52,7 +52,7 @@ def compare(
 
     if out is not None and (is_folder(out) or out.suffix.lower() != ".png"):
         raise SettingError(f"{out}: name a PNG file")
-    outputs = output_paths(out, [after], before)
+    outputs = output_paths(out, [after], before, *files_of_bundle(bundle, require_signature))
     classifier = options.open_classifier(
         bundle,
         precision,

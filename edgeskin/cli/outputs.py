@@ -49,12 +49,27 @@ def is_folder(path: Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112
 
 
+def files_of_bundle(bundle: str | None, key: Path | None) -> list[Path]:
+    """What a command reads beside its pictures: every file in the bundle's folder, and the public key.
+
+    Args:
+        bundle: As the option ``--bundle``.
+        key: As the option ``--require-signature``.
+    """
+    from edgeskin.bundle.bundle import folder_of
+
+    files = [] if key is None else [key]
+    with contextlib.suppress(OSError):  # whoever opens the bundle says what is wrong with it
+        files += folder_of(bundle).iterdir()
+    return files
+
+
 def refuse_overwriting_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     """Raise SettingError if an output is the same file as an input, by whatever name."""
     files = {_file_id(path) for path in inputs} - {None}
     for output in outputs:
         if _file_id(output) in files:
-            raise SettingError(f"{output}: this is an input picture; name another file")
+            raise SettingError(f"{output}: the command reads this file; name another one")
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:

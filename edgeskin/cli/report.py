@@ -8,7 +8,7 @@ import typer
 
 from edgeskin import NOTICE
 from edgeskin.cli import options
-from edgeskin.cli.outputs import delete_stale_outputs, refuse_overwriting_inputs, writing
+from edgeskin.cli.outputs import delete_stale_outputs, files_of_bundle, refuse_overwriting_inputs, writing
 from edgeskin.cli.streams import notice
 from edgeskin.decision.limitations import PatientContext
 from edgeskin.errors import ResourceError
@@ -47,7 +47,7 @@ def report(
 
     for path in out:
         html.require_writable(path)
-    refuse_overwriting_inputs(out, [photo])
+    refuse_overwriting_inputs(out, [photo, *files_of_bundle(bundle, require_signature)])
     context = PatientContext(age, site)
     classifier = options.open_classifier(
         bundle,

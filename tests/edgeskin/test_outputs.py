@@ -8,6 +8,7 @@ import pytest
 
 from edgeskin.cli.outputs import delete_stale_outputs, output_paths, refuse_overwriting_inputs, writing
 from edgeskin.errors import ResourceError, SettingError
+from tests.conftest import run_cli
 
 
 def test_one_file_for_one_photo_and_a_folder_for_several(tmp_path: Path) -> None:
@@ -45,6 +46,41 @@ def test_an_input_is_not_overwritten_under_any_name(tmp_path: Path) -> None:
     with pytest.raises(SettingError):
         refuse_overwriting_inputs([other, link], [photo])
     refuse_overwriting_inputs([other], [photo])
+
+
+@pytest.mark.hazard("H-20")
+@pytest.mark.parametrize(
+    ("command", "target"),
+    [
+        ("report {photo} --out", "bundle/manifest.json"),
+        ("report {photo} --require-signature key.json --out", "key.json"),
+        ("predict {photo} --explain", "bundle/notes.png"),
+        ("compare {photo} {photo} --out", "bundle/notes.png"),
+        ("bench --out", "bundle/int8.bin"),
+        ("bench --png", "bundle/notes.png"),
+        ("bench --data data/index.csv --out", "data/index.csv"),
+        ("bench --data data --split val --png", "data/NV/test.png"),
+        ("bench --data classes --out", "classes/NV/a.png"),
+    ],
+)
+def test_a_command_writes_over_nothing_that_it_reads(
+    micro_bundle: Path, lesion_jpg: Path, tmp_path: Path, command: str, target: str
+) -> None:
+    """Nor over other files of the bundle, and pictures of the other splits."""
+    for name in ("key.json", "bundle/notes.png", "data/NV/test.png", "classes/NV/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("kept")
+    (tmp_path / "data" / "index.csv").write_text("path,label,split\nNV/test.png,NV,test\n")
+    content = (tmp_path / target).read_bytes()
+    places = ("bundle", "data", "key.json", "classes")
+    words = [
+        str(tmp_path / word) if word.startswith(places) else word
+        for word in (*command.format(photo=lesion_jpg).split(), target)
+    ]
+    done = run_cli(*words, "--bundle", micro_bundle)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert done.stderr.startswith(f"error: {tmp_path / target}: ")
+    assert (tmp_path / target).read_bytes() == content
 
 
 def test_stale_outputs_are_deleted(tmp_path: Path) -> None:
