@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from edgeskin.cli import options
-from edgeskin.cli.outputs import files_of_bundle, is_folder, refuse_overwriting_inputs, writing
+from edgeskin.cli.outputs import files_of_bundle, is_folder, refuse_overwriting_inputs, write_whole
 from edgeskin.errors import SettingError
 
 
@@ -64,13 +64,11 @@ def bench(
     content = json.dumps(result.to_dict(), indent=None if as_json else 2, allow_nan=False)
     try:
         if out is not None:
-            with writing(out):
-                out.write_text(content + "\n", encoding="utf-8")
+            write_whole(out, f"{content}\n".encode())
         if png is not None:
             from edgeskin.bench.plot import plot_bench
 
-            with writing(png):
-                plot_bench(result, png)
+            write_whole(png, plot_bench(result))
     finally:  # the rounds took minutes
         print(content if as_json else table.bench_text(result))
     if result.agreement is not None and result.agreement.failed:

@@ -8,7 +8,7 @@ import typer
 
 from edgeskin import NOTICE
 from edgeskin.cli import options
-from edgeskin.cli.outputs import delete_stale_outputs, files_of_bundle, is_folder, output_paths, writing
+from edgeskin.cli.outputs import delete_stale_outputs, files_of_bundle, is_folder, output_paths, write_whole
 from edgeskin.cli.streams import notice
 from edgeskin.errors import EdgeskinError, SettingError
 from edgeskin.results import Precision
@@ -87,8 +87,7 @@ def compare(
         print(text.comparison_text(comparison, color=options.use_color()))
     for path in outputs:
         if path not in blocked:
-            with writing(path):
-                path.write_bytes(figures.encode_png(figures.compared(comparison)))
+            write_whole(path, figures.encode_png(figures.compared(comparison)))
     notice(NOTICE)
     if blocked:
         raise typer.Exit(1)

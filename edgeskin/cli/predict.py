@@ -8,7 +8,7 @@ import typer
 
 from edgeskin import NOTICE
 from edgeskin.cli import options
-from edgeskin.cli.outputs import delete_stale_outputs, files_of_bundle, output_paths, writing
+from edgeskin.cli.outputs import delete_stale_outputs, files_of_bundle, output_paths, write_whole
 from edgeskin.cli.streams import notice
 from edgeskin.decision.limitations import PatientContext
 from edgeskin.errors import ResourceError, SettingError
@@ -109,6 +109,5 @@ def _write_figure(result: Assessment, path: Path) -> None:
     if result.explanation is None:
         notice(f"{result.image}: not assessed, so there is no map")
     else:
-        with writing(path):
-            path.write_bytes(figures.encode_png(figures.side_by_side(result)))
+        write_whole(path, figures.encode_png(figures.side_by_side(result)))
         notice(f"map: {path}")

@@ -8,7 +8,7 @@ import typer
 
 from edgeskin import NOTICE
 from edgeskin.cli import options
-from edgeskin.cli.outputs import delete_stale_outputs, files_of_bundle, refuse_overwriting_inputs, writing
+from edgeskin.cli.outputs import delete_stale_outputs, files_of_bundle, refuse_overwriting_inputs, write_whole
 from edgeskin.cli.streams import notice
 from edgeskin.decision.limitations import PatientContext
 from edgeskin.errors import ResourceError
@@ -77,8 +77,7 @@ def report(
         if path in blocked:
             continue
         try:
-            with writing(path):
-                html.write(result, path, now)
+            write_whole(path, html.encode(result, path, now))
         except ResourceError as error:
             notice(f"error: {error}")
         else:
