@@ -40,6 +40,7 @@ def compare(
     threads: options.ThreadsOption = None,
     quality_gate: options.QualityGateOption = True,
     scope_gate: options.ScopeGateOption = True,
+    isolate: options.IsolateOption = False,
     cache_dir: options.CacheDirOption = None,
     require_signature: options.RequireSignatureOption = None,
 ) -> None:
@@ -60,6 +61,7 @@ def compare(
         cache_dir,
         quality_gate=quality_gate,
         scope_gate=scope_gate,
+        isolate=isolate,
         require_signature=require_signature,
     )
     blocked = delete_stale_outputs(outputs)

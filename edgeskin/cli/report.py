@@ -36,6 +36,7 @@ def report(
     quality_gate: options.QualityGateOption = True,
     scope_gate: options.ScopeGateOption = True,
     sensitivity: options.SensitivityOption = None,
+    isolate: options.IsolateOption = False,
     age: options.AgeOption = None,
     site: options.SiteOption = None,
     cache_dir: options.CacheDirOption = None,
@@ -58,6 +59,7 @@ def report(
         quality_gate=quality_gate,
         scope_gate=scope_gate,
         sensitivity=sensitivity,
+        isolate=isolate,
         require_signature=require_signature,
     )
     blocked = delete_stale_outputs(out)
