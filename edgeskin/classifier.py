@@ -1,5 +1,6 @@
 """The object users hold: a bundle, opened and compiled once, that assesses photos."""
 
+import logging
 import os
 import time
 from collections import deque
@@ -48,6 +49,8 @@ from edgeskin.results import (
     Precision,
     Status,
 )
+
+_log = logging.getLogger(__name__)
 
 
 class Classifier:
@@ -306,7 +309,8 @@ class Classifier:
             context: As `assess`.
 
         Returns:
-            One assessment a photo; a photo that fails gives one of status ``error``.
+            One assessment a photo; a photo that fails gives one of status ``error``. For a reason that nobody
+            foresaw, its code is ``internal``, and the log says where.
 
         Raises:
             SettingError: ``images`` is a single photo, or an option is out of range.
@@ -372,14 +376,20 @@ class Classifier:
         except (BundleError, SettingError):  # no image would do better
             raise
         except EdgeskinError as error:
-            name, message = _name(image), str(error)
-            # Where the network failed, the error names no picture.
-            message = message if message.startswith(name) else f"{name}: {message}"
-            failure = Failure(type(error).__name__, message, error.code)
-            return Assessment(
-                image=name, status="error", model=self.model,
-                timing_ms=clock.milliseconds(), error=failure,
-            )  # fmt: skip
+            failed = error
+        except Exception as error:  # a defect of ours or of a library must not cost the photos after this one
+            kind = type(error).__name__
+            failed = EdgeskinError(f"{kind}: {error}; report it with the photo", "internal")
+            # Without the error's own words, which may name the photo.
+            where = EdgeskinError(kind, "internal").with_traceback(error.__traceback__)
+            _log.error("a photo failed for an unforeseen reason (%s)", kind, exc_info=where)
+        name, message = _name(image), str(failed)
+        # Where the network failed, the error names no picture.
+        message = message if message.startswith(name) else f"{name}: {message}"
+        failure = Failure(type(failed).__name__, message, failed.code)
+        return Assessment(
+            image=name, status="error", model=self.model, timing_ms=clock.milliseconds(), error=failure
+        )
 
 
 def _in_order(

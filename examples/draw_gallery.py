@@ -21,7 +21,7 @@ from edgeskin import Classifier
 from edgeskin.arrays import Image
 from edgeskin.imaging.change import compare_photos
 from edgeskin.report.figures import compared, encode_jpeg, overlay, side_by_side
-from edgeskin.report.html import write
+from edgeskin.report.html import encode
 from edgeskin.results import Method
 
 PHOTO = Path(__file__).with_name("lesion.jpg")
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with tempfile.TemporaryDirectory() as folder:
             page = Path(folder) / "report.html"
             assessment = classifier.assess(PHOTO, explain="grad-cam", mc_samples=30, name=PHOTO.name)
-            write(assessment, page, datetime.now())
+            page.write_bytes(encode(assessment, page, datetime.now()))
             photograph(page, options.report)
 
 

@@ -116,7 +116,7 @@ def read_labels(
     """
     if not os.path.exists(data):  # noqa: PTH110  (Path.exists raises OSError for a name that is too long)
         raise SettingError(f"{data}: there is no such file or folder; give class folders or a CSV")
-    table = data / "index.csv" if data.is_dir() else data
+    table = _table_of(data)
     left_out: Counter[str] = Counter()
     if table.is_file():
         rows = read_table(table, ("path", "label") if split is None else ("path", "label", "split"))
@@ -138,3 +138,23 @@ def read_labels(
             f"{data}: no images of the classes {', '.join(classes)} (split: {split or 'any'}){others}"
         )
     return pairs, dict(left_out)
+
+
+def files_of(data: Path) -> list[Path]:
+    """The table of labels and the pictures of all its rows, or every file in the class folders.
+
+    Args:
+        data: As `read_labels` takes it.
+
+    Raises:
+        SettingError: The table cannot be read.
+    """
+    table = _table_of(data)
+    if os.path.isfile(table):  # noqa: PTH113  (raises nothing for a name that is too long)
+        return [table, *(table.parent / row["path"] for row in read_table(table, ("path",)))]
+    return list(data.glob("*/*")) if table != data else []
+
+
+def _table_of(data: Path) -> Path:
+    """Where the table of labels would be: in a folder as index.csv."""
+    return data / "index.csv" if os.path.isdir(data) else data  # noqa: PTH112

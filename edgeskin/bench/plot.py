@@ -1,7 +1,7 @@
 """The figure of a bench result (extra ``plots``); nothing else in the package imports matplotlib."""
 
+import io
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
 from matplotlib.figure import Figure
@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from edgeskin.bench.measure import Result, Row
 
 
-def plot_bench(result: Result, path: Path) -> None:
-    """Plot latency, model size and memory of FP32 and INT8 side by side, each round as a dot."""
+def plot_bench(result: Result) -> bytes:
+    """A PNG of latency, model size and memory of FP32 and INT8 side by side, each round as a dot."""
     panels: dict[str, Callable[[Row], list[float]]] = {
         "network, ms (p50)": lambda row: [r.p50_ms for r in row.rounds],
         "model, MB": lambda row: [row.model_bytes / 1e6],
@@ -31,4 +31,6 @@ def plot_bench(result: Result, path: Path) -> None:
         f"openvino {machine['openvino']}",
         fontsize=10,
     )
-    figure.savefig(path, dpi=120)
+    png = io.BytesIO()
+    figure.savefig(png, dpi=120, format="png")
+    return png.getvalue()

@@ -168,6 +168,12 @@ class Bundle:
         return hashes
 
 
+def folder_of(bundle: str | os.PathLike[str] | None) -> Path:
+    """The folder of a bundle: of its path, or of the name of one that ships with the package."""
+    shipped = SHIPPED.get(bundle) if isinstance(bundle, str) else None
+    return DEFAULT_BUNDLE if bundle is None else shipped or Path(bundle)
+
+
 def open_bundle(
     folder: str | os.PathLike[str] | None = None, *, require_signature: Key | None = None
 ) -> Bundle:
@@ -192,8 +198,7 @@ def open_bundle(
     if isinstance(folder, str) and not folder.strip():
         raise SettingError(f"bundle {folder!r}: choose {choices}")
     key = None if require_signature is None else read_public_key(require_signature)
-    shipped = SHIPPED.get(folder) if isinstance(folder, str) else None
-    chosen = DEFAULT_BUNDLE if folder is None else shipped or Path(folder)
+    chosen = folder_of(folder)
     path = chosen / MANIFEST
     content = _read_small(path)
     bundle = Bundle(chosen, _read_manifest(content, path), hashlib.sha256(content).hexdigest())

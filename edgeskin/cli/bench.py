@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from edgeskin.cli import options
-from edgeskin.cli.outputs import is_folder, writing
+from edgeskin.cli.outputs import files_of_bundle, is_folder, refuse_overwriting_inputs, write_whole
 from edgeskin.errors import SettingError
 
 
@@ -45,28 +45,30 @@ def bench(
 
     Measures size, latency and memory and, with --data, recall.
     """
-    from edgeskin.bench import measure, table
+    from edgeskin.bench import agreement, measure, table
 
     if png is not None:
         measure.require_plots()  # before the rounds, which take minutes
         if png.suffix.lower() != ".png":
             raise SettingError(f"{png}: name a PNG file")
-    for path in (out, png):
-        if path is not None and is_folder(path):
+    outputs = [path for path in (out, png) if path is not None]
+    for path in outputs:
+        if is_folder(path):
             raise SettingError(f"{path}: this is a folder; name a file")
-        if path is not None and not path.absolute().parent.is_dir():
+        if not path.absolute().parent.is_dir():
             raise SettingError(f"{path}: its folder does not exist; make it first")
+    if outputs:
+        labelled = agreement.files_of(data) if data else []
+        refuse_overwriting_inputs(outputs, [*files_of_bundle(bundle, require_signature), *labelled])
     result = measure.run(bundle, threads, repeats, rounds, data, split, require_signature)
     content = json.dumps(result.to_dict(), indent=None if as_json else 2, allow_nan=False)
     try:
         if out is not None:
-            with writing(out):
-                out.write_text(content + "\n", encoding="utf-8")
+            write_whole(out, f"{content}\n".encode())
         if png is not None:
             from edgeskin.bench.plot import plot_bench
 
-            with writing(png):
-                plot_bench(result, png)
+            write_whole(png, plot_bench(result))
     finally:  # the rounds took minutes
         print(content if as_json else table.bench_text(result))
     if result.agreement is not None and result.agreement.failed:

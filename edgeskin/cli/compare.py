@@ -8,7 +8,7 @@ import typer
 
 from edgeskin import NOTICE
 from edgeskin.cli import options
-from edgeskin.cli.outputs import delete_stale_outputs, is_folder, output_paths, writing
+from edgeskin.cli.outputs import delete_stale_outputs, files_of_bundle, is_folder, output_paths, write_whole
 from edgeskin.cli.streams import notice
 from edgeskin.errors import EdgeskinError, SettingError
 from edgeskin.results import Precision
@@ -40,6 +40,7 @@ def compare(
     threads: options.ThreadsOption = None,
     quality_gate: options.QualityGateOption = True,
     scope_gate: options.ScopeGateOption = True,
+    isolate: options.IsolateOption = False,
     cache_dir: options.CacheDirOption = None,
     require_signature: options.RequireSignatureOption = None,
 ) -> None:
@@ -52,7 +53,7 @@ def compare(
 
     if out is not None and (is_folder(out) or out.suffix.lower() != ".png"):
         raise SettingError(f"{out}: name a PNG file")
-    outputs = output_paths(out, [after], before)
+    outputs = output_paths(out, [after], before, *files_of_bundle(bundle, require_signature))
     classifier = options.open_classifier(
         bundle,
         precision,
@@ -60,6 +61,7 @@ def compare(
         cache_dir,
         quality_gate=quality_gate,
         scope_gate=scope_gate,
+        isolate=isolate,
         require_signature=require_signature,
     )
     blocked = delete_stale_outputs(outputs)
@@ -87,8 +89,7 @@ def compare(
         print(text.comparison_text(comparison, color=options.use_color()))
     for path in outputs:
         if path not in blocked:
-            with writing(path):
-                path.write_bytes(figures.encode_png(figures.compared(comparison)))
+            write_whole(path, figures.encode_png(figures.compared(comparison)))
     notice(NOTICE)
     if blocked:
         raise typer.Exit(1)

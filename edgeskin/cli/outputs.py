@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import secrets
+import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from edgeskin.errors import ResourceError, SettingError
@@ -49,12 +51,27 @@ def is_folder(path: Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112
 
 
+def files_of_bundle(bundle: str | None, key: Path | None) -> list[Path]:
+    """What a command reads beside its pictures: every file in the bundle's folder, and the public key.
+
+    Args:
+        bundle: As the option ``--bundle``.
+        key: As the option ``--require-signature``.
+    """
+    from edgeskin.bundle.bundle import folder_of
+
+    files = [] if key is None else [key]
+    with contextlib.suppress(OSError):  # whoever opens the bundle says what is wrong with it
+        files += folder_of(bundle).iterdir()
+    return files
+
+
 def refuse_overwriting_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     """Raise SettingError if an output is the same file as an input, by whatever name."""
     files = {_file_id(path) for path in inputs} - {None}
     for output in outputs:
         if _file_id(output) in files:
-            raise SettingError(f"{output}: this is an input picture; name another file")
+            raise SettingError(f"{output}: the command reads this file; name another one")
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:
@@ -86,16 +103,28 @@ def delete_stale_outputs(outputs: Iterable[Path]) -> dict[Path, ResourceError]:
     return blocked
 
 
-@contextlib.contextmanager
-def writing(output: Path) -> Iterator[None]:
-    """A block that writes a file. Raises ResourceError if it fails, and leaves no half-written file."""
+def write_whole(output: Path, content: bytes) -> None:
+    """Write a file that is there whole or not at all, whenever the process ends.
+
+    It is written beside its place, under a name that starts with ``.edgeskin-``, and then moved there. What
+    is no regular file, as a device or a link to one, is written where it is.
+
+    Raises:
+        ResourceError: It cannot be written; what was there before is kept.
+    """
+    part = output.parent / f".edgeskin-{secrets.token_hex(8)}.part"
     try:
-        yield
+        if os.path.lexists(output) and not stat.S_ISREG(output.lstat().st_mode):
+            output.write_bytes(content)
+            return
+        try:
+            with part.open("xb") as file:
+                file.write(content)
+            part.replace(output)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
     except OSError as error:
-        if not isinstance(error, PermissionError):  # otherwise it was never opened
-            with contextlib.suppress(OSError):
-                if output.is_file():
-                    output.unlink()
         reason = error.strerror or str(error)
         raise ResourceError(
             f"{output}: cannot be written ({reason}); make room, or name another place", "not_written"

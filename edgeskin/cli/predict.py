@@ -8,7 +8,7 @@ import typer
 
 from edgeskin import NOTICE
 from edgeskin.cli import options
-from edgeskin.cli.outputs import delete_stale_outputs, output_paths, writing
+from edgeskin.cli.outputs import delete_stale_outputs, files_of_bundle, output_paths, write_whole
 from edgeskin.cli.streams import notice
 from edgeskin.decision.limitations import PatientContext
 from edgeskin.errors import ResourceError, SettingError
@@ -55,7 +55,7 @@ def predict(
     if explain is None and (target or method):
         raise SettingError("--target and --method choose a map: add --explain FILE to write it")
     photos = list(photos_in(paths))
-    figures = output_paths(explain, photos)
+    figures = output_paths(explain, photos, *files_of_bundle(bundle, require_signature))
     context = PatientContext(age, site)
     classifier = options.open_classifier(
         bundle,
@@ -109,6 +109,5 @@ def _write_figure(result: Assessment, path: Path) -> None:
     if result.explanation is None:
         notice(f"{result.image}: not assessed, so there is no map")
     else:
-        with writing(path):
-            path.write_bytes(figures.encode_png(figures.side_by_side(result)))
+        write_whole(path, figures.encode_png(figures.side_by_side(result)))
         notice(f"map: {path}")

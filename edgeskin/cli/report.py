@@ -8,7 +8,7 @@ import typer
 
 from edgeskin import NOTICE
 from edgeskin.cli import options
-from edgeskin.cli.outputs import delete_stale_outputs, refuse_overwriting_inputs, writing
+from edgeskin.cli.outputs import delete_stale_outputs, files_of_bundle, refuse_overwriting_inputs, write_whole
 from edgeskin.cli.streams import notice
 from edgeskin.decision.limitations import PatientContext
 from edgeskin.errors import ResourceError
@@ -36,6 +36,7 @@ def report(
     quality_gate: options.QualityGateOption = True,
     scope_gate: options.ScopeGateOption = True,
     sensitivity: options.SensitivityOption = None,
+    isolate: options.IsolateOption = False,
     age: options.AgeOption = None,
     site: options.SiteOption = None,
     cache_dir: options.CacheDirOption = None,
@@ -47,7 +48,7 @@ def report(
 
     for path in out:
         html.require_writable(path)
-    refuse_overwriting_inputs(out, [photo])
+    refuse_overwriting_inputs(out, [photo, *files_of_bundle(bundle, require_signature)])
     context = PatientContext(age, site)
     classifier = options.open_classifier(
         bundle,
@@ -58,6 +59,7 @@ def report(
         quality_gate=quality_gate,
         scope_gate=scope_gate,
         sensitivity=sensitivity,
+        isolate=isolate,
         require_signature=require_signature,
     )
     blocked = delete_stale_outputs(out)
@@ -77,8 +79,7 @@ def report(
         if path in blocked:
             continue
         try:
-            with writing(path):
-                html.write(result, path, now)
+            write_whole(path, html.encode(result, path, now))
         except ResourceError as error:
             notice(f"error: {error}")
         else:

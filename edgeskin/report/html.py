@@ -77,30 +77,28 @@ def escape(text: str) -> str:
     return escape_markup(printable(text))
 
 
-def write(assessment: Assessment, path: Path, created: datetime) -> None:
-    """Write a report of the kind that the file's suffix names: .html, .json or .png.
+def encode(assessment: Assessment, path: Path, created: datetime) -> bytes:
+    """The content of a report of the kind that its path's suffix names: .html, .json or .png.
 
-    Raises:
-        SettingError: Another suffix.
-        OSError: The file cannot be written.
+    Raises SettingError for another suffix.
     """
-    path.write_bytes(_writer(path)(assessment, created))
+    return _encoder(path)(assessment, created)
 
 
 def require_writable(path: Path) -> None:
-    """Raise SettingError unless `write` knows the suffix and the folder exists."""
-    _writer(path)
+    """Raise SettingError unless `encode` knows the suffix and the folder exists."""
+    _encoder(path)
     if os.path.isdir(path):  # noqa: PTH112  (Path.is_dir raises OSError for a name that is too long)
         raise SettingError(f"{path}: this is a folder; name a file")
     if not path.absolute().parent.is_dir():
         raise SettingError(f"{path}: its folder does not exist; make it first")
 
 
-def _writer(path: Path) -> Callable[[Assessment, datetime], bytes]:
+def _encoder(path: Path) -> Callable[[Assessment, datetime], bytes]:
     suffix = path.suffix.lower()
-    if suffix not in _WRITERS:
-        raise SettingError(f"{path}: choose a name that ends in {', '.join(_WRITERS)}")
-    return _WRITERS[suffix]
+    if suffix not in _ENCODERS:
+        raise SettingError(f"{path}: choose a name that ends in {', '.join(_ENCODERS)}")
+    return _ENCODERS[suffix]
 
 
 def _as_html(assessment: Assessment, created: datetime) -> bytes:
@@ -122,7 +120,7 @@ def _as_png(assessment: Assessment, created: datetime) -> bytes:
     return figures.encode_png(figures.page(assessment, f"{render_text(assessment)}{date}\n\n{NOTICE}"))
 
 
-_WRITERS = {".html": _as_html, ".json": _as_json, ".png": _as_png}
+_ENCODERS = {".html": _as_html, ".json": _as_json, ".png": _as_png}
 
 
 def _decision(assessment: Assessment) -> str:

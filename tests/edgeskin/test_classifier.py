@@ -18,9 +18,11 @@ import openvino
 import pytest
 
 from edgeskin import Assessment, Classifier, PatientContext, open_bundle
+from edgeskin import classifier as classifier_module
 from edgeskin.errors import BundleError, EdgeskinError, PhotoError, SettingError
 from edgeskin.imaging.preprocess import center_square, preprocess, resize
-from edgeskin.results import Method
+from edgeskin.photo.decode import Photo
+from edgeskin.results import Method, Quality
 from tests.conftest import (
     MICRO_PRIORS,
     MICRO_SIZE,
@@ -461,6 +463,53 @@ def test_an_answer_that_is_not_finite_is_an_error(
     assert (result.status, result.risk) == ("error", None)
     assert result.error is not None
     assert result.error.code == "not_finite"
+
+
+@pytest.mark.hazard("H-14")
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("defect", [cv2.error("a check failed"), RuntimeError("secret.jpg")], ids=type)
+def test_an_unforeseen_error_costs_one_photo(
+    shared_micro_bundle: Path,
+    lesion_jpg: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    defect: Exception,
+    workers: int,
+) -> None:
+    """And the log says where it arose, without words that may name the photo."""
+    assess_quality = classifier_module.assess_quality
+
+    def with_a_defect(photo: Photo) -> Quality:
+        if photo.width == 77:
+            raise defect
+        return assess_quality(photo)
+
+    monkeypatch.setattr(classifier_module, "assess_quality", with_a_defect)
+    odd = np.zeros((90, 77, 3), np.uint8)
+    with Classifier(shared_micro_bundle, threads=2, workers=workers, quality_gate=False) as classifier:
+        results = list(classifier.assess_many([lesion_jpg, odd, lesion_jpg]))
+    assert [one.status for one in results] == ["assessed", "error", "assessed"]
+    failure = results[1].error
+    assert failure is not None
+    assert failure.code == "internal"
+    assert type(defect).__name__ in failure.message
+    assert str(defect) in failure.message
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert "with_a_defect" in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("error", [BundleError("altered"), SettingError("closed")])
+def test_what_no_photo_would_change_ends_the_run(
+    shared_micro_bundle: Path, image: np.ndarray, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(photo: Photo) -> Quality:
+        raise error
+
+    monkeypatch.setattr(classifier_module, "assess_quality", fail)
+    with Classifier(shared_micro_bundle, threads=1) as classifier, pytest.raises(type(error)):
+        list(classifier.assess_many([image]))
 
 
 @pytest.mark.hazard("H-13")

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from edgeskin import Assessment, Classifier, PatientContext, SettingError, __version__, render_html
-from edgeskin.report.html import require_writable, write
+from edgeskin.report.html import encode, require_writable
 from edgeskin.report.text import verdict
 from edgeskin.results import RISKS
 from edgeskin.taxonomy import full_name
@@ -80,6 +80,10 @@ CASES: dict[str, Callable[[Assessment], Assessment]] = {
     "hostile name": with_a_hostile_name,
     "warnings": with_warnings,
 }
+
+
+def write(assessment: Assessment, path: Path, created: datetime) -> None:
+    path.write_bytes(encode(assessment, path, created))
 
 
 @pytest.mark.hazard("H-17")

@@ -128,7 +128,9 @@ def test_a_child_that_ended_between_photos_costs_none() -> None:
     isolated.decode(PNG, 112)
     (child,) = children(os.getpid()) - before
     os.kill(child, signal.SIGKILL)
+    deadline = time.monotonic() + 30
     while child in children(os.getpid()):
+        assert time.monotonic() < deadline, "the child outlives its end"
         time.sleep(0.01)
     isolated.decode(PNG, 112)
     isolated.close()
@@ -224,3 +226,27 @@ def test_the_command_line_option(shared_micro_bundle: Path, lesion_jpg: Path, tm
     first, second = map(json.loads, done.stdout.splitlines())
     assert first["status"] == "assessed"
     assert second["error"]["code"] == "unsupported_format"
+
+
+@needs_proc
+@pytest.mark.parametrize(
+    "command", ["predict {photo} {photo}", "report {photo} -o {out}", "compare {photo} {photo}"]
+)
+def test_every_command_that_assesses_decodes_in_children(
+    shared_micro_bundle: Path, tmp_path: Path, command: str
+) -> None:
+    """By a decoder that is defective in the process of the command alone."""
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(encode(np.kron(RGB, np.ones((4, 4, 1), np.uint8)), "PNG"))
+    words = command.format(photo=photo, out=tmp_path / "report.json").split()
+    code = (
+        "import sys; from unittest import mock; from edgeskin.__main__ import main; import cv2\n"
+        "cv2.imdecode = mock.Mock(side_effect=SystemExit(9)); main()"
+    )
+    options = ["--bundle", str(shared_micro_bundle), "--no-quality-gate", "--no-scope-gate"]
+    for isolate, returncode in ((["--isolate"], 0), ([], 9)):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words, *options, *isolate],
+            capture_output=True, check=False, timeout=60, cwd=ROOT,
+        )  # fmt: skip
+        assert done.returncode == returncode, done.stderr

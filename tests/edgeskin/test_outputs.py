@@ -1,13 +1,15 @@
 """Paths of output files: where they go, and what is refused before any work."""
 
-import errno
 import os
+import stat
+import sys
 from pathlib import Path
 
 import pytest
 
-from edgeskin.cli.outputs import delete_stale_outputs, output_paths, refuse_overwriting_inputs, writing
+from edgeskin.cli.outputs import delete_stale_outputs, output_paths, refuse_overwriting_inputs, write_whole
 from edgeskin.errors import ResourceError, SettingError
+from tests.conftest import run_cli
 
 
 def test_one_file_for_one_photo_and_a_folder_for_several(tmp_path: Path) -> None:
@@ -47,6 +49,41 @@ def test_an_input_is_not_overwritten_under_any_name(tmp_path: Path) -> None:
     refuse_overwriting_inputs([other], [photo])
 
 
+@pytest.mark.hazard("H-20")
+@pytest.mark.parametrize(
+    ("command", "target"),
+    [
+        ("report {photo} --out", "bundle/manifest.json"),
+        ("report {photo} --require-signature key.json --out", "key.json"),
+        ("predict {photo} --explain", "bundle/notes.png"),
+        ("compare {photo} {photo} --out", "bundle/notes.png"),
+        ("bench --out", "bundle/int8.bin"),
+        ("bench --png", "bundle/notes.png"),
+        ("bench --data data/index.csv --out", "data/index.csv"),
+        ("bench --data data --split val --png", "data/NV/test.png"),
+        ("bench --data classes --out", "classes/NV/a.png"),
+    ],
+)
+def test_a_command_writes_over_nothing_that_it_reads(
+    micro_bundle: Path, lesion_jpg: Path, tmp_path: Path, command: str, target: str
+) -> None:
+    """Nor over other files of the bundle, and pictures of the other splits."""
+    for name in ("key.json", "bundle/notes.png", "data/NV/test.png", "classes/NV/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("kept")
+    (tmp_path / "data" / "index.csv").write_text("path,label,split\nNV/test.png,NV,test\n")
+    content = (tmp_path / target).read_bytes()
+    places = ("bundle", "data", "key.json", "classes")
+    words = [
+        str(tmp_path / word) if word.startswith(places) else word
+        for word in (*command.format(photo=lesion_jpg).split(), target)
+    ]
+    done = run_cli(*words, "--bundle", micro_bundle)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert done.stderr.startswith(f"error: {tmp_path / target}: ")
+    assert (tmp_path / target).read_bytes() == content
+
+
 def test_stale_outputs_are_deleted(tmp_path: Path) -> None:
     stale = tmp_path / "map.png"
     stale.touch()
@@ -84,22 +121,65 @@ def test_outputs_that_cannot_be_replaced_are_returned(tmp_path: Path) -> None:
     assert not (tmp_path / "other.png").exists()
 
 
-def write(out: Path, content: bytes, error: int | None = None) -> None:
-    """Write a file; the system refuses to write more where there is an error."""
-    with writing(out):
-        if error != errno.EACCES:  # which says that it was never opened
-            out.write_bytes(content)
-        if error is not None:
-            raise OSError(error, os.strerror(error))
-
-
-def test_a_half_written_file_is_deleted_and_the_error_names_it(tmp_path: Path) -> None:
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    """Whoever reads the earlier one meanwhile, or ends this process, never finds a part of the new one."""
     out = tmp_path / "map.png"
-    with pytest.raises(ResourceError, match=r"map\.png") as caught:
-        write(out, b"half", errno.ENOSPC)
+    write_whole(out, b"first")
+    with out.open("rb") as earlier:
+        write_whole(out, b"second")
+        assert earlier.read() == b"first"
+    assert out.read_bytes() == b"second"
+    assert list(tmp_path.iterdir()) == [out]
+    named = tmp_path / "named.png"
+    named.touch()
+    assert out.stat().st_mode == named.stat().st_mode
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
+@pytest.mark.parametrize("earlier", [True, False])
+def test_a_full_disk_leaves_no_part(tmp_path: Path, earlier: bool) -> None:
+    """By a limit on the size of files."""
+    import resource
+
+    out = tmp_path / "map.png"
+    if earlier:
+        write_whole(out, b"whole")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(ResourceError, match=r"map\.png") as caught:
+            write_whole(out, bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert caught.value.code == "not_written"
-    assert not out.exists()
-    write(out, b"all")
+    assert list(tmp_path.iterdir()) == ([out] if earlier else [])
+    assert not earlier or out.read_bytes() == b"whole"
+
+
+def test_a_name_is_as_long_as_the_system_allows(tmp_path: Path) -> None:
+    longest = tmp_path / f"{'x' * 251}.png"
+    write_whole(longest, b"all")
+    assert longest.read_bytes() == b"all"
     with pytest.raises(ResourceError):
-        write(out, b"more", errno.EACCES)
-    assert out.read_bytes() == b"all"
+        write_whole(tmp_path / f"x{longest.name}", b"all")
+    assert list(tmp_path.iterdir()) == [longest]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such files")
+def test_devices_and_links_are_written_where_they_are(tmp_path: Path) -> None:
+    """As /dev/stdout, a link to a pipe."""
+    reader, writer = os.pipe()
+    link = tmp_path / "link.json"
+    link.symlink_to(f"/dev/fd/{writer}")
+    write_whole(link, b"all")
+    assert os.read(reader, 10) == b"all"
+    assert link.is_symlink()
+    os.close(reader)
+    with pytest.raises(ResourceError):  # a pipe without a reader
+        write_whole(link, b"all")
+    os.close(writer)
+    assert list(tmp_path.iterdir()) == [link]
+    if Path("/dev/full").exists():
+        with pytest.raises(ResourceError):
+            write_whole(Path("/dev/full"), b"all")
+        assert stat.S_ISCHR(Path("/dev/full").stat().st_mode)
