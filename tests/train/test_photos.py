@@ -32,7 +32,7 @@ def heic() -> bytes:
 
 
 BAD = {
-    "tiff.jpg": lambda: lesion(".tiff"),
+    "gif.jpg": lambda: b"GIF89a" + bytes(100),
     "phone.heic": heic,
     "cut.jpg": lambda: lesion(".jpg")[:-2000],
     "empty.jpg": lambda: b"",
