@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -251,7 +252,7 @@ def test_many_parts_and_entries_are_bounded() -> None:
 
 
 @pytest.mark.hazard("H-02")
-@pytest.mark.parametrize("length", [8, 64, 512])
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 8, 64, 512])
 def test_bytes_too_many_make_an_uncompressed_picture_doubtful(length: int) -> None:
     whole = encode(RGB, "TIFF")
     (directory,) = struct.unpack_from("<I", whole, 4)
@@ -280,3 +281,15 @@ def test_other_directories_and_pages_are_no_surplus() -> None:
     exif.get_ifd(34665)[36867] = "2020:01:01 00:00:00"
     for data in (pages, encode(picture, "TIFF", exif=exif)):
         assert not load_photo(data, 224).may_be_damaged
+
+
+@pytest.mark.parametrize("width", range(61, 65))
+def test_files_of_odd_sizes_have_no_surplus(width: int) -> None:
+    pixels = RGB[:35, :width].copy()
+    own = (
+        encode(pixels, "TIFF"),
+        cv2.imencode(".tiff", pixels, [cv2.IMWRITE_TIFF_COMPRESSION, 1])[1].tobytes(),
+    )
+    for data in own:
+        assert not read_header(data).has_surplus
+        assert not read_header(data + bytes(len(data) % 2)).has_surplus
