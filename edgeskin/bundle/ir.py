@@ -25,28 +25,35 @@ def require_plain_ir(xml: bytes, weights_size: int) -> None:
     """
     if len(xml) > LARGEST_XML:
         raise ValueError(f"{len(xml)} bytes of XML; at most {LARGEST_XML}")
-    layers = depth = 0
-    layer_type: str | None = None
+    layers = 0
+    elements = [""]
+    types = [""]
 
     def start(name: str, attributes: dict[str, str]) -> None:
-        nonlocal layers, depth, layer_type
-        if depth == 0 and name != "net":
+        nonlocal layers
+        parent = elements[-1]
+        if not parent and name != "net":
             raise ValueError(f"the root is {name!r:.60}, not 'net'")
-        depth += 1
+        elements.append(name)
+        # OpenVINO reads layers nowhere else. A body is the network of a loop or a condition.
+        places = {"layer": ("layers",), "layers": ("net", "body")}
+        if name in places and parent not in places[name]:
+            raise ValueError(f"{name!r} in {parent!r:.60}, where OpenVINO does not read it")
         if name == "layer":
             layers += 1
-            layer_type = attributes.get("type")
+            types.append(attributes.get("type", ""))
             version = attributes.get("version", "")
             if not re.fullmatch("opset[0-9]+", version):
                 raise ValueError(f"a layer of {version!r:.60}, not of an operation set of OpenVINO")
-        elif name == "data" and layer_type == "Const":
+        elif name == "data" and types[-1] == "Const":
             _require_inside(attributes, weights_size)
-        if depth > DEEPEST or layers > MOST_LAYERS:
+        if len(elements) - 1 > DEEPEST or layers > MOST_LAYERS:
             raise ValueError(f"more than {MOST_LAYERS} layers, or {DEEPEST} elements in one another")
 
-    def end(_: str) -> None:
-        nonlocal depth
-        depth -= 1
+    def end(name: str) -> None:
+        elements.pop()
+        if name == "layer":
+            types.pop()
 
     def refuse(*_: object) -> None:
         raise ValueError("a document type or entity")

@@ -23,8 +23,8 @@ PNG_ANCILLARY = 0x20
 WEBP_PIXEL_CHUNKS = (b"VP8X", b"ALPH", b"VP8 ", b"VP8L")
 BMP_WITH_PROFILE = 124
 """Size of the BITMAPV5HEADER."""
-MOST_PADDING = 4
-"""Bytes that may follow the content of a file, to a round length."""
+BMP_ALIGNMENT = 4
+"""Bytes to whose multiple a BMP may be filled up."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Header:
         held: Bytes a pixel that decoding holds at once; 0 if it goes row by row to a reduced scale. OpenCV
             holds each picture twice, as it copies its own to numpy.
         profile: The ICC profile, not yet checked; empty for none.
-        has_surplus: Whether the file is longer than its header says, so that bytes too many may have shifted
-            pixels that are not compressed.
+        has_surplus: Whether the file is not as long as its header says, so that a byte too many may have
+            shifted pixels that are not compressed.
         tiff: Where the pixels of a TIFF lie; None for other formats.
         jpeg: Where the parts of a JPEG lie; None for other formats.
     """
@@ -196,8 +196,9 @@ def _read_bmp(data: bytes) -> Header:
         raise cut_off()
     if offset < 14 + header_size:
         raise damaged()
-    # Only behind the pixels of a BITMAPV5HEADER, a profile may follow.
-    has_surplus = len(data) > max(end + MOST_PADDING, file_size if header_size >= BMP_WITH_PROFILE else 0)
+    # Not all writers fill in the size. Only behind the pixels of a BITMAPV5HEADER, a profile may follow.
+    most = len(data) if header_size >= BMP_WITH_PROFILE else end + BMP_ALIGNMENT - 1
+    has_surplus = len(data) != (file_size if end <= file_size <= most else end)
     return Header("bmp", data, width, abs(height), has_surplus=has_surplus)
 
 
@@ -205,7 +206,8 @@ def _read_tiff(data: bytes) -> Header:
     tiff = read_tiff(data)
     # LZW and PackBits are decoded in Python, which is slow. So these pictures may be half as large.
     held = 6 if tiff.compression in (NONE, DEFLATE) else 12
-    has_surplus = tiff.compression == NONE and len(data) > tiff.end + MOST_PADDING
+    # Values and pixels start at even offsets, so a writer may have filled up the file (TIFF 6.0, section 2).
+    has_surplus = tiff.compression == NONE and data[tiff.end :] not in (b"", bytes(tiff.end % 2))
     return Header(
         "tiff", data, tiff.width, tiff.height, tiff.orientation, held, tiff.profile, has_surplus, tiff
     )

@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 
 from edgeskin.errors import PhotoError, ResourceError, SettingError, lack_of_resources
-from edgeskin.photo.decode import MAX_BYTES, MAX_SIDE, Photo, decode
+from edgeskin.photo.decode import MAX_SIDE, Photo, decode
 from edgeskin.photo.formats import FileFormat
 
 SECONDS = 30.0
@@ -38,6 +38,8 @@ LIBRARIES = 2**30
 MAX_ANSWER = 1 << 16
 """Bytes of an answer without its pixels."""
 START_SECONDS = 60.0
+_MEMORY_IS_SHORT = 70
+"""Exit code of a child that cannot hold a file."""
 
 _REQUEST = struct.Struct(">IQ")  # side of the network's input, bytes of the file
 _LENGTH = struct.Struct(">I")
@@ -131,7 +133,10 @@ class _Child:
                 process.stdin.write(data)
                 process.stdin.flush()
                 answer = _read_answer(process.stdout)
-        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        except MemoryError:  # of this process
+            self._end()
+            raise
+        except Exception as error:  # whatever: a child under an attacker's control chose the answer
             raise self._cause(watchdog) from error
         except BaseException:  # an interrupt: what is left of the answer must not be taken for the next
             self._end()
@@ -161,22 +166,26 @@ class _Child:
         # Nobody else sends this signal than the system, where memory is short.
         if code == -getattr(signal, "SIGKILL", 0):
             return MemoryError("the system ended the process that decoded it")
+        if code == _MEMORY_IS_SHORT:
+            return MemoryError("the process that decodes photos cannot hold the file")
         return PhotoError("the picture made the decoder crash; export it again as JPEG", "decoder_crashed")
 
     def _end(self) -> int | None:
-        """End the process, and return its exit code."""
+        """End the process, and return its exit code, or None where it did not end by itself."""
         process, self._process = self._process, None
         if process is None:
             return None
-        if process.poll() is None:
+        code = process.poll()
+        if code is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=0.2)  # it may be on its way out, by a signal that tells why
+                code = process.wait(timeout=0.2)  # it may be on its way out, by a signal that tells why
         process.kill()
         for pipe in (process.stdin, process.stdout):
             with contextlib.suppress(OSError):
                 if pipe is not None:
                     pipe.close()
-        return process.wait()
+        process.wait()
+        return code
 
     def close(self) -> None:
         self._is_closed = True
@@ -210,7 +219,7 @@ def _read_answer(answers: IO[bytes]) -> Photo | PhotoError | MemoryError:
     """Read a photo or its error. Nothing of the answer is trusted.
 
     Raises:
-        EOFError, KeyError, TypeError, ValueError: There is no such answer.
+        Exception: There is no such answer; of any class, since the bytes may be anything.
     """
     (length,) = _LENGTH.unpack(_read(answers, _LENGTH.size))
     if length > MAX_ANSWER:
@@ -269,17 +278,22 @@ def serve(seconds: float, memory: int) -> None:
     while request := requests.read(_REQUEST.size):
         input_size, length = _REQUEST.unpack(request)
         _limit("RLIMIT_CPU", math.ceil(time.process_time() + seconds))
-        answer, pixels = _answer(requests, min(length, MAX_BYTES), input_size)
+        try:
+            data = requests.read(length)
+        except MemoryError:  # the rest of the file would be taken for the next requests
+            os._exit(_MEMORY_IS_SHORT)
+        answer, pixels = _answer(data, input_size)
+        del data
         text = json.dumps(answer).encode()
         answers.write(_LENGTH.pack(len(text)) + text)
         answers.write(pixels)
         answers.flush()
 
 
-def _answer(requests: IO[bytes], length: int, input_size: int) -> tuple[dict[str, Any], bytes | memoryview]:
+def _answer(data: bytes, input_size: int) -> tuple[dict[str, Any], bytes | memoryview]:
     """Decode one photo, and return the answer and the pixels."""
     try:
-        photo = decode(requests.read(length), input_size)
+        photo = decode(data, input_size)
     except PhotoError as error:
         return {"error": str(error), "code": error.code}, b""
     except (MemoryError, cv2.error) as error:

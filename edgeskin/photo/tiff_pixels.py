@@ -22,8 +22,8 @@ BYTES_A_CLEAR = 1024
 _PLACES = np.arange(TABLE_SIZE - FIRST_FREE + 2)
 _WIDTHS = np.digitize(_PLACES + FIRST_FREE, (512, 1024, 2048)) + 9
 _STARTS = np.concatenate([[0], np.cumsum(_WIDTHS)])
-_LONGEST = int(_STARTS[-1]) // 8 + 4
-"""Bytes that the codes of one table take at most, with those around them."""
+FEW = 512
+"""Codes that are cut at first. A file may clear the table after each few, to keep a reader busy."""
 _LITERALS = [bytes([value]) for value in range(256)] + [b"", b""]
 
 
@@ -117,26 +117,29 @@ def _lzw(part: bytes, longest: int) -> bytes:
     raise damaged()
 
 
-def _codes(data: UInt8s, position: int) -> tuple[list[int], int | None, int]:
+def _codes(data: UInt8s, position: int, most: int = FEW) -> tuple[list[int], int | None, int]:
     """Cut the bits from a position on into codes, all at once.
 
     Args:
         data: The compressed bytes, and three more.
         position: Bit after a clear code, or the first bit.
+        most: Codes to cut; all of the table if these hold no clear or end code.
 
     Returns:
         The codes up to the next clear or end code; that code, or None where the data end without it; and the
         position after it.
     """
     first, skipped = divmod(position, 8)
-    piece = data[first : first + _LONGEST].astype(np.int32)
+    bits = 8 * (len(data) - 3 - first) - skipped
+    count = min(most, int(np.searchsorted(_STARTS, bits, "right")) - 1)
+    piece = data[first : first + int(_STARTS[count]) // 8 + 4].astype(np.int32)
     windows = piece[:-2] << 16 | piece[1:-1] << 8 | piece[2:]
-    starts = skipped + _STARTS[:-1]
-    starts = starts[starts + _WIDTHS <= 8 * (len(data) - 3 - first)]
-    widths = _WIDTHS[: len(starts)]
+    starts, widths = skipped + _STARTS[:count], _WIDTHS[:count]
     codes = windows[starts >> 3] >> (24 - (starts & 7) - widths) & (1 << widths) - 1
     stops = np.flatnonzero((codes == CLEAR) | (codes == END))
-    count = int(stops[0]) if len(stops) else len(codes)
+    if not len(stops) and count == most == FEW:
+        return _codes(data, position, len(_PLACES))
+    count = int(stops[0]) if len(stops) else count
     # A code may be that of the entry which it completes. No table is larger than TABLE_SIZE.
     if count == len(_PLACES) or (codes[:count] >= _PLACES[:count] + FIRST_FREE).any():
         raise damaged()

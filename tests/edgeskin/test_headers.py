@@ -3,6 +3,7 @@
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -268,3 +269,15 @@ def test_a_profile_behind_a_bmp_is_no_surplus() -> None:
     declared = b"BM" + struct.pack("<III", 14 + len(content), 0, 14 + 124) + content
     assert not read_header(declared).has_surplus
     assert read_header(declared + bytes(500)).has_surplus
+
+
+@pytest.mark.hazard("H-02")
+@pytest.mark.parametrize("padding", [0, 2])
+def test_one_byte_too_many_in_a_bmp_is_doubtful(padding: int) -> None:
+    for width in range(61, 65):
+        own = encode(RGB[:, :width], "BMP"), cv2.imencode(".bmp", RGB[:, :width])[1].tobytes()
+        for data in own:
+            whole = data[:2] + struct.pack("<I", len(data) + padding) + data[6:] + bytes(padding)
+            assert not read_header(whole).has_surplus
+            for count in range(1, 5):
+                assert read_header(whole[:1000] + bytes(count) + whole[1000:]).has_surplus

@@ -13,6 +13,9 @@ pytestmark = pytest.mark.hazard("H-07")
 CONSTANT = (
     '<layer id="0" type="Const" version="opset1"><data element_type="f32" shape="{shape}" {place}/></layer>'
 )
+LAYER = '<layer type="Parameter" version="opset1"/>'
+HIDDEN = f"<x>{LAYER}</x>".encode()
+BODY = f"<body><layers>{LAYER}</layers></body>".encode()
 
 
 def net(content: str) -> bytes:
@@ -51,6 +54,10 @@ def test_a_constant_up_to_the_end_of_the_weights_passes(shape: str) -> None:
         (constant(shape=f"{2**62}, 4"), "elements"),  # 0 in 64 bits
         (constant(shape=f"{LARGEST_TENSOR + 1}"), "elements"),
         (net(CONSTANT.format(shape="2", place="")), "numbers"),
+        (constant(size="25").replace(b"<data", HIDDEN + b"<data"), "outside|does not read"),
+        (net(f"<x>{LAYER}</x>"), "does not read"),
+        (net(f"<x><layers>{LAYER}</layers></x>"), "does not read"),
+        (constant(size="25").replace(b"<data", BODY + b"<data"), "outside"),
         (constant().replace(b'"f32"', b'"string"'), "strings"),
         (net('<layer type="Relu" version="extension"/>'), "operation set"),
         (net('<layer type="Relu" version="opset1 "/>'), "operation set"),

@@ -1,5 +1,6 @@
 """Decoding in child processes: the same photos, and children that hang, crash or lack memory."""
 
+import base64
 import concurrent.futures
 import io
 import json
@@ -20,8 +21,9 @@ import pytest
 
 from edgeskin import Classifier
 from edgeskin.errors import PhotoError, SettingError
+from edgeskin.photo import isolation
 from edgeskin.photo.decode import decode, load_photo
-from edgeskin.photo.isolation import IsolatedDecoder, _read_answer
+from edgeskin.photo.isolation import _READY, IsolatedDecoder, _read_answer
 from tests.conftest import ROOT, run_cli
 from tests.edgeskin.pictures import BMP, IEND, JPEG, PNG, RGB, RGBA, WEBP, encode, ihdr, png
 from tests.edgeskin.tiffs import tiff
@@ -197,6 +199,32 @@ def test_answers_are_not_trusted(lie: io.BytesIO) -> None:
     assert _read_answer(answer()).image.shape == (4, 4, 3)  # type: ignore[union-attr]
     with pytest.raises((ValueError, EOFError, KeyError, TypeError)):
         _read_answer(lie)
+
+
+@pytest.mark.parametrize(
+    "lie", [b"[" * 60_000, answer(rows=float("inf")).getvalue()[4:]], ids=["deep", "infinite"]
+)
+def test_a_child_that_lies_costs_one_photo(monkeypatch: pytest.MonkeyPatch, lie: bytes) -> None:
+    said = _READY + struct.pack(">I", len(lie)) + lie
+    packed = base64.b85encode(zlib.compress(said))
+    code = f"import base64, sys, zlib; sys.stdout.buffer.write(zlib.decompress(base64.b85decode({packed!r})))"
+    with monkeypatch.context() as patch:
+        patch.setattr(isolation, "_PROGRAM", f"{code}; sys.stdout.flush(); sys.stdin.buffer.read()")
+        isolated = IsolatedDecoder()
+    with pytest.raises(PhotoError) as caught:
+        isolated.decode(PNG, 112)
+    assert caught.value.code == "decoder_crashed"
+    np.testing.assert_array_equal(isolated.decode(PNG, 112).image, RGB)
+    isolated.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit the address space")
+def test_a_file_that_the_child_cannot_hold_is_no_request() -> None:
+    isolated = IsolatedDecoder(seconds=20, memory=16 * 2**20)
+    with pytest.raises(MemoryError):
+        isolated.decode(BMP + bytes(40 * 2**20), 112)
+    np.testing.assert_array_equal(isolated.decode(PNG, 112).image, RGB)
+    isolated.close()
 
 
 @needs_proc

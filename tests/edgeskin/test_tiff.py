@@ -2,8 +2,10 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -12,6 +14,7 @@ from PIL import Image
 from edgeskin.errors import PhotoError
 from edgeskin.photo.decode import load_photo
 from edgeskin.photo.headers import read_header
+from edgeskin.photo.tiff_pixels import CLEAR, END, FEW, _codes
 from tests.edgeskin.pictures import GRAY, RGB, RGBA, by_pillow, encode, smooth
 from tests.edgeskin.profiles import profile
 from tests.edgeskin.tiffs import DEFLATE, LZW, NONE, PACKBITS, parts_of, tiff
@@ -251,7 +254,7 @@ def test_many_parts_and_entries_are_bounded() -> None:
 
 
 @pytest.mark.hazard("H-02")
-@pytest.mark.parametrize("length", [8, 64, 512])
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 8, 64, 512])
 def test_bytes_too_many_make_an_uncompressed_picture_doubtful(length: int) -> None:
     whole = encode(RGB, "TIFF")
     (directory,) = struct.unpack_from("<I", whole, 4)
@@ -280,3 +283,36 @@ def test_other_directories_and_pages_are_no_surplus() -> None:
     exif.get_ifd(34665)[36867] = "2020:01:01 00:00:00"
     for data in (pages, encode(picture, "TIFF", exif=exif)):
         assert not load_photo(data, 224).may_be_damaged
+
+
+@pytest.mark.parametrize("width", range(61, 65))
+def test_files_of_odd_sizes_have_no_surplus(width: int) -> None:
+    pixels = RGB[:35, :width].copy()
+    own = (
+        encode(pixels, "TIFF"),
+        cv2.imencode(".tiff", pixels, [cv2.IMWRITE_TIFF_COMPRESSION, 1])[1].tobytes(),
+    )
+    for data in own:
+        assert not read_header(data).has_surplus
+        assert not read_header(data + bytes(len(data) % 2)).has_surplus
+
+
+@pytest.mark.hazard("H-18")
+@pytest.mark.parametrize("size", [55, 18_000])
+def test_lzw_takes_little_for_few_codes(size: int) -> None:
+    """Time follows the memory of the codes that are cut; a file may have thousands of such tables."""
+    clears = np.frombuffer((b"\x80\x40\x20\x10\x08\x04\x02\x01\x00" * 2000)[:size] + bytes(3), np.uint8)
+    tracemalloc.start()
+    assert _codes(clears, 0) == ([], CLEAR, 9)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < (10_000 if size == 55 else 30_000)
+
+
+@pytest.mark.parametrize("count", [FEW - 1, FEW, FEW + 1])
+def test_lzw_of_codes_around_the_first_cut(count: int) -> None:
+    codes = [*([65] * count), END]
+    widths = [9 + (place >= 254) + (place >= 766) for place in range(len(codes))]
+    bits = "".join(f"{code:0{width}b}" for code, width in zip(codes, widths, strict=True))
+    packed = int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8), "big") + bytes(3)
+    assert _codes(np.frombuffer(packed, np.uint8), 0) == ([65] * count, END, len(bits))
