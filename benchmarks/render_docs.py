@@ -33,7 +33,7 @@ from benchmarks.evaluation import (
 )
 from benchmarks.evaluation.committed import Evaluations
 from benchmarks.explanations import faithfulness, low_evidence
-from benchmarks.robustness import corpus, invariance, isa_consistency, quality, repeatability
+from benchmarks.robustness import corpus, invariance, isa_consistency, load, quality, repeatability
 from benchmarks.speed import (
     bundles,
     cold_start,
@@ -187,7 +187,7 @@ def performance() -> str:
         "Beside other runtimes": [runtimes.table()],
         "One photo": [overhead.table(), latency_breakdown.table(), mc_dropout.table()],
         "First answer": [cold_start.table(), cold_start.budget_table()],
-        "Growth": [scaling.table()],
+        "Growth": [scaling.table(), load.table()],
         "Network": [quantization_ablation.profile_table(), quantization_ablation.table()],
         "Training": [training_step.table()],
     }
