@@ -12,8 +12,7 @@ nox.options.default_venv_backend = "venv"
 nox.options.error_on_missing_interpreters = False
 
 TOUCH_EVERY_DEPENDENCY = [
-    f"tests/edgeskin/test_{name}.py"
-    for name in ("arrays", "decode", "engine", "main", "plot", "preprocess")
+    f"tests/edgeskin/test_{name}.py" for name in ("arrays", "decode", "engine", "main", "plot", "preprocess")
 ]
 """What `oldest` runs unless it is given tests."""
 FUZZED = ("headers", "decode", "exif", "icc", "manifest", "ir", "tables")
