@@ -1,4 +1,4 @@
-"""Too little memory, in a process of its own whose address space is bounded, is told by its name."""
+"""Too little memory, in a process whose address space is bounded, is an error that names it."""
 
 import subprocess
 import sys
