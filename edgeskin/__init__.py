@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edgeskin.errors import EdgeskinError as EdgeskinError
     from edgeskin.errors import PhotoError as PhotoError
     from edgeskin.errors import RegistrationError as RegistrationError
+    from edgeskin.errors import RequestError as RequestError
     from edgeskin.errors import ResourceError as ResourceError
     from edgeskin.errors import SettingError as SettingError
     from edgeskin.imaging.change import Comparison as Comparison
@@ -37,6 +38,7 @@ _MODULES = {
     "PatientContext": "decision.limitations",
     "PhotoError": "errors",
     "RegistrationError": "errors",
+    "RequestError": "errors",
     "ResourceError": "errors",
     "SettingError": "errors",
     "compare_photos": "imaging.change",

@@ -34,7 +34,7 @@ from edgeskin.imaging.segmentation import segment
 from edgeskin.network.cpu import instruction_set
 from edgeskin.network.engine import Engine, NetworkOutputs
 from edgeskin.network.head import Head, read_head
-from edgeskin.photo.decode import Source, load_photo
+from edgeskin.photo.decode import Photo, Source, load_photo
 from edgeskin.photo.isolation import IsolatedDecoder
 from edgeskin.results import (
     SHOWN_SIDE,
@@ -47,6 +47,7 @@ from edgeskin.results import (
     Ood,
     Pixels,
     Precision,
+    Quality,
     Status,
 )
 
@@ -247,9 +248,7 @@ class Classifier:
     ) -> Assessment:
         """Fill an assessment; arguments as `assess`, which checked them."""
         clock = _StepClock()
-        photo = load_photo(
-            image, self.manifest.preprocessing.size, self._isolated.decode if self._isolated else None
-        )
+        photo = self._load(image)
         clock.end("decode")
         quality = assess_quality(photo)
         clock.end("quality")
@@ -287,6 +286,21 @@ class Classifier:
             result = replace(result, explanation=Explanation(method, shown, values, self.model))
             clock.end("explanation")
         return replace(result, timing_ms=clock.milliseconds())
+
+    def assess_quality(self, image: Source) -> Quality:
+        """Measure the quality of one photo, without the network, such as while a camera is held.
+
+        Args:
+            image: As `assess` takes it.
+
+        Raises:
+            PhotoError: The photo cannot be read.
+            ResourceError: Memory is short (code ``out_of_memory``).
+            SettingError: This classifier is closed or was forked.
+        """
+        _ = self.engine  # a closed one answers nothing
+        with naming_lacks(_name(image)):
+            return assess_quality(self._load(image))
 
     def assess_many(
         self,
@@ -342,6 +356,10 @@ class Classifier:
 
     def __reduce__(self) -> tuple[Callable[[], "Classifier"], tuple[()]]:
         return partial(Classifier, **self._settings), ()
+
+    def _load(self, image: Source) -> Photo:
+        decoder = self._isolated.decode if self._isolated else None
+        return load_photo(image, self.manifest.preprocessing.size, decoder)
 
     def _require_form(self, precision: Precision) -> None:
         size = self.manifest.preprocessing.size

@@ -66,6 +66,16 @@ class RegistrationError(EdgeskinError):
     code = "registration"
 
 
+class RequestError(EdgeskinError):
+    """A request that the service does not answer with a result.
+
+    Codes: ``bad_request``, ``not_found``, ``method_not_allowed``, ``unauthorized``, ``unknown_host``,
+    ``rate_limited``, ``body_too_large``, ``queue_full``, ``timed_out``, ``draining``, ``internal``.
+    """
+
+    code = "bad_request"
+
+
 _OUT_OF_MEMORY = (
     "bad_alloc", "can't alloc", "cannot alloc", "could not alloc", "failed to alloc", "insufficient memory",
     "out of memory", "failed to map segment", "unable to allocate",

@@ -24,11 +24,15 @@ OF_ALL = {"NOTICE", "__version__"}
 FORBIDDEN = {
     "train", "quantize", "benchmarks", "tests", "torch", "torchvision", "timm", "lightning", "nncf", "onnx",
     "onnxruntime", "sklearn", "scipy", "matplotlib", "yaml", "pandas", "PIL", "cryptography", "model_signing",
+    "fastapi", "starlette", "uvicorn", "pydantic", "prometheus_client", "limits", "python_multipart", "httpx",
 }  # fmt: skip
-ALLOWED = {"bench/plot.py": {"matplotlib"}, "bundle/signature.py": {"cryptography"}}
-"""Modules of an extra, which nothing imports at module level."""
+SERVE = {"fastapi", "starlette", "uvicorn", "prometheus_client", "limits", "python_multipart"}
 
 SOURCES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
+ALLOWED = {"bench/plot.py": {"matplotlib"}, "bundle/signature.py": {"cryptography"}} | {
+    name: SERVE for name in SOURCES if name.startswith("service/")
+}
+"""Modules of an extra, which nothing outside the extra imports at module level."""
 INNER = {name: path for name, path in SOURCES.items() if name not in ("__init__.py", "__main__.py")}
 
 

@@ -44,6 +44,13 @@ def image(lesion_jpg: Path) -> np.ndarray:
     return cv2.cvtColor(cv2.imdecode(np.fromfile(lesion_jpg, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
+def test_quality_alone_is_that_of_the_assessment(classifier: Classifier, lesion_jpg: Path) -> None:
+    assert classifier.assess_quality(lesion_jpg) == classifier.assess(lesion_jpg).quality
+    with pytest.raises(PhotoError) as caught:
+        classifier.assess_quality(b"no picture")
+    assert caught.value.code == "unsupported_format"
+
+
 def test_an_assessment_puts_network_temperature_and_thresholds_together(
     classifier: Classifier, image: np.ndarray
 ) -> None:

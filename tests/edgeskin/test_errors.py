@@ -10,6 +10,7 @@ from edgeskin.errors import (
     EdgeskinError,
     PhotoError,
     RegistrationError,
+    RequestError,
     ResourceError,
     SettingError,
     lack_of_resources,
@@ -23,6 +24,7 @@ CODES = {
     SettingError: "setting",
     ResourceError: "resource",
     RegistrationError: "registration",
+    RequestError: "bad_request",
 }
 
 
