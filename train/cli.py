@@ -181,11 +181,15 @@ def soft_labels(
         bool,
         typer.Option("--partial", help="Allow training images that no source left out; the file lacks them."),
     ] = False,
+    views: Annotated[
+        int | None,
+        typer.Option(help="Dihedral views that each run averages, 1 or 8 (default: the run's own)."),
+    ] = None,
 ) -> None:
     """Predict each training image with the runs that left it out, as soft labels for distillation."""
     from train.distill.out_of_fold import write_soft_labels
 
-    count = write_soft_labels(sources, data, out, partial)
+    count = write_soft_labels(sources, data, out, partial, views)
     print(f"soft labels of {count} images: {out}", file=sys.stderr)
 
 

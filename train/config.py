@@ -208,6 +208,24 @@ class DistillationConfig:
 
 
 @dataclass(frozen=True)
+class ConsistencyConfig:
+    """The same answer for an image and for its dihedral transforms; see `train.losses.consistency`.
+
+    Attributes:
+        weight: Factor of the term in the loss; 0 turns it off.
+        share: Share of each batch that is also seen transformed, which costs as much more time.
+    """
+
+    weight: float = 0.0
+    share: float = 0.25
+
+    def __post_init__(self) -> None:
+        """Check the ranges; raise SettingError."""
+        _require_range(self, 0, 100, "weight")
+        _require_range(self, 0.01, 1, "share")
+
+
+@dataclass(frozen=True)
 class Stage:
     """One part of the schedule.
 
@@ -264,6 +282,7 @@ class TrainConfig:
         sampler: What an epoch holds.
         folds: Training images to leave out.
         distillation: Learning from teachers.
+        consistency: The same answer for dihedral transforms.
         optimizer: Optimizer, schedule and weight averaging.
         stages: The schedule of image sizes and frozen layers.
         batch_size: Images a step.
@@ -285,6 +304,7 @@ class TrainConfig:
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     folds: FoldConfig = field(default_factory=FoldConfig)
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
+    consistency: ConsistencyConfig = field(default_factory=ConsistencyConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     stages: tuple[Stage, ...] = (
         Stage(1, 128, unfrozen=0),

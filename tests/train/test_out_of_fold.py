@@ -74,6 +74,24 @@ def test_each_image_is_predicted_by_the_run_that_left_it_out(
     np.testing.assert_allclose(twice, logits, rtol=1e-3, atol=1e-4)
 
 
+def test_views_are_averaged_where_asked_for(
+    teachers: list[Path], samples: list[Sample], lesion_folder: Path, tmp_path: Path
+) -> None:
+    run, train = teachers[0], select(samples, "train")
+    unseen = [s for s, is_out in zip(train, left_out(train, FoldConfig(2, 0)), strict=True) if is_out]
+    every = predict(open_network(run, views=8), unseen).view_logits
+    for views in (1, 8):
+        out = tmp_path / f"{views}.npz"
+        options = ["--data", str(lesion_folder), "--out", str(out), "--partial", "--views", str(views)]
+        result = CliRunner().invoke(app, ["soft-labels", str(run), *options])
+        assert result.exit_code == 0, result.output
+        expected = every[:, :views].mean(axis=1)
+        np.testing.assert_allclose(soft_labels.load(out).logits, expected, rtol=1e-3, atol=1e-6)
+    assert not np.allclose(every[:, 0], every.mean(axis=1), rtol=1e-3, atol=1e-6)
+    with pytest.raises(SettingError):
+        open_network(run, views=5)
+
+
 def test_partial_files_join_to_the_soft_labels_of_all_runs(
     teachers: list[Path], soft_label_file: Path, samples: list[Sample], lesion_folder: Path, tmp_path: Path
 ) -> None:

@@ -20,7 +20,9 @@ from train.fit.run import read_record
 from train.input.photos import read_tables
 
 
-def write_soft_labels(sources: Sequence[Path], data: Path, out: Path, partial: bool = False) -> int:
+def write_soft_labels(
+    sources: Sequence[Path], data: Path, out: Path, partial: bool = False, views: int | None = None
+) -> int:
     """Write, for each training image, the mean logits of the sources that left it out.
 
     Args:
@@ -28,6 +30,7 @@ def write_soft_labels(sources: Sequence[Path], data: Path, out: Path, partial: b
         data: Folder with the images and their table.
         out: The .npz file to write.
         partial: Allow images that no source left out; the file then lacks them.
+        views: Dihedral views that each run averages, 1 or 8; None for each run's own number.
 
     Returns:
         Number of images in the file.
@@ -41,7 +44,7 @@ def write_soft_labels(sources: Sequence[Path], data: Path, out: Path, partial: b
     """
     files = [source for source in sources if source.is_file()]
     runs = [source for source in sources if not source.is_file()]
-    networks = [open_network(run) for run in runs]
+    networks = [open_network(run, views=views) for run in runs]
     parts = [soft_labels.load(file) for file in files]
     classes = networks[0].classes if networks else tuple(parts[0].classes)
     table = assign_splits(

@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast, get_args
 
@@ -12,13 +12,11 @@ import cv2
 import numpy as np
 import torch
 from rich.progress import track
-from torch import Tensor
 
 from edgeskin.bundle.bundle import MANIFEST, open_bundle
 from edgeskin.bundle.manifest import OOD, DecisionRules
 from edgeskin.decision.ood import OodStatistics, read_statistics
 from edgeskin.errors import PhotoError, SettingError
-from edgeskin.imaging.dihedral import DIHEDRAL
 from edgeskin.imaging.preprocess import Preprocessing
 from edgeskin.network.cpu import instruction_set
 from edgeskin.network.engine import Engine
@@ -29,6 +27,7 @@ from train.evaluate.outputs import Outputs
 from train.fit.run import RECORD, WEIGHTS, load_run, read_record
 from train.input.dataset import LesionImages, batches
 from train.input.photos import CONSOLE, each_prepared, require_readable
+from train.losses.consistency import turned
 from train.models.lesion_net import LesionNet
 
 
@@ -62,15 +61,16 @@ class Network:
     infer: Callable[[Sequence[Sample]], Outputs]
 
 
-def open_network(folder: Path, precision: str | None = None) -> Network:
+def open_network(folder: Path, precision: str | None = None, views: int | None = None) -> Network:
     """Open a bundle (``manifest.json``) or a run (``run.json``).
 
     Args:
         folder: Its folder.
         precision: Of a bundle, ``int8`` (default) or ``fp32``.
+        views: Of a run, 1 or 8 dihedral views to average; None for the run's own number.
 
     Raises:
-        SettingError: The folder is neither or both, or the precision does not fit it.
+        SettingError: The folder is neither or both, or the precision or the views do not fit it.
         BundleError: The bundle cannot be trusted.
     """
     is_bundle, is_run = (folder / MANIFEST).is_file(), (folder / RECORD).is_file()
@@ -78,10 +78,12 @@ def open_network(folder: Path, precision: str | None = None) -> Network:
         found = "both" if is_bundle else "neither"
         raise SettingError(f"{folder}: {found} of {MANIFEST} and {RECORD} in it; name one bundle or one run")
     if is_bundle:
+        if views is not None:
+            raise SettingError(f"{folder}: a bundle has its own number of views; omit --views")
         return _open_bundle(folder, precision or "int8")
     if precision is not None:
         raise SettingError(f"{folder}: a run has no precision to choose; omit --precision")
-    return _open_run(folder)
+    return _open_run(folder, views)
 
 
 def predict(network: Network, samples: Sequence[Sample]) -> Outputs:
@@ -124,8 +126,10 @@ def _open_bundle(folder: Path, precision: str) -> Network:
     )
 
 
-def _open_run(folder: Path) -> Network:
+def _open_run(folder: Path, views: int | None) -> Network:
     net, config = load_run(folder)
+    if views is not None:
+        config = replace(config, preprocessing=replace(config.preprocessing, views=views))
     return Network(
         name=f"run {folder.resolve().name} ({config.model.backbone})",
         sha256=hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
@@ -172,13 +176,8 @@ def _torch_outputs(net: LesionNet, config: TrainConfig, samples: Sequence[Sample
     for batch, _ in track(loader, "predicting", console=CONSOLE, transient=True):
         normalized = net.normalize(batch.to(device))
         views = [
-            net(_dihedral(normalized, view).to(memory_format=torch.channels_last))
+            net(turned(normalized, view).to(memory_format=torch.channels_last))
             for view in range(config.preprocessing.views)
         ]
         parts.append(torch.stack(views, dim=1).cpu().numpy())
     return Outputs(np.concatenate(parts))
-
-
-def _dihedral(images: Tensor, view: int) -> Tensor:
-    """`edgeskin.imaging.dihedral.transform` for tensors (n, c, s, s)."""
-    return torch.rot90(images.flip(-1) if view >= DIHEDRAL // 2 else images, view % 4, (-2, -1))

@@ -19,6 +19,7 @@ from edgeskin.errors import SettingError
 from train.config import OptimizerConfig, TrainConfig
 from train.input.augment import mixup
 from train.losses import build_loss
+from train.losses.consistency import any_view, consistency, turned
 from train.losses.distillation import distillation
 from train.models.lesion_net import LesionNet
 
@@ -94,10 +95,16 @@ class LesionTraining(pl.LightningModule):
             with torch.no_grad():
                 soft = [logits_of(teacher, images)]
             partners = (partners[0], *soft)
-        logits = self(images)
+        settings = self.config.consistency
+        # In one pass with the others, so that batch normalization sees one batch.
+        extra = round(settings.share * len(images)) if settings.weight else 0
+        seen = torch.cat([images, turned(images[:extra], any_view())]) if extra else images
+        logits, of_turned = self(seen).split([len(images), extra])
         loss = self.combined_loss(logits, targets, *soft)
         if share < 1:
             loss = share * loss + (1 - share) * self.combined_loss(logits, *partners)
+        if extra:
+            loss = loss + settings.weight * consistency(logits[:extra], of_turned)
         if not torch.isfinite(loss):
             raise SettingError(
                 f"the loss is {loss.item()} at step {self.global_step}; lower the learning rate, or resume "
