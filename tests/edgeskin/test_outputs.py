@@ -1,14 +1,12 @@
 """Paths of output files: where they go, and what is refused before any work."""
 
 import os
-import stat
-import sys
 from pathlib import Path
 
 import pytest
 
 from edgeskin.cli.outputs import delete_stale_outputs, output_paths, refuse_overwriting_inputs
-from edgeskin.errors import ResourceError, SettingError
+from edgeskin.errors import SettingError
 from tests.conftest import run_cli
 
 
