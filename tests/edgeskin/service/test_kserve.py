@@ -23,6 +23,7 @@ pytest.importorskip("fastapi", reason="the extra serve is not installed")
 from edgeskin import Assessment, Classifier, PatientContext
 from edgeskin.arrays import Image
 from edgeskin.service.kserve import OUTPUTS
+from edgeskin.service.options import ASSESS
 from tests.conftest import ROOT, write_manifest, write_micro_bundle
 from tests.edgeskin.service.test_schema import validator
 
@@ -307,6 +308,21 @@ def require_text(answer: httpx.Response, status: int) -> str:
 @pytest.mark.parametrize("kind", MALFORMED)
 def test_a_malformed_request_is_refused(kind: str, service: Service) -> None:
     require_text(service.client.post(INFER, json=MALFORMED[kind]), 422)
+
+
+def test_the_text_of_an_error_is_short_and_can_be_sent(service: Service) -> None:
+    """Whatever the client calls things: very long, or by half a surrogate pair."""
+    for name in ("x" * 10**5, "\ud800" * 1000):
+        for asked in (
+            request(pixels(SMALL, name=name)),
+            request(pixels(SMALL, datatype=name)),
+            request(pixels(SMALL, parameters={"content_type": name})),
+            request(pixels(SMALL), outputs=[{"name": name}]),
+            request(pixels(SMALL), **{name: 1}),
+            request(pixels(SMALL), **{f"{place}{name}": 1 for place in range(20)}),
+            *(request(pixels(SMALL), parameters={key: name}) for key in (name, *ASSESS)),
+        ):
+            assert len(require_text(service.client.post(INFER, content=json.dumps(asked)), 422)) < 10_000
 
 
 @pytest.mark.parametrize(

@@ -33,11 +33,14 @@ LIMIT = 1000
 
 
 def of_bytes(data: Any, *shape: int, **parameters: Any) -> InputTensor:
-    return InputTensor("image", "BYTES", shape, data, InputParameters(**parameters))
+    """A tensor of type BYTES; bytes are of a binary one."""
+    content = memoryview(data) if isinstance(data, bytes) else data
+    return InputTensor("image", "BYTES", shape, content, InputParameters(**parameters))
 
 
 def of_pixels(data: Any, *shape: int) -> InputTensor:
-    return InputTensor("pixels", "UINT8", shape, data)
+    content = memoryview(data) if isinstance(data, bytes) else data
+    return InputTensor("pixels", "UINT8", shape, content)
 
 
 def test_byte_strings_are_those_of_tritonclient() -> None:
