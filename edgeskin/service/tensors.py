@@ -24,6 +24,8 @@ BYTES, UINT8, FP32 = "BYTES", "UINT8", "FP32"
 MOST_TENSORS = 32
 """Inputs or outputs that a request may name; a bound for the work on a hostile one."""
 MOST_AXES = 4
+MOST_VALUES = 2**20
+"""Values in JSON. Reading it lets no other thread work, such as the one that answers health checks."""
 BASE64 = "base64"
 _LENGTH_BYTES = 4
 # Of `zlib.decompressobj`: finds out whether the data is of gzip or zlib ("deflate" in HTTP).
@@ -129,6 +131,8 @@ def read_request(body: bytes, json_length: str | None) -> InferRequest:
     size = len(body) if json_length is None else _whole(json_length)
     if size > len(body):
         raise RequestError(f"Inference-Header-Content-Length {size}: the body has {len(body)} bytes")
+    if body.count(b",", 0, size) >= MOST_VALUES:
+        raise RequestError(f"more than {MOST_VALUES} values in JSON; send a binary tensor")
     try:
         values = read_json(body[:size])
         _require_few(values)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from edgeskin.errors import RequestError
 from edgeskin.service.tensors import (
     MOST_TENSORS,
+    MOST_VALUES,
     InferRequest,
     InputParameters,
     InputTensor,
@@ -106,6 +107,15 @@ def test_a_request_of_very_many_parts_is_refused_at_once(key: str) -> None:
         read_request(json.dumps(values).encode(), None)
     with pytest.raises(RequestError):
         read_request(json.dumps({"inputs": [tensor | {"shape": [1] * 10**5}]}).encode(), None)
+
+
+def test_large_tensors_have_to_be_binary() -> None:
+    tensor = {"name": "pixels", "shape": [MOST_VALUES // 3 + 1, 1, 3], "datatype": "UINT8"}
+    size = MOST_VALUES // 3 * 3 + 3
+    head = json.dumps({"inputs": [tensor | {"parameters": {"binary_data_size": size}}]}).encode()
+    assert len(read_request(head + b"," * size, str(len(head))).inputs[0].data) == size
+    with pytest.raises(RequestError):
+        read_request(json.dumps({"inputs": [tensor | {"data": [0] * size}]}).encode(), None)
 
 
 def test_inflating_stops_at_the_limit() -> None:
