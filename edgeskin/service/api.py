@@ -35,8 +35,10 @@ from edgeskin.service.options import ASSESS, CONTEXT, AssessOptions, assess_opti
 from edgeskin.service.records import Records
 from edgeskin.service.schema import Schema, reference
 from edgeskin.service.settings import ServiceSettings
+from edgeskin.service.texts import find_language
 from edgeskin.service.uploads import PHOTO, Upload, read_form
 from edgeskin.service.waiting_queue import WaitingQueue
+from edgeskin.service.wording import Wording
 from edgeskin.taxonomy import full_name
 
 T = TypeVar("T")
@@ -55,6 +57,7 @@ class Api:
         """
         self._classifier, self._queue, self._settings = classifier, queue, settings
         self._records = None if settings.records is None else Records(settings.records)
+        self._wording = Wording(settings.wording)
 
     async def assess(self, request: Request) -> Response:
         """Assess one photo."""
@@ -139,6 +142,22 @@ class Api:
             return JSONResponse(body, http_status(type(error).__name__, error.code))
         return JSONResponse(comparison.to_dict())
 
+    async def message(self, request: Request) -> Response:
+        """Assess one photo and put the result in plain words.
+
+        The model that may reword it is asked after the photo has left the queue.
+        """
+        self._queue.require_room()
+        form = await read_form(request, (*ASSESS, "language"))
+        language = find_language(form.options.get("language", "en"))
+        options = assess_options(form.options, self._classifier)
+        result = await self._run(request, partial(self._one, form.photo, options))
+        _note(request, result)
+        if result.status == "error":
+            return _answer(result)
+        worded = await while_connected(request, self._wording.message(result, language))
+        return JSONResponse({"assessment": result.to_dict(), **to_plain(worded)})
+
     async def model(self) -> Response:
         """What the service runs, and what requests may ask for."""
         classifier, settings = self._classifier, self._settings
@@ -163,7 +182,7 @@ class Api:
                     "time_limit_s": settings.time_limit_s,
                     "requests_per_minute": settings.rate_limit,
                 },
-                "wording": getattr(settings, "wording", None) is not None,
+                "wording": settings.wording is not None,
                 "records": settings.records is not None,
                 "notice": NOTICE,
             }
@@ -213,6 +232,15 @@ def router(classifier: Classifier, queue: WaitingQueue, settings: ServiceSetting
     api, routes = Api(classifier, queue, settings), APIRouter(prefix="/v1")
     one: Schema = reference("Assessment")
     batch: Schema = {"type": "object", "properties": {"results": {"type": "array", "items": one}}}
+    message: Schema = {
+        "type": "object",
+        "properties": {
+            "assessment": one,
+            "text": {"type": "string"},
+            "message": {"type": ["string", "null"]},
+            "rejected": {"type": "array", "items": {"type": "string"}},
+        },
+    }
     as_json = "application/json"
     described = {
         "/assess": (api.assess, photo_operation({as_json: one}, ASSESS)),
@@ -225,6 +253,7 @@ def router(classifier: Classifier, queue: WaitingQueue, settings: ServiceSetting
                 (*ASSESS, "format"),
             ),
         ),
+        "/message": (api.message, photo_operation({as_json: message}, (*ASSESS, "language"))),
         "/quality": (api.quality, photo_operation({as_json: reference("Quality")})),
         "/compare": (
             api.compare, photo_operation({as_json: reference("Comparison")}, CONTEXT, ("before", "after"))

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from edgeskin.decision.limitations import SITES
 from edgeskin.results import Method
 from edgeskin.service.schema import Schema, reference, schemas
+from edgeskin.service.texts import LANGUAGES
 from edgeskin.service.uploads import PHOTO
 
 BINARY: Schema = {"type": "string", "format": "binary"}
@@ -22,6 +23,7 @@ OPTIONS: dict[str, Schema] = {
     "age": {"type": "number", "minimum": 0, "maximum": 120, "description": "Age in years."},
     "site": {"enum": list(SITES), "description": "Body site."},
     "format": {"enum": ["html", "json", "png"], "description": "Of the report."},
+    "language": {"enum": list(LANGUAGES), "description": "Of the message."},
 }
 SECURITY = "token"
 

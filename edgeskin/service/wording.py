@@ -7,6 +7,7 @@ alone, and its reply is shown beside the template only if `edgeskin.service.repl
 import asyncio
 import ipaddress
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -67,6 +68,24 @@ class WordingSettings:
         if not 16 <= self.max_tokens <= 2000:
             raise SettingError(f"wording max_tokens {self.max_tokens}: choose 16 to 2000")
         object.__setattr__(self, "url", _checked_url(self.url, self.allow_plain_http))
+
+
+def wording_settings(
+    url: str | None, model: str | None, environment: Mapping[str, str]
+) -> WordingSettings | None:
+    """The settings that an operator gives: an address and a model, and a key in the environment.
+
+    Returns:
+        None if neither is given.
+
+    Raises:
+        SettingError: One is given without the other, or is not usable.
+    """
+    if url is None and model is None:
+        return None
+    if url is None or model is None:
+        raise SettingError("rewording needs both an endpoint and a model: --wording-url and --wording-model")
+    return WordingSettings(url, model, environment.get(KEY_VARIABLE) or None)
 
 
 @dataclass(frozen=True)

@@ -4,23 +4,35 @@ The endpoint is a stub on loopback, which answers as each test asks and keeps wh
 """
 
 import asyncio
+import http.client
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("h11", reason="the extra serve is not installed")
 
+from edgeskin.classifier import Classifier
 from edgeskin.decision.limitations import PatientContext, known_limitations
 from edgeskin.errors import SettingError
 from edgeskin.service.message_facts import facts, template
-from edgeskin.service.wording import QUESTIONS_AT_ONCE, Message, Wording, WordingSettings
-from tests.edgeskin.test_message_facts import ASSESSED, ERROR
+from edgeskin.service.texts import text
+from edgeskin.service.wording import (
+    KEY_VARIABLE,
+    QUESTIONS_AT_ONCE,
+    Message,
+    Wording,
+    WordingSettings,
+    wording_settings,
+)
+from tests.edgeskin.service.test_message_facts import ASSESSED, ERROR
 
 GOOD = "The risk of cancer is high. Please see a dermatologist urgently."
 KEY = "sk-not-a-real-key"
@@ -43,6 +55,7 @@ class Endpoint:
     delay_s: float = 0
     drip_s: float = 0
     asked: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    go_on: threading.Event | None = None
     at_once: int = 0
     most_at_once: int = 0
 
@@ -57,6 +70,8 @@ class Handler(BaseHTTPRequestHandler):
         endpoint.at_once += 1
         endpoint.most_at_once = max(endpoint.most_at_once, endpoint.at_once)
         time.sleep(endpoint.delay_s)
+        if endpoint.go_on is not None:
+            endpoint.go_on.wait(20)
         endpoint.at_once -= 1
         try:
             self.send_response(endpoint.status)
@@ -334,3 +349,84 @@ def test_a_setting_out_of_range_is_refused(changes: dict[str, Any]) -> None:
 
 def test_the_key_is_not_shown() -> None:
     assert KEY not in repr(WordingSettings("http://127.0.0.1/v1", "m", KEY))
+
+
+def test_the_operator_gives_address_model_and_key() -> None:
+    url = "http://127.0.0.1/v1"
+    assert wording_settings(None, None, {KEY_VARIABLE: KEY}) is None
+    assert wording_settings(url, "m", {KEY_VARIABLE: KEY}) == WordingSettings(url, "m", KEY)
+    assert wording_settings(url, "m", {KEY_VARIABLE: ""}) == WordingSettings(url, "m")
+    for half in ((url, None), (None, "m")):
+        with pytest.raises(SettingError):
+            wording_settings(*half, {})
+
+
+@pytest.fixture
+def post(endpoint: Endpoint, shared_micro_bundle: Path, lesion_jpg: Path) -> Iterator[Callable[..., Any]]:
+    """Sends the example photo to a real server whose wording is the stub's; gives status and JSON."""
+    uvicorn = pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+    from edgeskin.service.app import create_app
+    from edgeskin.service.settings import ServiceSettings
+
+    wording = WordingSettings(endpoint.url, "stub-model", KEY, timeout_s=30)
+    with Classifier(shared_micro_bundle, quality_gate=False, scope_gate=False) as classifier:
+        app = create_app(classifier, ServiceSettings(wording=wording, queue_size=1))
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="none"))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        until = time.monotonic() + 30
+        while not server.started and time.monotonic() < until:
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+
+        def post(path: str, content: bytes = lesion_jpg.read_bytes()) -> tuple[int, Any]:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            try:
+                connection.request("POST", path, content)
+                answer = connection.getresponse()
+                return answer.status, json.loads(answer.read())
+            finally:
+                connection.close()
+
+        yield post
+        server.should_exit = True
+        thread.join()
+
+
+def test_the_route_gives_assessment_text_and_message(post: Callable[..., Any], endpoint: Endpoint) -> None:
+    status, body = post("/v1/message?language=de&age=33&site=nail")
+    assert status == 200
+    assert set(body) == {"assessment", "text", "message", "rejected"}
+    assert body["assessment"]["status"] == "assessed"
+    assert text(f"message.risk.{body['assessment']['risk']}", "de") in body["text"]
+    assert "language" in body["rejected"]
+    assert body["message"] is None
+    assert len(endpoint.asked) == 1
+    content = json.loads(json.loads(endpoint.asked[0][2])["messages"][1]["content"])
+    endpoint.body = completion(" ".join(content.values()))
+    assert post("/v1/message?language=de")[1]["message"] == " ".join(content.values())
+
+
+def test_the_route_refuses_what_it_does_not_know(post: Callable[..., Any], endpoint: Endpoint) -> None:
+    status, body = post("/v1/message?language=fr")
+    assert (status, body["error"]["code"]) == (422, "setting")
+    status, body = post("/v1/message", b"no picture")
+    assert (status, body["error"]["code"]) == (415, "unsupported_format")
+    assert endpoint.asked == []
+
+
+def test_a_slow_model_holds_no_place_in_the_queue(post: Callable[..., Any], endpoint: Endpoint) -> None:
+    """With one thread and one place to wait, questions that are open leave room for other photos."""
+    endpoint.go_on = threading.Event()
+    with ThreadPoolExecutor(QUESTIONS_AT_ONCE) as pool:
+        worded = []
+        for number in range(1, QUESTIONS_AT_ONCE + 1):
+            worded.append(pool.submit(post, "/v1/message"))
+            until = time.monotonic() + 15
+            while len(endpoint.asked) < number and time.monotonic() < until:
+                time.sleep(0.005)
+        assert endpoint.at_once == QUESTIONS_AT_ONCE
+        assert post("/v1/assess")[0] == 200
+        assert endpoint.at_once == QUESTIONS_AT_ONCE
+        endpoint.go_on.set()
+        assert {future.result()[0] for future in worded} == {200}
