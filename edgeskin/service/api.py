@@ -35,7 +35,7 @@ from edgeskin.service.options import ASSESS, CONTEXT, AssessOptions, assess_opti
 from edgeskin.service.records import Records
 from edgeskin.service.schema import Schema, reference
 from edgeskin.service.settings import ServiceSettings
-from edgeskin.service.texts import find_language
+from edgeskin.service.texts import Language, find_language
 from edgeskin.service.uploads import PHOTO, Upload, read_form
 from edgeskin.service.waiting_queue import WaitingQueue
 from edgeskin.service.wording import Wording
@@ -145,16 +145,12 @@ class Api:
     async def message(self, request: Request) -> Response:
         """Assess one photo and put the result in plain words.
 
-        The model that may reword it is asked after the photo has left the queue.
+        The model that may reword it is asked after the photo has left the queue, and its bytes the memory.
         """
-        self._queue.require_room()
-        form = await read_form(request, (*ASSESS, "language"))
-        language = find_language(form.options.get("language", "en"))
-        options = assess_options(form.options, self._classifier)
-        result = await self._run(request, partial(self._one, form.photo, options))
-        _note(request, result)
+        result, language = await self._assess_for_message(request)
         if result.status == "error":
             return _answer(result)
+        request.state.leave_bodies()
         worded = await while_connected(request, self._wording.message(result, language))
         return JSONResponse({"assessment": result.to_dict(), **to_plain(worded)})
 
@@ -195,6 +191,15 @@ class Api:
         result = await self._run(request, partial(self._recorded, request, form.photo, options))
         _note(request, result)
         return result
+
+    async def _assess_for_message(self, request: Request) -> tuple[Assessment, Language]:
+        self._queue.require_room()
+        form = await read_form(request, (*ASSESS, "language"))
+        language = find_language(form.options.get("language", "en"))
+        options = assess_options(form.options, self._classifier)
+        result = await self._run(request, partial(self._one, form.photo, options))
+        _note(request, result)
+        return result, language
 
     async def _run(self, request: Request, work: Callable[[], T]) -> T:
         return await while_connected(request, self._queue.run(work))
