@@ -18,8 +18,9 @@ export function comparison(answer, beforeUrl, afterUrl) {
     return [
       heading(text("compare.failed_title")),
       element("p", { class: "lead" }, errorText(error.code)),
-      element("p", {}, text("compare.each_alone")), photos, safetyNet(),
-    ];
+      element("p", {}, text("compare.each_alone")), photos,
+      before.risk && after.risk && element("p", { class: "act" }, text("compare.act")), safetyNet(),
+    ].filter((part) => part instanceof HTMLElement);
   }
   const changed = answer.changes.some((/** @type {any} */ change) => change.beyond);
   const isOtherRisk = before.risk !== after.risk;

@@ -268,7 +268,6 @@ function showRecords() {
 function buildResult() {
   const { assessment, context } = visit;
   const isAssessed = assessment.status === "assessed";
-  const codes = [...(assessment.quality?.failed ?? []), ...(assessment.quality?.advised ?? [])];
   const date = dateTime(/** @type {Date} */ (visit.assessed));
   const content = isAssessed
     ? [
@@ -287,7 +286,7 @@ function buildResult() {
       ]
     : [
         parts.refusal(assessment),
-        assessment.status === "retake" && parts.section(text("refused.advice_title"), "quality", parts.instructions(codes)),
+        assessment.status === "retake" && parts.section(text("refused.advice_title"), "quality", parts.instructions(assessment.quality.failed)),
         element("div", { class: "choices" }, button("do.again", "camera", () => startOver(), "main large")),
         parts.safetyNet(),
       ];

@@ -94,5 +94,6 @@ export function number(value) {
  * @param {Date} date
  */
 export function dateTime(date) {
-  return new Intl.DateTimeFormat(language, { dateStyle: "long", timeStyle: "short" }).format(date);
+  const regional = navigator.languages.find((one) => one.startsWith(language)) ?? language;
+  return new Intl.DateTimeFormat(regional, { dateStyle: "long", timeStyle: "short" }).format(date);
 }
