@@ -36,8 +36,10 @@ from edgeskin.service.options import ASSESS, CONTEXT, AssessOptions, assess_opti
 from edgeskin.service.records import Records
 from edgeskin.service.schema import Schema, reference
 from edgeskin.service.settings import ServiceSettings
+from edgeskin.service.texts import Language, find_language
 from edgeskin.service.uploads import PHOTO, DecodedPhoto, Upload, read_form
 from edgeskin.service.waiting_queue import WaitingQueue
+from edgeskin.service.wording import Wording
 from edgeskin.taxonomy import full_name
 
 T = TypeVar("T")
@@ -56,6 +58,7 @@ class Api:
         """
         self._classifier, self._queue, self._settings = classifier, queue, settings
         self._records = None if settings.records is None else Records(settings.records)
+        self._wording = Wording(settings.wording)
 
     async def assess(self, request: Request) -> Response:
         """Assess one photo."""
@@ -140,6 +143,18 @@ class Api:
             return JSONResponse(body, http_status(type(error).__name__, error.code))
         return JSONResponse(comparison.to_dict())
 
+    async def message(self, request: Request) -> Response:
+        """Assess one photo and put the result in plain words.
+
+        The model that may reword it is asked after the photo has left the queue, and its bytes the memory.
+        """
+        result, language = await self._assess_for_message(request)
+        if result.status == "error":
+            return _answer(result)
+        request.state.leave_bodies()
+        worded = await while_connected(request, self._wording.message(result, language))
+        return JSONResponse({"assessment": result.to_dict(), **to_plain(worded)})
+
     async def model(self) -> Response:
         """What the service runs, and what requests may ask for."""
         classifier, settings = self._classifier, self._settings
@@ -164,7 +179,7 @@ class Api:
                     "time_limit_s": settings.time_limit_s,
                     "requests_per_minute": settings.rate_limit,
                 },
-                "wording": getattr(settings, "wording", None) is not None,
+                "wording": settings.wording is not None,
                 "records": settings.records is not None,
                 "notice": NOTICE,
             }
@@ -177,6 +192,15 @@ class Api:
         result = await self._run(request, partial(self._recorded, request, form.photo, options))
         note_outcomes(request, result)
         return result
+
+    async def _assess_for_message(self, request: Request) -> tuple[Assessment, Language]:
+        self._queue.require_room()
+        form = await read_form(request, (*ASSESS, "language"))
+        language = find_language(form.options.get("language", "en"))
+        options = assess_options(form.options, self._classifier)
+        result = await self._run(request, partial(self._one, form.photo, options))
+        note_outcomes(request, result)
+        return result, language
 
     async def _run(self, request: Request, work: Callable[[], T]) -> T:
         return await while_connected(request, self._queue.run(work))
@@ -204,6 +228,15 @@ def router(classifier: Classifier, queue: WaitingQueue, settings: ServiceSetting
     api, routes = Api(classifier, queue, settings), APIRouter(prefix="/v1")
     one: Schema = reference("Assessment")
     batch: Schema = {"type": "object", "properties": {"results": {"type": "array", "items": one}}}
+    message: Schema = {
+        "type": "object",
+        "properties": {
+            "assessment": one,
+            "text": {"type": "string"},
+            "message": {"type": ["string", "null"]},
+            "rejected": {"type": "array", "items": {"type": "string"}},
+        },
+    }
     as_json = "application/json"
     described = {
         "/assess": (api.assess, photo_operation({as_json: one}, ASSESS)),
@@ -216,6 +249,7 @@ def router(classifier: Classifier, queue: WaitingQueue, settings: ServiceSetting
                 (*ASSESS, "format"),
             ),
         ),
+        "/message": (api.message, photo_operation({as_json: message}, (*ASSESS, "language"))),
         "/quality": (api.quality, photo_operation({as_json: reference("Quality")})),
         "/compare": (
             api.compare, photo_operation({as_json: reference("Comparison")}, CONTEXT, ("before", "after"))

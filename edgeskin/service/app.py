@@ -184,10 +184,7 @@ def _add_health(app: FastAPI, metrics: Metrics) -> None:
 
 def _add_page(app: FastAPI) -> None:
     async def page() -> Response:
-        index = STATIC / "index.html"
-        if not index.is_file():
-            raise RequestError("this installation has no page", "not_found")
-        return FileResponse(index)
+        return FileResponse(STATIC / "index.html")
 
     app.add_api_route("/", page, methods=["GET", "HEAD"], include_in_schema=False)
-    app.mount("/static", StaticFiles(directory=STATIC, check_dir=False), "static")
+    app.mount("/static", StaticFiles(directory=STATIC), "static")
