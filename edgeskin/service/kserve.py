@@ -179,7 +179,10 @@ def router(classifier: Classifier, queue: WaitingQueue, settings: ServiceSetting
             methods=["POST"],
             openapi_extra={
                 **described,
-                "requestBody": {"required": True, "content": {"application/json": {}}},
+                "requestBody": {
+                    "required": True,
+                    "content": {"application/json": {}, "application/octet-stream": {}},
+                },
             },
         )
     return routes
