@@ -1,0 +1,179 @@
+"""uvicorn, with draining: readiness goes first, then the listener, and running requests are answered."""
+
+import asyncio
+import logging
+import math
+import os
+import signal
+import socket
+import threading
+import time
+import webbrowser
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from edgeskin.errors import SettingError
+from edgeskin.service import logs
+from edgeskin.service.settings import ServiceSettings
+
+IDLE_GRACE_S = 0.5
+"""Seconds in which idle clients may close their connections when the service ends."""
+
+
+class DrainingServer(uvicorn.Server):
+    """A server that a first signal drains and a second one ends at once.
+
+    SIGTERM turns ``/readyz`` to 503, and the listener stays open for the drain delay, in which load balancers
+    notice. SIGINT, by a person, closes it at once. Running requests are answered in both cases.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, settings: ServiceSettings, url: str) -> None:
+        """Serve an application. url: where it is reached."""
+        super().__init__(config)
+        self._app, self._settings, self.url = app, settings, url
+        self._close_at = math.inf
+        self._silent: dict[Any, tuple[object, float]] = {}
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain, or end the process with 128 + the signal's number."""
+        if self._app.state.draining:
+            os._exit(128 + sig)
+        self._app.state.draining = True
+        delay = self._settings.drain_delay_s if sig == signal.SIGTERM else 0
+        self._close_at = time.monotonic() + delay
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to close the listener; called every 0.1 s."""
+        if time.monotonic() >= self._close_at:
+            self.should_exit = True
+        if counter % 10 == 0:
+            self._close_silent()
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the listener and answer what runs. Connections without a request are not waited for."""
+        ending = asyncio.create_task(self._abort_idle())
+        await super().shutdown(sockets)
+        ending.cancel()
+
+    def _close_silent(self) -> None:
+        """Close connections on which no request begins within the time limit.
+
+        uvicorn waits for the rest of a request's head for ever.
+        """
+        now, silent = time.monotonic(), {}
+        for connection in self._idle():
+            earlier, since = self._silent.get(connection, (connection.cycle, now))
+            silent[connection] = (connection.cycle, since if earlier is connection.cycle else now)
+        self._silent = silent
+        for connection, (_, since) in silent.items():
+            if now - since > self._settings.time_limit_s:
+                connection.transport.close()
+
+    async def _abort_idle(self) -> None:
+        """End connections whose clients do not close them. With TLS, asyncio would wait 30 s for that."""
+        while True:
+            await asyncio.sleep(IDLE_GRACE_S)
+            for connection in self._idle():
+                if not connection.transport.get_write_buffer_size():
+                    connection.transport.abort()
+
+    def _idle(self) -> list[Any]:
+        """Connections that are at no request: uvicorn's ``cycle`` is None before the first one."""
+        connections: list[Any] = list(self.server_state.connections)
+        return [one for one in connections if one.cycle is None or one.cycle.response_complete]
+
+
+def listen(settings: ServiceSettings) -> socket.socket:
+    """A socket bound to the host and port. Raises SettingError where another program has it."""
+    place = f"{settings.host} port {settings.port}"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise SettingError(f"{place}: no such address ({error.strerror}); choose another --host") from error
+    try:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise SettingError(f"{place}: cannot listen ({error.strerror}); choose another --port") from error
+    return listener
+
+
+def config_of(app: FastAPI, settings: ServiceSettings) -> uvicorn.Config:
+    """How uvicorn serves an application."""
+    return uvicorn.Config(
+        app,
+        http="h11",  # which limits the size of a request's head
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=math.ceil(2 * settings.time_limit_s),
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+    )
+
+
+def serve(app: FastAPI, settings: ServiceSettings, listener: socket.socket, open_page: bool = False) -> None:
+    """Serve until a signal ends it.
+
+    The address is printed to stdout once the service is ready, and the log goes to stderr.
+
+    Args:
+        app: Of `edgeskin.service.app.create_app`.
+        settings: Of the service.
+        listener: Of `listen`.
+        open_page: Whether to open the page in the user's browser.
+    """
+    config = config_of(app, settings)
+    try:
+        config.load()
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise SettingError(
+            f"{settings.tls_cert}, {settings.tls_key}: no certificate with its key in PEM ({error})"
+        ) from error
+    _log_to_stderr()
+    server = DrainingServer(config, app, settings, url_of(settings, listener))
+    threading.Thread(target=_announce, args=(server, open_page), daemon=True).start()
+    server.run([listener])
+    logs.event("stopped")
+
+
+def url_of(settings: ServiceSettings, listener: socket.socket) -> str:
+    """The address of the page, for a browser on this machine."""
+    scheme = "http" if settings.tls_cert is None else "https"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    host = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{host}:{listener.getsockname()[1]}/"
+
+
+def _announce(server: DrainingServer, open_page: bool) -> None:
+    while not server.started:
+        time.sleep(0.01)
+    print(server.url, flush=True)
+    logs.event("ready", url=server.url)
+    if open_page:
+        webbrowser.open(server.url)
+
+
+def _log_to_stderr() -> None:
+    """Send the log of the service, and the warnings of all others, to stderr as JSON."""
+    handler = logs.JsonHandler()
+    for name, level in (
+        ("edgeskin", logging.INFO),
+        ("uvicorn", logging.WARNING),
+        ("asyncio", logging.ERROR),
+    ):
+        logger = logging.getLogger(name)
+        logger.setLevel(level)
+        logger.handlers = [handler]
+        logger.propagate = False
