@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Playwright, sync_playwright
+from playwright.sync_api import Browser, Playwright, expect, sync_playwright
 
 from tests.edgeskin.service import kiosk
 from tests.edgeskin.service.kiosk import FAKE_CAMERA, OTHER_NAME, TOKEN, Visitor, busy, decoded
@@ -340,7 +340,7 @@ def test_the_map_is_laid_over_the_photo(visitor: Visitor, pictures: dict[str, Pa
     page = visitor.page
     visitor.choose(pictures["HIGH"])
     page.wait_for_selector(".map[src]:not([hidden])")
-    page.wait_for_function("document.querySelector('.map').complete")
+    page.evaluate("document.querySelector('.map').decode()")
     pixels = {}
     for opacity in ("100", "50", "0"):
         page.fill("#opacity", opacity)
@@ -486,7 +486,6 @@ def test_an_answer_that_comes_late_is_not_shown(visitor: Visitor, pictures: dict
     held: list[Any] = []
     page.route("**/v1/assess", lambda route: held.append(route))
     visitor.choose(pictures["HIGH"], "waiting")
-    page.wait_for_function("document.body.dataset.screen === 'waiting'")
     page.go_back()
     visitor.wait("start")
     for route in held:
@@ -522,7 +521,8 @@ def test_it_clears_itself_after_a_minute(screen: str, visitor: Visitor, pictures
     assert page.is_hidden("#clearing")
     assert visitor.traces() != []
     page.clock.fast_forward(23_000)
-    page.wait_for_function("!document.getElementById('age').value && document.body.dataset.screen === 'start'")
+    page.wait_for_selector("body[data-screen=start]")
+    expect(page.locator("#age")).to_have_value("")
     page.wait_for_selector("#clearing", state="hidden")
     assert [one for one in visitor.traces() if one != visitor.text("clearing.cleared")] == []
 
@@ -658,7 +658,11 @@ def test_a_screen_is_accessible_narrow_and_in_the_tables_words(
             pattern = re.compile("|".join([*known, NUMBER]))
             page.wait_for_timeout(300 if reach is counting_down else 0)  # its next second
             assert [words for words in page.evaluate(WORDS) if not pattern.fullmatch(words)] == []
-            found = Axe().run(page, options={"runOnly": rules, "resultTypes": ["violations"]}).response["violations"]
+            found = (
+                Axe()
+                .run(page, options={"runOnly": rules, "resultTypes": ["violations"]})
+                .response["violations"]
+            )
             assert [
                 (one["id"], one["nodes"][0]["html"])
                 for one in found
