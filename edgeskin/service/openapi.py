@@ -10,7 +10,9 @@ from fastapi import FastAPI
 
 from edgeskin.decision.limitations import SITES
 from edgeskin.results import Method
+from edgeskin.service.limits import HEALTH
 from edgeskin.service.schema import Schema, reference, schemas
+from edgeskin.service.texts import LANGUAGES
 from edgeskin.service.uploads import PHOTO
 
 BINARY: Schema = {"type": "string", "format": "binary"}
@@ -22,6 +24,7 @@ OPTIONS: dict[str, Schema] = {
     "age": {"type": "number", "minimum": 0, "maximum": 120, "description": "Age in years."},
     "site": {"enum": list(SITES), "description": "Body site."},
     "format": {"enum": ["html", "json", "png"], "description": "Of the report."},
+    "language": {"enum": list(LANGUAGES), "description": "Of the message."},
 }
 SECURITY = "token"
 
@@ -81,6 +84,8 @@ def complete(app: FastAPI, has_tokens: bool) -> None:
         if has_tokens:
             components["securitySchemes"] = {SECURITY: {"type": "http", "scheme": "bearer"}}
             document["security"] = [{SECURITY: []}]
+            for path in document["paths"].keys() & set(HEALTH):
+                document["paths"][path]["get"]["security"] = []
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
