@@ -77,8 +77,8 @@ def test_each_limit_has_its_effect(shared_micro_bundle: Path, lesion_jpg: Path, 
     records.mkdir()
     arguments = (
         "--queue", 3, "--time-limit", 0.8, "--max-megabytes", 0.5, "--max-megapixels", 0.2,
-        "--tokens", tokens, "--rate-limit", 12, "--allowed-host", "one.example", "--allowed-host", "two.example",
-        "--records", records, "--host", "localhost",
+        "--tokens", tokens, "--rate-limit", 12, "--allowed-host", "one.example",
+        "--allowed-host", "two.example", "--records", records, "--host", "localhost",
     )  # fmt: skip
     small = cv2.imencode(".png", np.full((300, 300, 3), 90, np.uint8))[1].tobytes()
     with command(shared_micro_bundle, *arguments) as served:
