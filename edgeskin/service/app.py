@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from edgeskin import NOTICE, __version__
 from edgeskin.classifier import Classifier
 from edgeskin.errors import EdgeskinError, RequestError, lack_of_resources
-from edgeskin.service import api, logs, openapi
+from edgeskin.service import api, kserve, logs, openapi
 from edgeskin.service.error_bodies import UNFORESEEN, error_response
 from edgeskin.service.limits import Guard
 from edgeskin.service.metrics import Metrics
@@ -72,6 +72,7 @@ def create_app(classifier: Classifier, settings: ServiceSettings) -> FastAPI:
     app.add_middleware(Observer, metrics=metrics)
     app.add_exception_handler(HTTPException, _http_error)
     app.include_router(routes)
+    app.include_router(kserve.router(classifier, queue, settings))
     _add_health(app, metrics)
     _add_page(app)
     openapi.complete(app, bool(settings.tokens))
@@ -153,8 +154,10 @@ def _as_ours(error: Exception, request_id: str) -> EdgeskinError:
 async def _http_error(request: Request, error: Exception) -> Response:
     """The body of an error that Starlette found: no such path, or another method."""
     assert isinstance(error, HTTPException)
-    codes = {404: "not_found", 405: "method_not_allowed"}
-    failure = RequestError(f"{request.method}: {error.detail}", codes.get(error.status_code, "bad_request"))
+    failure = RequestError(
+        f"{request.method}: {error.detail}",
+        {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request"),
+    )
     request.state.outcome = failure.code
     response = error_response(failure, request.scope, request.state.request_id)
     response.headers.update(error.headers or {})
@@ -183,10 +186,7 @@ def _add_health(app: FastAPI, metrics: Metrics) -> None:
 
 def _add_page(app: FastAPI) -> None:
     async def page() -> Response:
-        index = STATIC / "index.html"
-        if not index.is_file():
-            raise RequestError("this installation has no page", "not_found")
-        return FileResponse(index)
+        return FileResponse(STATIC / "index.html")
 
     app.add_api_route("/", page, methods=["GET", "HEAD"], include_in_schema=False)
-    app.mount("/static", StaticFiles(directory=STATIC, check_dir=False), "static")
+    app.mount("/static", StaticFiles(directory=STATIC), "static")
