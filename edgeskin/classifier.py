@@ -66,6 +66,8 @@ class Classifier:
         model: What assessments say of the network.
         rules: The decision rules in force.
         engine: The compiled network.
+        quality_gate: Whether pictures that are not good enough are refused.
+        scope_gate: Whether pictures that are not dermoscopy are refused.
     """
 
     def __init__(
@@ -142,7 +144,7 @@ class Classifier:
             "require_signature": key and key.pem,
         }  # fmt: skip
         self._process = os.getpid()
-        self._quality_gate, self._scope_gate = quality_gate, scope_gate
+        self.quality_gate, self.scope_gate = quality_gate, scope_gate
         self.manifest = self.bundle.manifest
         rules = self.manifest.decision_rules[precision]
         self.rules = rules if sensitivity is None else rules_for_sensitivity(rules, sensitivity)
@@ -253,7 +255,7 @@ class Classifier:
         quality = assess_quality(photo)
         clock.end("quality")
         result = replace(empty, quality=quality, pixels=_pixels(photo.image) if method else None)
-        if quality.failed and self._quality_gate:
+        if quality.failed and self.quality_gate:
             action = RETAKE.format("; ".join(quality.retake))
             return _refused(result, "retake", action, clock)
 
@@ -267,7 +269,7 @@ class Classifier:
         ood = self._ood(outputs, prepared)
         clock.end("ood")
         result = replace(result, ood=ood)
-        if ood is not None and ood.score > ood.threshold and self._scope_gate:
+        if ood is not None and ood.score > ood.threshold and self.scope_gate:
             return _refused(result, "out_of_scope", OUT_OF_SCOPE, clock)
 
         if mc_samples:

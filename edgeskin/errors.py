@@ -70,10 +70,19 @@ class RequestError(EdgeskinError):
     """A request that the service does not answer with a result.
 
     Codes: ``bad_request``, ``not_found``, ``method_not_allowed``, ``unauthorized``, ``unknown_host``,
-    ``rate_limited``, ``body_too_large``, ``queue_full``, ``timed_out``, ``draining``, ``internal``.
+    ``cross_site``, ``rate_limited``, ``body_too_large``, ``slow_body``, ``queue_full``, ``timed_out``,
+    ``draining``, ``client_gone``, ``internal``.
+
+    Attributes:
+        retry_after: Seconds after which to try again; None where that is no way out.
     """
 
     code = "bad_request"
+
+    def __init__(self, message: str, code: str | None = None, retry_after: int | None = None) -> None:
+        """Create an error; arguments as the attributes."""
+        super().__init__(message, code)
+        self.retry_after = retry_after
 
 
 _OUT_OF_MEMORY = (

@@ -47,6 +47,18 @@ def overlay(square: Image, explanation: Explanation) -> Image:
     return _lined(blended, list(contours))
 
 
+def evidence_layer(explanation: Explanation, side: int) -> UInt8s:
+    """The map alone, uint8 RGBA (side, side, 4), to lay over the square as `overlay` does.
+
+    It is transparent where there is no evidence, and all over where `overlay` draws no map.
+    """
+    if explanation.low_evidence:
+        return np.zeros((side, side, 4), np.uint8)
+    strength = explanation.normalized(side) ** GAMMA
+    opacity = np.rint(255 * STRONGEST * strength).astype(np.uint8)
+    return np.dstack([colored(np.rint(255 * strength).astype(np.uint8)), opacity])
+
+
 def _blended(heat: Float32s, on: Image) -> Image:
     """A map (h, w), 0 to 1, in colours over a picture, uint8 RGB (h, w, 3)."""
     strength = heat**GAMMA
@@ -161,9 +173,10 @@ def page(assessment: Assessment, text: str) -> Image:
     return sheet
 
 
-def encode_png(image: Image) -> bytes:
-    """The bytes of a PNG file of uint8 RGB (h, w, 3)."""
-    _, encoded = cv2.imencode(".png", image[..., ::-1])
+def encode_png(image: UInt8s) -> bytes:
+    """The bytes of a PNG file of uint8 RGB (h, w, 3) or RGBA (h, w, 4)."""
+    swap = cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    _, encoded = cv2.imencode(".png", cv2.cvtColor(image, swap))
     return encoded.tobytes()
 
 

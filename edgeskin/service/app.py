@@ -1,0 +1,186 @@
+"""The application: routes, the page, health, and what every answer has."""
+
+import contextlib
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from edgeskin import NOTICE, __version__
+from edgeskin.classifier import Classifier
+from edgeskin.errors import EdgeskinError, RequestError, lack_of_resources
+from edgeskin.service import api, logs
+from edgeskin.service.error_bodies import error_response
+from edgeskin.service.limits import Guard
+from edgeskin.service.metrics import Metrics
+from edgeskin.service.settings import ServiceSettings
+from edgeskin.service.waiting_queue import WaitingQueue
+
+STATIC = Path(__file__).parent / "static"
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+PAGE_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+        "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "Permissions-Policy": "camera=(self)",
+}
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def create_app(classifier: Classifier, settings: ServiceSettings) -> FastAPI:
+    """The service, as an ASGI application.
+
+    ``app.state.queue`` is its queue. ``app.state.draining`` turns ``/readyz`` to 503.
+
+    Args:
+        classifier: Which assesses. Its workers are the threads of the queue.
+        settings: Of the service.
+    """
+    queue = WaitingQueue(classifier.engine.workers, settings.queue_size, settings.time_limit_s)
+    metrics = Metrics(queue)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        queue.close()
+
+    app = FastAPI(
+        title="edgeskin",
+        version=__version__,
+        description=NOTICE,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.queue, app.state.draining = queue, False
+    # The last one is outermost.
+    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Observer, metrics=metrics)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.include_router(api.router(classifier, queue, settings, metrics))
+    _add_health(app, metrics)
+    _add_page(app)
+    return app
+
+
+class Observer:
+    """Outermost middleware: gives each request an id, its answer the common headers, and one line in the log.
+
+    It turns every exception into an answer, so that neither the server nor the log shows its words.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        """Observe an application."""
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request as ASGI asks."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        scope.setdefault("state", {})["request_id"] = request_id
+        status, sent, outcome = 0, 0, None
+        common = {**HEADERS, "X-Request-ID": request_id}
+        if scope["path"] == "/" or scope["path"].startswith("/static/"):
+            common |= PAGE_HEADERS
+
+        async def observed_send(message: Message) -> None:
+            nonlocal status, sent
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message).update(common)
+            sent += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observed_send)
+        except Exception as error:
+            failure = _as_ours(error, request_id)
+            outcome = failure.code
+            if status == 0:
+                await error_response(failure, scope, request_id)(scope, receive, observed_send)
+        finally:
+            seconds = time.perf_counter() - started
+            route = route_of(scope)
+            self._metrics.answered(route, status, seconds)
+            logs.request_line(
+                scope["method"],
+                request_id=request_id,
+                route=route,
+                status=status,
+                ms=round(1e3 * seconds, 1),
+                bytes=sent,
+                outcome=scope["state"].get("outcome", outcome),
+            )
+
+
+def route_of(scope: Scope) -> str:
+    """The template of the route that answered, such as ``/v1/assess``; ``unmatched`` for none."""
+    route = scope.get("route")
+    return getattr(route, "path", None) or "unmatched"
+
+
+def _as_ours(error: Exception, request_id: str) -> EdgeskinError:
+    if isinstance(error, EdgeskinError):
+        return error
+    lack = lack_of_resources(error)
+    if lack is not None:
+        return lack
+    logs.unforeseen(error, request_id)
+    return RequestError("an unforeseen error; the log has more under this request's id", "internal")
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """The body of an error that Starlette found: no such path, or another method."""
+    assert isinstance(error, HTTPException)
+    codes = {404: "not_found", 405: "method_not_allowed"}
+    failure = RequestError(f"{request.method}: {error.detail}", codes.get(error.status_code, "bad_request"))
+    response = error_response(failure, request.scope, request.state.request_id)
+    response.headers.update(error.headers or {})
+    return response
+
+
+def _add_health(app: FastAPI, metrics: Metrics) -> None:
+    async def health() -> Response:
+        """Whether the process answers."""
+        return JSONResponse({"status": "ok"})
+
+    async def ready() -> Response:
+        """Whether new requests are welcome."""
+        if app.state.draining:
+            return JSONResponse({"status": "draining"}, 503)
+        return JSONResponse({"status": "ready"})
+
+    async def measured() -> Response:
+        """Metrics in Prometheus's text format."""
+        return Response(metrics.text(), media_type=METRICS_TYPE)
+
+    for path, endpoint in (("/healthz", health), ("/readyz", ready), ("/metrics", measured)):
+        app.add_api_route(path, endpoint, methods=["GET", "HEAD"])
+
+
+def _add_page(app: FastAPI) -> None:
+    async def page() -> Response:
+        index = STATIC / "index.html"
+        if not index.is_file():
+            raise RequestError("this installation has no page", "not_found")
+        return FileResponse(index)
+
+    app.add_api_route("/", page, methods=["GET", "HEAD"], include_in_schema=False)
+    app.mount("/static", StaticFiles(directory=STATIC, check_dir=False), "static")

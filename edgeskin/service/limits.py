@@ -1,0 +1,181 @@
+"""What a request must keep to before a route sees it: host, site, rate, token, and its body.
+
+One pure ASGI middleware, as a chain of checks. The cheapest come first, and none reads the body.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import ipaddress
+import time
+from collections.abc import Iterable
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from edgeskin.errors import RequestError
+from edgeskin.service.settings import ServiceSettings
+
+HEALTH = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
+MAX_CLIENTS = 10_000
+"""Clients whose requests are counted apart; any more share one count."""
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+class Guard:
+    """Middleware that refuses requests, by raising RequestError, and limits the body of the others."""
+
+    def __init__(self, app: ASGIApp, settings: ServiceSettings) -> None:
+        """Guard an application by the settings of the service."""
+        self._app, self._settings = app, settings
+        self._tokens = Tokens(settings.tokens)
+        self._rate = None if settings.rate_limit is None else RateLimit(settings.rate_limit)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request as ASGI asks. Raises RequestError where it is refused."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers, path = Headers(scope=scope), scope["path"]
+        require_known_host(headers.get("host", ""), self._settings.known_hosts)
+        require_same_site(scope["method"], headers)
+        if not is_open(path):
+            if self._rate is not None:
+                self._rate.require(client_of(scope))
+            self._tokens.require(headers.get("authorization", ""))
+        body = LimitedBody(receive, self._settings.max_body, self._settings.time_limit_s)
+        await body.require_length(headers.get("content-length", ""))
+        await self._app(scope, body.receive, send)
+
+
+def is_open(path: str) -> bool:
+    """Whether a path needs no token and is not counted: health, the page and its files."""
+    return path == "/" or path in HEALTH or path.startswith("/static/")
+
+
+def require_known_host(host: str, known: frozenset[str] | None) -> None:
+    """Raise RequestError unless a Host header names this service.
+
+    A page of another site could else reach a service on loopback by a name of its own that resolves to
+    127.0.0.1 (DNS rebinding), and would be of the same origin.
+
+    Args:
+        host: The header.
+        known: Names in lower case; None for any.
+    """
+    if known is None:
+        return
+    name = host.lower()
+    name = name[1 : name.index("]")] if name.startswith("[") and "]" in name else name.partition(":")[0]
+    if name not in known:
+        raise RequestError(
+            f"host {host!r} is not a name of this service; add it with --allowed-host", "unknown_host"
+        )
+
+
+def require_same_site(method: str, headers: Headers) -> None:
+    """Raise RequestError where a browser says that a page of another site sends data (Fetch Metadata)."""
+    if method not in SAFE_METHODS and headers.get("sec-fetch-site") == "cross-site":
+        raise RequestError("a page of another site sent this; use the service's own page", "cross_site")
+
+
+class Tokens:
+    """Bearer tokens (RFC 6750), of which only hashes are kept."""
+
+    def __init__(self, tokens: Iterable[str]) -> None:
+        """Keep hashes of tokens; of none, everyone is let in."""
+        self._hashes = [_hash(token) for token in tokens]
+
+    def require(self, authorization: str) -> None:
+        """Raise RequestError unless the header carries one of the tokens."""
+        scheme, _, token = authorization.partition(" ")
+        presented = _hash(token.strip())
+        # All are compared, so that the time says nothing of which one fits.
+        matches = [hmac.compare_digest(presented, one) for one in self._hashes]
+        if self._hashes and not (scheme.lower() == "bearer" and any(matches)):
+            raise RequestError("send a valid token as 'Authorization: Bearer TOKEN'", "unauthorized")
+
+
+class RateLimit:
+    """So many requests a minute of one client, in a moving window."""
+
+    def __init__(self, requests: int) -> None:
+        """Allow so many requests a minute."""
+        self._item = RateLimitItemPerMinute(requests)
+        self._storage = MemoryStorage()
+        self._limiter = MovingWindowRateLimiter(self._storage)
+
+    def require(self, client: str) -> None:
+        """Count a request of a client. Raises RequestError if it is one too many."""
+        key = client if self._has_room(client) else "others"
+        if not self._limiter.hit(self._item, key):
+            wait = self._limiter.get_window_stats(self._item, key).reset_time - time.time()
+            raise RequestError(
+                f"more than {self._item.amount} requests a minute; wait",
+                "rate_limited",
+                max(1, round(wait + 0.5)),
+            )
+
+    def _has_room(self, client: str) -> bool:
+        events = self._storage.events
+        if self._item.key_for(client) in events or len(events) < MAX_CLIENTS:
+            return True
+        for key in [key for key, entries in list(events.items()) if not entries]:
+            self._storage.clear(key)  # the storage itself never forgets a key
+        return len(events) < MAX_CLIENTS
+
+
+class LimitedBody:
+    """The body of a request, as it is received: so many bytes, in so many seconds."""
+
+    def __init__(self, receive: Receive, limit: int, seconds: float) -> None:
+        """Limit what an ASGI server receives to so many bytes and seconds."""
+        self._receive, self._limit, self._seconds = receive, limit, seconds
+        self._size = 0
+        self._is_complete = False
+        self._deadline: float | None = None
+
+    async def require_length(self, content_length: str) -> None:
+        """Raise RequestError where the header announces too long a body."""
+        if content_length.isascii() and content_length.isdigit() and int(content_length) > self._limit:
+            raise self._too_large()
+
+    async def receive(self) -> Message:
+        """The next message. Raises RequestError (``body_too_large``, ``slow_body``)."""
+        if self._is_complete:  # what comes now is the end of the connection
+            return await self._receive()
+        loop = asyncio.get_running_loop()
+        self._deadline = self._deadline or loop.time() + self._seconds
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            raise RequestError(f"the body did not arrive within {self._seconds:g} s", "slow_body") from None
+        self._size += len(message.get("body", b""))
+        self._is_complete = not message.get("more_body", False)
+        if self._size > self._limit:
+            raise self._too_large()
+        return message
+
+    def _too_large(self) -> RequestError:
+        return RequestError(
+            f"the body has more than {self._limit / 1e6:g} MB; send a smaller picture", "body_too_large"
+        )
+
+
+def client_of(scope: Scope) -> str:
+    """The client that a rate limit counts: its address, of IPv6 the network that one household has."""
+    address = (scope.get("client") or ("unknown", 0))[0]
+    try:
+        if ipaddress.ip_address(address).version == 6:
+            return str(ipaddress.ip_network(f"{address}/64", strict=False))
+    except ValueError:
+        pass
+    return str(address)
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()

@@ -1,0 +1,126 @@
+"""uvicorn, with draining: readiness goes first, then the listener, and running requests are answered."""
+
+import logging
+import math
+import os
+import signal
+import socket
+import threading
+import time
+import webbrowser
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from edgeskin.errors import SettingError
+from edgeskin.service import logs
+from edgeskin.service.settings import ServiceSettings
+
+
+class DrainingServer(uvicorn.Server):
+    """A server that a first signal drains and a second one ends at once.
+
+    SIGTERM turns ``/readyz`` to 503, and the listener stays open for the drain delay, in which load balancers
+    notice. SIGINT, by a person, closes it at once. Running requests are answered in both cases.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, settings: ServiceSettings, url: str) -> None:
+        """Serve an application. url: where it is reached."""
+        super().__init__(config)
+        self._app, self._settings, self.url = app, settings, url
+        self._close_at = math.inf
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain, or end the process with 128 + the signal's number."""
+        if self._app.state.draining:
+            os._exit(128 + sig)
+        self._app.state.draining = True
+        delay = self._settings.drain_delay_s if sig == signal.SIGTERM else 0
+        self._close_at = time.monotonic() + delay
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to close the listener; called every 0.1 s."""
+        if time.monotonic() >= self._close_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+
+def listen(settings: ServiceSettings) -> socket.socket:
+    """A socket bound to the host and port. Raises SettingError where another program has it."""
+    place = f"{settings.host} port {settings.port}"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise SettingError(f"{place}: no such address ({error.strerror}); choose another --host") from error
+    try:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise SettingError(f"{place}: cannot listen ({error.strerror}); choose another --port") from error
+    return listener
+
+
+def serve(app: FastAPI, settings: ServiceSettings, listener: socket.socket, open_page: bool = False) -> None:
+    """Serve until a signal ends it.
+
+    The address is printed to stdout once the service is ready, and the log goes to stderr.
+
+    Args:
+        app: Of `edgeskin.service.app.create_app`.
+        settings: Of the service.
+        listener: Of `listen`.
+        open_page: Whether to open the page in the user's browser.
+    """
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        ws="none",
+        timeout_graceful_shutdown=math.ceil(2 * settings.time_limit_s),
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+    )
+    _log_to_stderr()
+    server = DrainingServer(config, app, settings, url_of(settings, listener))
+    threading.Thread(target=_announce, args=(server, open_page), daemon=True).start()
+    server.run([listener])
+    logs.event("stopped")
+
+
+def url_of(settings: ServiceSettings, listener: socket.socket) -> str:
+    """The address of the page, for a browser on this machine."""
+    scheme = "http" if settings.tls_cert is None else "https"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    host = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{host}:{listener.getsockname()[1]}/"
+
+
+def _announce(server: DrainingServer, open_page: bool) -> None:
+    while not server.started:
+        time.sleep(0.01)
+    print(server.url, flush=True)
+    logs.event("ready", url=server.url)
+    if open_page:
+        webbrowser.open(server.url)
+
+
+def _log_to_stderr() -> None:
+    """Send the log of the service, and the warnings of all others, to stderr as JSON."""
+    handler = logs.JsonHandler()
+    for name, level in (
+        (logs.LOGGER, logging.INFO),
+        ("uvicorn", logging.WARNING),
+        ("asyncio", logging.ERROR),
+    ):
+        logger = logging.getLogger(name)
+        logger.setLevel(level)
+        logger.handlers = [handler]
+        logger.propagate = False

@@ -1,0 +1,124 @@
+"""The photos and options of a request, read in memory: nothing is written to disk."""
+
+import re
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from edgeskin.errors import RequestError
+
+PHOTO = "photo"
+"""The part with a photo, and the name of one that has no other."""
+MAX_NAME = 255
+MAX_OPTION = 1024
+"""Bytes of an option's value."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A photo. name: base name of its file, or ``photo``. content: the bytes of the file."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a request holds. photos: by part, in their order. options: by name."""
+
+    photos: Mapping[str, tuple[Upload, ...]]
+    options: Mapping[str, str]
+
+    @property
+    def photo(self) -> Upload:
+        """The one photo of a request for one."""
+        return self.photos[PHOTO][0]
+
+
+async def read_form(
+    request: Request, options: Collection[str], parts: Mapping[str, int] = {PHOTO: 1}
+) -> Form:
+    """Read the photos and options of a request.
+
+    A multipart body has photos in parts with a file name and options in the others. Any other body is one
+    photo as it is. Options may be in the query string too.
+
+    Args:
+        request: Its body is not read yet.
+        options: Names of the options that it may have.
+        parts: Names of the parts with photos, and how many of each there may be; at least one of each must.
+
+    Raises:
+        RequestError: A part or option is missing, unknown or one too many, or the multipart is malformed.
+    """
+    pairs = list(request.query_params.multi_items())
+    photos: dict[str, list[Upload]] = defaultdict(list)
+    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        for name, value in await _parse(request, len(options), sum(parts.values())):
+            if isinstance(value, UploadFile):
+                photos[name].append(Upload(_base_name(value.filename or ""), await value.read()))
+            else:
+                pairs.append((name, value))
+    elif tuple(parts) == (PHOTO,):
+        photos[PHOTO].append(Upload(PHOTO, await request.body()))
+    _require_parts(photos, parts)
+    return Form({name: tuple(items) for name, items in photos.items()}, _options(pairs, options))
+
+
+class _InMemoryParser(MultiPartParser):
+    """Starlette's parser, whose files never leave memory, and which knows whether the last boundary came."""
+
+    spool_max_size = 0  # of a SpooledTemporaryFile: no size at which it would be written to disk
+
+    def __init__(
+        self, headers: Headers, stream: AsyncGenerator[bytes, None], *, max_files: int, max_fields: int
+    ) -> None:
+        super().__init__(
+            headers, stream, max_files=max_files, max_fields=max_fields, max_part_size=MAX_OPTION
+        )
+        self.is_complete = False
+
+    def on_end(self) -> None:
+        self.is_complete = True
+
+
+async def _parse(request: Request, fields: int, files: int) -> list[tuple[str, UploadFile | str]]:
+    parser = _InMemoryParser(request.headers, request.stream(), max_files=files, max_fields=fields)
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise RequestError(f"the multipart body cannot be read: {error.message}") from error
+    if not parser.is_complete:
+        raise RequestError("the multipart body ends before its last boundary; send it again")
+    return form.multi_items()
+
+
+def _require_parts(photos: Mapping[str, list[Upload]], parts: Mapping[str, int]) -> None:
+    for name, most in parts.items():
+        if not photos.get(name):
+            raise RequestError(f"no part {name!r} with a file name; send the picture as multipart/form-data")
+        if len(photos[name]) > most:
+            raise RequestError(f"{len(photos[name])} parts {name!r}: send {most} at most")
+    unknown = sorted(photos.keys() - parts.keys())
+    if unknown:
+        raise RequestError(f"unknown part {unknown[0]!r}: choose {', '.join(parts)}")
+
+
+def _options(pairs: Iterable[tuple[str, str]], known: Collection[str]) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for name, value in pairs:
+        if name not in known:
+            raise RequestError(f"unknown option {name!r}: choose {', '.join(sorted(known)) or 'none'}")
+        if name in options:
+            raise RequestError(f"option {name!r} is given more than once")
+        options[name] = value
+    return options
+
+
+def _base_name(name: str) -> str:
+    """The last part of a file name of any system; a browser may send a path."""
+    return re.split(r"[/\\]", name)[-1][-MAX_NAME:] or PHOTO
