@@ -45,7 +45,15 @@ def kiosk(session: nox.Session) -> None:
     session.run(*install, ".", external=True)
     session.run(python, "-m", "pip", "check", external=True)
     session.run(folder / "bin" / "edgeskin", "predict", "examples/lesion.jpg", external=True)
+    session.run(folder / "bin" / "edgeskin", "serve", "--help", external=True, silent=True)
     session.run("python", "requirements/sbom.py", python, "sbom.json")
+
+
+@nox.session(default=False)
+def container(session: nox.Session) -> None:
+    """Build and run the image with docker, or else podman. Without a registry: ``-- --debootstrap``, as root."""
+    session.install("-q", "podman-compose")
+    session.run("python", "-m", "tests.container", *session.posargs)
 
 
 @nox.session(default=False)
