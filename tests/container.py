@@ -144,8 +144,10 @@ def bitmap(side: int) -> bytes:
     """A BMP file of noise, 24 bits a pixel."""
     row = 3 * side + -3 * side % 4
     header = struct.pack("<2sIHHI", b"BM", 54 + row * side, 0, 0, 54)
-    return header + struct.pack("<IiiHHIIiiII", 40, side, side, 1, 24, 0, row * side, 0, 0, 0, 0) + (
-        secrets.token_bytes(row * side)
+    return (
+        header
+        + struct.pack("<IiiHHIIiiII", 40, side, side, 1, 24, 0, row * side, 0, 0, 0, 0)
+        + (secrets.token_bytes(row * side))
     )
 
 
