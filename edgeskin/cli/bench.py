@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from edgeskin.cli import options
-from edgeskin.cli.outputs import files_of_bundle, is_folder, refuse_overwriting_inputs, write_whole
+from edgeskin.cli.outputs import files_of_bundle, is_folder, refuse_overwriting_inputs
 from edgeskin.errors import SettingError
+from edgeskin.report.output_file import write_whole
 
 
 def bench(

@@ -8,9 +8,10 @@ import typer
 
 from edgeskin import NOTICE
 from edgeskin.cli import options
-from edgeskin.cli.outputs import delete_stale_outputs, files_of_bundle, is_folder, output_paths, write_whole
+from edgeskin.cli.outputs import delete_stale_outputs, files_of_bundle, is_folder, output_paths
 from edgeskin.cli.streams import notice
 from edgeskin.errors import EdgeskinError, SettingError
+from edgeskin.report.output_file import write_whole
 from edgeskin.results import Precision
 
 

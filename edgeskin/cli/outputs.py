@@ -1,9 +1,7 @@
-"""The files that commands write: their paths, checked before any work is done, and writing them."""
+"""The files that commands write: their paths, checked before any work is done."""
 
 import contextlib
 import os
-import secrets
-import stat
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -101,31 +99,3 @@ def delete_stale_outputs(outputs: Iterable[Path]) -> dict[Path, ResourceError]:
                 f"{output}: cannot be replaced ({reason}); name another place", "not_written"
             )
     return blocked
-
-
-def write_whole(output: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all, whenever the process ends.
-
-    It is written beside its place, under a name that starts with ``.edgeskin-``, and then moved there. What
-    is no regular file, as a device or a link to one, is written where it is.
-
-    Raises:
-        ResourceError: It cannot be written; what was there before is kept.
-    """
-    part = output.parent / f".edgeskin-{secrets.token_hex(8)}.part"
-    try:
-        if os.path.lexists(output) and not stat.S_ISREG(output.lstat().st_mode):
-            output.write_bytes(content)
-            return
-        try:
-            with part.open("xb") as file:
-                file.write(content)
-            part.replace(output)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ResourceError(
-            f"{output}: cannot be written ({reason}); make room, or name another place", "not_written"
-        ) from error

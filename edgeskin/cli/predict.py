@@ -8,11 +8,12 @@ import typer
 
 from edgeskin import NOTICE
 from edgeskin.cli import options
-from edgeskin.cli.outputs import delete_stale_outputs, files_of_bundle, output_paths, write_whole
+from edgeskin.cli.outputs import delete_stale_outputs, files_of_bundle, output_paths
 from edgeskin.cli.streams import notice
 from edgeskin.decision.limitations import PatientContext
 from edgeskin.errors import ResourceError, SettingError
 from edgeskin.photo.sources import photos_in
+from edgeskin.report.output_file import write_whole
 from edgeskin.results import Assessment
 
 

@@ -8,10 +8,11 @@ import typer
 
 from edgeskin import NOTICE
 from edgeskin.cli import options
-from edgeskin.cli.outputs import delete_stale_outputs, files_of_bundle, refuse_overwriting_inputs, write_whole
+from edgeskin.cli.outputs import delete_stale_outputs, files_of_bundle, refuse_overwriting_inputs
 from edgeskin.cli.streams import notice
 from edgeskin.decision.limitations import PatientContext
 from edgeskin.errors import ResourceError
+from edgeskin.report.output_file import write_whole
 
 
 def report(

@@ -8,6 +8,7 @@ import typer
 
 from edgeskin.cli import options
 from edgeskin.errors import SettingError
+from edgeskin.results import Precision
 
 PACKAGES = ("fastapi", "starlette", "uvicorn", "python_multipart", "prometheus_client", "limits")
 
@@ -21,7 +22,7 @@ def serve(
     ] = 8000,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     bundle: options.BundleOption = None,
-    precision: options.PrecisionOption = None,
+    precision: Annotated[Precision, typer.Option(help="Quantized or reference network.")] = "int8",
     threads: options.ThreadsOption = None,
     workers: options.WorkersOption = 1,
     quality_gate: options.QualityGateOption = True,

@@ -1,6 +1,7 @@
 """The routes below /v1."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from datetime import datetime
 from functools import partial
@@ -14,15 +15,25 @@ from starlette.responses import JSONResponse, Response
 from edgeskin import NOTICE, __version__
 from edgeskin.classifier import Classifier
 from edgeskin.decision.limitations import SITES
-from edgeskin.errors import EdgeskinError, PhotoError, RequestError, ResourceError
+from edgeskin.errors import (
+    BundleError,
+    EdgeskinError,
+    PhotoError,
+    RequestError,
+    ResourceError,
+    SettingError,
+)
 from edgeskin.explain.target import CANCER
 from edgeskin.imaging.change import compare_photos
 from edgeskin.photo.headers import read_header
 from edgeskin.report import figures, html
-from edgeskin.results import Assessment, Failure, Method, to_plain
-from edgeskin.service.error_bodies import error_fields, http_status
-from edgeskin.service.metrics import Metrics
+from edgeskin.results import Assessment, Failure, Method, Quality, to_plain
+from edgeskin.service import logs
+from edgeskin.service.error_bodies import UNFORESEEN, error_fields, http_status
+from edgeskin.service.openapi import BINARY, photo_operation
 from edgeskin.service.options import ASSESS, CONTEXT, AssessOptions, assess_options, patient_context
+from edgeskin.service.records import Records
+from edgeskin.service.schema import Schema, reference
 from edgeskin.service.settings import ServiceSettings
 from edgeskin.service.uploads import PHOTO, Upload, read_form
 from edgeskin.service.waiting_queue import WaitingQueue
@@ -37,38 +48,41 @@ MEDIA_TYPES = {"html": "text/html; charset=utf-8", "json": "application/json", "
 class Api:
     """The routes, on one classifier behind one queue."""
 
-    def __init__(
-        self, classifier: Classifier, queue: WaitingQueue, settings: ServiceSettings, metrics: Metrics
-    ) -> None:
-        """Answer requests by a classifier, one photo a piece of work in the queue."""
-        self._classifier, self._queue = classifier, queue
-        self._settings, self._metrics = settings, metrics
+    def __init__(self, classifier: Classifier, queue: WaitingQueue, settings: ServiceSettings) -> None:
+        """Answer requests by a classifier, one photo a piece of work in the queue.
+
+        Raises SettingError where the folder for records is not usable.
+        """
+        self._classifier, self._queue, self._settings = classifier, queue, settings
+        self._records = None if settings.records is None else Records(settings.records)
 
     async def assess(self, request: Request) -> Response:
         """Assess one photo."""
-        result = await self._assess(request, None)
-        return self._assessment(request, result)
+        return _answer(await self._assess(request, None))
 
     async def explain(self, request: Request) -> Response:
         """Assess one photo with a map of the evidence; with `Accept: image/png`, the map alone."""
         result = await self._assess(request, "grad-cam")
         if "image/png" not in request.headers.get("accept", ""):
-            return self._assessment(request, result)
-        if result.explanation is None or result.pixels is None:
+            return _answer(result)
+        explanation, pixels = result.explanation, result.pixels
+        if explanation is None or pixels is None:
             return JSONResponse(result.to_dict(), max(422, _status(result)))
-        layer = partial(figures.evidence_layer, result.explanation, len(result.pixels.square))
-        png = await self._run(request, lambda: figures.encode_png(layer()))
-        return Response(png, media_type="image/png")
+
+        def draw() -> bytes:
+            return figures.encode_png(figures.evidence_layer(explanation, len(pixels.square)))
+
+        return Response(await self._run(request, draw), media_type="image/png")
 
     async def batch(self, request: Request) -> Response:
-        """Assess several photos; one that cannot be read is a row as any other."""
+        """Assess several photos; one that fails is a row as any other."""
         self._queue.require_room()
         form = await read_form(request, ASSESS, {PHOTO: self._settings.photos_at_once})
         options = assess_options(form.options, self._classifier)
-        works = [partial(self._row, photo, options) for photo in form.photos[PHOTO]]
+        assess = partial(self._row, request.state.request_id, options)
+        works = [partial(assess, photo) for photo in form.photos[PHOTO]]
         results = await while_connected(request, self._queue.run_all(works))
-        for result in results:
-            self._metrics.assessments.labels(result.status).inc()
+        _note(request, *results)
         return JSONResponse({"results": [result.to_dict() for result in results]})
 
     async def report(self, request: Request) -> Response:
@@ -82,14 +96,14 @@ class Api:
         now = datetime.now().astimezone()
 
         def work() -> tuple[Assessment, bytes]:
-            result = self._row(form.photo, options)
+            result = self._recorded(request, form.photo, options)
             is_read = result.status != "error"
             return result, html.encode(result, Path(f"report.{kind}"), now) if is_read else b""
 
         result, content = await self._run(request, work)
-        self._metrics.assessments.labels(result.status).inc()
+        _note(request, result)
         if result.status == "error":
-            return self._assessment(request, result)
+            return _answer(result)
         return Response(content, media_type=MEDIA_TYPES[kind])
 
     async def quality(self, request: Request) -> Response:
@@ -97,25 +111,32 @@ class Api:
         self._queue.require_room()
         photo = (await read_form(request, ())).photo
 
-        def work() -> Any:
-            require_pixels(photo.content, self._settings.max_megapixels)
-            return to_plain(self._classifier.assess_quality(photo.content))
+        def work() -> Quality:
+            try:
+                require_pixels(photo.content, self._settings.max_megapixels)
+                return self._classifier.assess_quality(photo.content)
+            except PhotoError as error:
+                raise PhotoError(_named(photo, error), error.code) from None
 
-        return JSONResponse(await self._run(request, work))
+        return JSONResponse(to_plain(await self._run(request, work)))
 
     async def compare(self, request: Request) -> Response:
         """Compare two photos of one lesion: parts `before` and `after`."""
         self._queue.require_room()
         form = await read_form(request, CONTEXT, {"before": 1, "after": 1})
         options = AssessOptions("grad-cam", CANCER, 0, 0, patient_context(form.options))
-        works = [partial(self._row, form.photos[part][0], options) for part in ("before", "after")]
+        works = [partial(self._one, form.photos[part][0], options) for part in ("before", "after")]
         before, after = await while_connected(request, self._queue.run_all(works))
+        _note(request, before, after)
         try:
             comparison = await self._run(request, partial(compare_photos, before, after))
         except EdgeskinError as error:
-            status = http_status(type(error).__name__, error.code)
-            alone = {"before": before.to_dict(), "after": after.to_dict()}
-            return JSONResponse({"error": error_fields(error), **alone}, status)
+            if isinstance(error, RequestError):
+                raise
+            request.state.outcome = error.code
+            body = {"error": error_fields(error), "request_id": request.state.request_id}
+            body |= {"before": before.to_dict(), "after": after.to_dict()}
+            return JSONResponse(body, http_status(type(error).__name__, error.code))
         return JSONResponse(comparison.to_dict())
 
     async def model(self) -> Response:
@@ -152,53 +173,85 @@ class Api:
         self._queue.require_room()
         form = await read_form(request, ASSESS)
         options = assess_options(form.options, self._classifier, method)
-        result = await self._run(request, partial(self._row, form.photo, options))
-        self._metrics.assessments.labels(result.status).inc()
+        result = await self._run(request, partial(self._recorded, request, form.photo, options))
+        _note(request, result)
         return result
 
     async def _run(self, request: Request, work: Callable[[], T]) -> T:
         return await while_connected(request, self._queue.run(work))
 
-    def _row(self, photo: Upload, options: AssessOptions) -> Assessment:
+    def _one(self, photo: Upload, options: AssessOptions) -> Assessment:
         return assess_upload(self._classifier, photo, options, self._settings.max_megapixels)
 
-    def _assessment(self, request: Request, result: Assessment) -> Response:
-        return JSONResponse(result.to_dict(), _status(result))
+    def _recorded(self, request: Request, photo: Upload, options: AssessOptions) -> Assessment:
+        """The assessment of a photo, kept if the operator asks for it.
+
+        A full disk costs the record and not the answer, which somebody waits for.
+        """
+        result, request_id = self._one(photo, options), request.state.request_id
+        if self._records is not None:
+            try:
+                self._records.keep(request_id, photo.content, result)
+            except ResourceError as error:
+                request.app.state.metrics.records_failed.inc()
+                logs.event("record_failed", logging.ERROR, request_id=request_id, code=error.code)
+        return result
+
+    def _row(self, request_id: str, options: AssessOptions, photo: Upload) -> Assessment:
+        """The assessment of a photo among others, which a defect must not cost their answers."""
+        try:
+            return self._one(photo, options)
+        except EdgeskinError:
+            raise
+        except Exception as error:
+            logs.unforeseen(error, request_id)
+            return _failed(self._classifier, photo, EdgeskinError(f"{UNFORESEEN} {request_id}", "internal"))
 
 
-def router(
-    classifier: Classifier, queue: WaitingQueue, settings: ServiceSettings, metrics: Metrics
-) -> APIRouter:
-    """The routes of `Api`."""
-    api, routes = Api(classifier, queue, settings, metrics), APIRouter(prefix="/v1")
-    posts = {
-        "/assess": api.assess, "/assess/batch": api.batch, "/explain": api.explain, "/report": api.report,
-        "/quality": api.quality, "/compare": api.compare,
+def router(classifier: Classifier, queue: WaitingQueue, settings: ServiceSettings) -> APIRouter:
+    """The routes of `Api`. Raises as it does."""
+    api, routes = Api(classifier, queue, settings), APIRouter(prefix="/v1")
+    one: Schema = reference("Assessment")
+    batch: Schema = {"type": "object", "properties": {"results": {"type": "array", "items": one}}}
+    as_json = "application/json"
+    described = {
+        "/assess": (api.assess, photo_operation({as_json: one}, ASSESS)),
+        "/assess/batch": (api.batch, photo_operation({as_json: batch}, ASSESS, many=True)),
+        "/explain": (api.explain, photo_operation({as_json: one, "image/png": BINARY}, ASSESS)),
+        "/report": (
+            api.report,
+            photo_operation(
+                {"text/html": {"type": "string"}, as_json: {"type": "object"}, "image/png": BINARY},
+                (*ASSESS, "format"),
+            ),
+        ),
+        "/quality": (api.quality, photo_operation({as_json: reference("Quality")})),
+        "/compare": (
+            api.compare, photo_operation({as_json: reference("Comparison")}, CONTEXT, ("before", "after"))
+        ),
     }  # fmt: skip
-    for path, endpoint in posts.items():
-        routes.add_api_route(path, endpoint, methods=["POST"])
-    routes.add_api_route("/model", api.model, methods=["GET", "HEAD"])
+    for path, (endpoint, description) in described.items():
+        routes.add_api_route(
+            path, endpoint, methods=["POST"], response_class=Response, openapi_extra=description
+        )
+    routes.add_api_route("/model", api.model, methods=["GET"])
     return routes
 
 
 def assess_upload(
     classifier: Classifier, photo: Upload, options: AssessOptions, max_megapixels: float
 ) -> Assessment:
-    """Assess a photo; one that cannot be read gives an assessment of status ``error``.
+    """Assess a photo; one that fails gives an assessment of status ``error``.
 
-    Raises:
-        SettingError: An option is out of range.
-        EdgeskinError: The network failed.
+    Raises SettingError where an option is out of range.
     """
     try:
         require_pixels(photo.content, max_megapixels)
         return classifier.assess(photo.content, name=photo.name, **options.arguments())
-    except (PhotoError, ResourceError) as error:
-        message = f"{photo.name}: {str(error).removeprefix('<bytes>: ')}"
-        failure = Failure(type(error).__name__, message, error.code)
-        return Assessment(
-            image=photo.name, status="error", model=classifier.model, timing_ms={}, error=failure
-        )
+    except (BundleError, SettingError):  # no photo would do better
+        raise
+    except EdgeskinError as error:
+        return _failed(classifier, photo, error)
 
 
 def require_pixels(content: bytes, megapixels: float) -> None:
@@ -229,6 +282,30 @@ async def while_connected(request: Request, answer: Coroutine[Any, Any, T]) -> T
     finally:
         task.cancel()
         gone.cancel()
+
+
+def _failed(classifier: Classifier, photo: Upload, error: EdgeskinError) -> Assessment:
+    failure = Failure(type(error).__name__, _named(photo, error), error.code)
+    return Assessment(image=photo.name, status="error", model=classifier.model, timing_ms={}, error=failure)
+
+
+def _named(photo: Upload, error: EdgeskinError) -> str:
+    """The words of an error, which name the photo as its sender does."""
+    words = str(error).removeprefix("<bytes>: ")
+    return words if words.startswith(f"{photo.name}: ") else f"{photo.name}: {words}"
+
+
+def _note(request: Request, *results: Assessment) -> None:
+    """Count assessments, and say in the log what came of the request."""
+    outcomes = set()
+    for result in results:
+        request.app.state.metrics.assessments.labels(result.status).inc()
+        outcomes.add(result.status if result.error is None else result.error.code)
+    request.state.outcome = ",".join(sorted(outcomes))
+
+
+def _answer(result: Assessment) -> Response:
+    return JSONResponse(result.to_dict(), _status(result))
 
 
 def _status(result: Assessment) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,8 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from edgeskin import NOTICE, __version__
 from edgeskin.classifier import Classifier
 from edgeskin.errors import EdgeskinError, RequestError, lack_of_resources
-from edgeskin.service import api, logs
-from edgeskin.service.error_bodies import error_response
+from edgeskin.service import api, logs, openapi
+from edgeskin.service.error_bodies import UNFORESEEN, error_response
 from edgeskin.service.limits import Guard
 from edgeskin.service.metrics import Metrics
 from edgeskin.service.settings import ServiceSettings
@@ -50,6 +50,7 @@ def create_app(classifier: Classifier, settings: ServiceSettings) -> FastAPI:
     """
     queue = WaitingQueue(classifier.engine.workers, settings.queue_size, settings.time_limit_s)
     metrics = Metrics(queue)
+    routes = api.router(classifier, queue, settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -65,14 +66,15 @@ def create_app(classifier: Classifier, settings: ServiceSettings) -> FastAPI:
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    app.state.queue, app.state.draining = queue, False
+    app.state.queue, app.state.metrics, app.state.draining = queue, metrics, False
     # The last one is outermost.
-    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Guard, settings=settings, queue=queue)
     app.add_middleware(Observer, metrics=metrics)
     app.add_exception_handler(HTTPException, _http_error)
-    app.include_router(api.router(classifier, queue, settings, metrics))
+    app.include_router(routes)
     _add_health(app, metrics)
     _add_page(app)
+    openapi.complete(app, bool(settings.tokens))
     return app
 
 
@@ -95,7 +97,7 @@ class Observer:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
-        status, sent, outcome = 0, 0, None
+        status, sent = 0, 0
         common = {**HEADERS, "X-Request-ID": request_id}
         if scope["path"] == "/" or scope["path"].startswith("/static/"):
             common |= PAGE_HEADERS
@@ -112,7 +114,7 @@ class Observer:
             await self._app(scope, receive, observed_send)
         except Exception as error:
             failure = _as_ours(error, request_id)
-            outcome = failure.code
+            scope["state"]["outcome"] = failure.code
             if status == 0:
                 await error_response(failure, scope, request_id)(scope, receive, observed_send)
         finally:
@@ -126,7 +128,7 @@ class Observer:
                 status=status,
                 ms=round(1e3 * seconds, 1),
                 bytes=sent,
-                outcome=scope["state"].get("outcome", outcome),
+                outcome=scope["state"].get("outcome"),
             )
 
 
@@ -139,11 +141,13 @@ def route_of(scope: Scope) -> str:
 def _as_ours(error: Exception, request_id: str) -> EdgeskinError:
     if isinstance(error, EdgeskinError):
         return error
+    if isinstance(error, ClientDisconnect):
+        return RequestError("the client left within its request", "client_gone")
     lack = lack_of_resources(error)
     if lack is not None:
         return lack
     logs.unforeseen(error, request_id)
-    return RequestError("an unforeseen error; the log has more under this request's id", "internal")
+    return RequestError(f"{UNFORESEEN} {request_id}", "internal")
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -151,6 +155,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     codes = {404: "not_found", 405: "method_not_allowed"}
     failure = RequestError(f"{request.method}: {error.detail}", codes.get(error.status_code, "bad_request"))
+    request.state.outcome = failure.code
     response = error_response(failure, request.scope, request.state.request_id)
     response.headers.update(error.headers or {})
     return response
@@ -172,7 +177,8 @@ def _add_health(app: FastAPI, metrics: Metrics) -> None:
         return Response(metrics.text(), media_type=METRICS_TYPE)
 
     for path, endpoint in (("/healthz", health), ("/readyz", ready), ("/metrics", measured)):
-        app.add_api_route(path, endpoint, methods=["GET", "HEAD"])
+        app.add_api_route(path, endpoint, methods=["GET"])
+        app.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
 
 
 def _add_page(app: FastAPI) -> None:

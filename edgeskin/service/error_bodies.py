@@ -7,6 +7,7 @@ from starlette.types import Scope
 
 from edgeskin.errors import EdgeskinError, RequestError
 
+UNFORESEEN = "an unforeseen error; the service's log has more under request id"
 _BY_KIND = {"PhotoError": 422, "SettingError": 422, "RegistrationError": 422, "ResourceError": 503}
 _BY_CODE = {
     ("PhotoError", "file_too_large"): 413, ("PhotoError", "too_many_pixels"): 413,

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgeskin.errors import RequestError
 from edgeskin.service.settings import ServiceSettings
+from edgeskin.service.waiting_queue import WaitingQueue
 
 HEALTH = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
 MAX_CLIENTS = 10_000
@@ -28,27 +29,41 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 class Guard:
     """Middleware that refuses requests, by raising RequestError, and limits the body of the others."""
 
-    def __init__(self, app: ASGIApp, settings: ServiceSettings) -> None:
-        """Guard an application by the settings of the service."""
-        self._app, self._settings = app, settings
+    def __init__(self, app: ASGIApp, settings: ServiceSettings, queue: WaitingQueue) -> None:
+        """Guard an application by the settings of the service.
+
+        The places in the queue are also those for bodies, so that bodies which are still to be read, or
+        which wait, take a bounded amount of memory.
+        """
+        self._app, self._settings, self._queue = app, settings, queue
         self._tokens = Tokens(settings.tokens)
         self._rate = None if settings.rate_limit is None else RateLimit(settings.rate_limit)
+        self._bodies = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request as ASGI asks. Raises RequestError where it is refused."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers, path = Headers(scope=scope), scope["path"]
+        headers = Headers(scope=scope)
         require_known_host(headers.get("host", ""), self._settings.known_hosts)
         require_same_site(scope["method"], headers)
-        if not is_open(path):
+        if not is_open(scope["path"]):
             if self._rate is not None:
                 self._rate.require(client_of(scope))
             self._tokens.require(headers.get("authorization", ""))
         body = LimitedBody(receive, self._settings.max_body, self._settings.time_limit_s)
-        await body.require_length(headers.get("content-length", ""))
-        await self._app(scope, body.receive, send)
+        body.require_length(headers.get("content-length", ""))
+        if scope["method"] in SAFE_METHODS:
+            await self._app(scope, body.receive, send)
+            return
+        if self._bodies >= self._queue.size + self._queue.workers:
+            raise self._queue.full()
+        self._bodies += 1
+        try:
+            await self._app(scope, body.receive, send)
+        finally:
+            self._bodies -= 1
 
 
 def is_open(path: str) -> bool:
@@ -70,6 +85,7 @@ def require_known_host(host: str, known: frozenset[str] | None) -> None:
         return
     name = host.lower()
     name = name[1 : name.index("]")] if name.startswith("[") and "]" in name else name.partition(":")[0]
+    name = name.removesuffix(".")
     if name not in known:
         raise RequestError(
             f"host {host!r} is not a name of this service; add it with --allowed-host", "unknown_host"
@@ -138,7 +154,7 @@ class LimitedBody:
         self._is_complete = False
         self._deadline: float | None = None
 
-    async def require_length(self, content_length: str) -> None:
+    def require_length(self, content_length: str) -> None:
         """Raise RequestError where the header announces too long a body."""
         if content_length.isascii() and content_length.isdigit() and int(content_length) > self._limit:
             raise self._too_large()

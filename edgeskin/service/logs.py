@@ -24,9 +24,12 @@ class JsonHandler(logging.Handler):
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
-            "event": record.getMessage(),
+            # Further lines of other packages' messages may hold what an exception says.
+            "event": record.getMessage().partition("\n")[0],
             **getattr(record, "fields", {}),
         }
+        if record.exc_info and record.exc_info[1]:
+            line |= {"error": type(record.exc_info[1]).__name__, "where": where(record.exc_info[1])}
         print(json.dumps(line), file=sys.stderr, flush=True)
 
 

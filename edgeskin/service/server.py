@@ -9,6 +9,7 @@ import threading
 import time
 import webbrowser
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -30,6 +31,7 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._app, self._settings, self.url = app, settings, url
         self._close_at = math.inf
+        self._silent: dict[Any, tuple[object, float]] = {}
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain, or end the process with 128 + the signal's number."""
@@ -43,7 +45,26 @@ class DrainingServer(uvicorn.Server):
         """Whether to close the listener; called every 0.1 s."""
         if time.monotonic() >= self._close_at:
             self.should_exit = True
+        if counter % 10 == 0:
+            self._close_silent()
         return await super().on_tick(counter)
+
+    def _close_silent(self) -> None:
+        """Close connections on which no request begins within the time limit.
+
+        uvicorn waits for the rest of a request's head for ever. Its connections hold the request that they
+        are at as ``cycle``, None before the first.
+        """
+        now, silent = time.monotonic(), {}
+        for connection in self.server_state.connections:
+            cycle = getattr(connection, "cycle", None)
+            if cycle is None or cycle.response_complete:
+                earlier, since = self._silent.get(connection, (cycle, now))
+                silent[connection] = (cycle, since if earlier is cycle else now)
+        self._silent = silent
+        for connection, (_, since) in silent.items():
+            if now - since > self._settings.time_limit_s:
+                connection.transport.close()
 
 
 def listen(settings: ServiceSettings) -> socket.socket:
@@ -79,6 +100,7 @@ def serve(app: FastAPI, settings: ServiceSettings, listener: socket.socket, open
     """
     config = uvicorn.Config(
         app,
+        http="h11",  # which limits the size of a request's head
         log_config=None,
         access_log=False,
         server_header=False,
@@ -88,6 +110,12 @@ def serve(app: FastAPI, settings: ServiceSettings, listener: socket.socket, open
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
     )
+    try:
+        config.load()
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise SettingError(
+            f"{settings.tls_cert}, {settings.tls_key}: no certificate with its key in PEM ({error})"
+        ) from error
     _log_to_stderr()
     server = DrainingServer(config, app, settings, url_of(settings, listener))
     threading.Thread(target=_announce, args=(server, open_page), daemon=True).start()
@@ -116,7 +144,7 @@ def _log_to_stderr() -> None:
     """Send the log of the service, and the warnings of all others, to stderr as JSON."""
     handler = logs.JsonHandler()
     for name, level in (
-        (logs.LOGGER, logging.INFO),
+        ("edgeskin", logging.INFO),
         ("uvicorn", logging.WARNING),
         ("asyncio", logging.ERROR),
     ):
