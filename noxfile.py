@@ -51,7 +51,7 @@ def kiosk(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def container(session: nox.Session) -> None:
-    """Build and run the image with docker, or else podman. Without a registry: ``-- --debootstrap``, as root."""
+    """Build and run the image by docker or podman. Without a registry, as root: ``-- --debootstrap``."""
     session.install("-q", "podman-compose")
     session.run("python", "-m", "tests.container", *session.posargs)
 

@@ -13,7 +13,7 @@ done
 # XDG_RUNTIME_DIR is memory: nothing of a profile reaches the disk.
 profile=$(mktemp -d "${XDG_RUNTIME_DIR:-/dev/shm}/edgeskin-kiosk.XXXXXX")
 trap 'rm -rf "$profile"' EXIT
-trap 'kill "$browser"; wait "$browser"; exit 143' TERM INT HUP
+trap 'kill "$browser"; wait "$browser" || true; exit 143' TERM INT HUP
 while :; do
     chromium --kiosk --incognito --user-data-dir="$profile" --disk-cache-dir="$profile/cache" \
         --no-first-run --noerrdialogs --disable-session-crashed-bubble --disable-pinch \

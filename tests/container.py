@@ -1,8 +1,8 @@
 """Build the image of the Dockerfile, run it as compose.yaml says, and hold it to what both promise.
 
-    python -m tests.container                                # docker with its registry
-    python -m tests.container --debootstrap                  # no registry: a base made by debootstrap, as root
-    python -m tests.container -- --network host              # options of the engine's `build` after --
+    python -m tests.container                    # with a registry
+    python -m tests.container --debootstrap      # without a registry, as root
+    python -m tests.container -- --network host  # options of the engine's `build` after --
 
 Docker and `docker compose` are used, or else podman and `podman-compose`.
 """
