@@ -19,7 +19,7 @@ from typing import ClassVar
 
 import httpx
 import pytest
-from playwright.sync_api import Error, Page, sync_playwright
+from playwright.sync_api import Browser, Error, sync_playwright
 
 from tests.docs.conftest import Served
 from tests.docs.documents import ROOT
@@ -112,8 +112,8 @@ def site() -> Iterator[str]:
 
 
 @contextmanager
-def kiosk_page(folder: Path, policy: dict[str, object]) -> Iterator[Page]:
-    """A page of a Chromium with this policy, whose folder only this process sees."""
+def kiosk_browser(folder: Path, policy: dict[str, object]) -> Iterator[Browser]:
+    """A Chromium with this policy, whose folder only this process sees."""
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")
     (folder / "policies" / "managed").mkdir(parents=True)
@@ -131,7 +131,7 @@ def kiosk_page(folder: Path, policy: dict[str, object]) -> Iterator[Page]:
     arguments = ["--no-sandbox", "--disable-gpu", "--use-fake-device-for-media-stream"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=started, args=arguments)
-        yield browser.new_page()
+        yield browser
         browser.close()
 
 
@@ -146,14 +146,15 @@ def test_chromium_keeps_to_the_page_and_gives_it_the_camera(tmp_path: Path) -> N
         text = json.dumps(POLICY).replace("http://127.0.0.1:8000", allowed)
         # Playwright drives pages by the developer tools, which the policy turns off.
         policy = json.loads(text) | {"DeveloperToolsAvailability": 1}
-        with kiosk_page(tmp_path, policy) as page:
+        with kiosk_browser(tmp_path, policy) as browser:
+            page = browser.new_page()
             page.goto(allowed)
             assert page.title() == "page"
             assert page.evaluate(CAMERA, "video") == "given"
             assert page.evaluate(CAMERA, "audio") == "NotAllowedError"
             for address in (other, "file:///etc/passwd", "https://example.org/"):
                 with pytest.raises(Error, match="ERR_BLOCKED_BY_ADMINISTRATOR"):
-                    page.context.new_page().goto(address)
+                    browser.new_page().goto(address)
 
 
 def test_the_policy_closes_what_a_visitor_could_leave_by() -> None:
