@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from edgeskin.decision.limitations import SITES
 from edgeskin.results import Method
+from edgeskin.service.limits import HEALTH
 from edgeskin.service.schema import Schema, reference, schemas
 from edgeskin.service.uploads import PHOTO
 
@@ -81,6 +82,8 @@ def complete(app: FastAPI, has_tokens: bool) -> None:
         if has_tokens:
             components["securitySchemes"] = {SECURITY: {"type": "http", "scheme": "bearer"}}
             document["security"] = [{SECURITY: []}]
+            for path in document["paths"].keys() & set(HEALTH):
+                document["paths"][path]["get"]["security"] = []
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

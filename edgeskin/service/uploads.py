@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers, UploadFile
+from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -59,8 +59,8 @@ async def read_form(
     photos: dict[str, list[Upload]] = defaultdict(list)
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         for name, value in await _parse(request, len(options), sum(parts.values())):
-            if isinstance(value, UploadFile):
-                photos[name].append(Upload(_base_name(value.filename or ""), await value.read()))
+            if isinstance(value, Upload):
+                photos[name].append(value)
             else:
                 pairs.append((name, value))
     elif tuple(parts) == (PHOTO,):
@@ -70,31 +70,46 @@ async def read_form(
 
 
 class _InMemoryParser(MultiPartParser):
-    """Starlette's parser, whose files never leave memory, and which knows whether the last boundary came."""
+    """Starlette's parser, with files that never leave memory, for a body that has to end as it should."""
 
     spool_max_size = 0  # of a SpooledTemporaryFile: no size at which it would be written to disk
 
-    def __init__(
-        self, headers: Headers, stream: AsyncGenerator[bytes, None], *, max_files: int, max_fields: int
-    ) -> None:
+    def __init__(self, request: Request, *, max_files: int, max_fields: int) -> None:
         super().__init__(
-            headers, stream, max_files=max_files, max_fields=max_fields, max_part_size=MAX_OPTION
+            request.headers,
+            self._to_its_end(request.stream()),
+            max_files=max_files,
+            max_fields=max_fields,
+            max_part_size=MAX_OPTION,
         )
-        self.is_complete = False
+        self._has_ended = False
 
     def on_end(self) -> None:
-        self.is_complete = True
+        self._has_ended = True
+
+    async def _to_its_end(self, stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        async for chunk in stream:
+            yield chunk
+        if not self._has_ended:  # raised here, the parser closes its files
+            raise MultiPartException("it ends before its last boundary")
 
 
-async def _parse(request: Request, fields: int, files: int) -> list[tuple[str, UploadFile | str]]:
-    parser = _InMemoryParser(request.headers, request.stream(), max_files=files, max_fields=fields)
+async def _parse(request: Request, fields: int, files: int) -> list[tuple[str, Upload | str]]:
+    """The photos and options of a multipart body, in their order."""
     try:
-        form = await parser.parse()
+        form = await _InMemoryParser(request, max_files=files, max_fields=fields).parse()
     except MultiPartException as error:
         raise RequestError(f"the multipart body cannot be read: {error.message}") from error
-    if not parser.is_complete:
-        raise RequestError("the multipart body ends before its last boundary; send it again")
-    return form.multi_items()
+    try:
+        return [(name, await _read(value)) for name, value in form.multi_items()]
+    finally:
+        await form.close()
+
+
+async def _read(value: UploadFile | str) -> Upload | str:
+    if isinstance(value, str):
+        return value
+    return Upload(_base_name(value.filename or ""), await value.read())
 
 
 def _require_parts(photos: Mapping[str, list[Upload]], parts: Mapping[str, int]) -> None:
