@@ -71,7 +71,7 @@ class RequestError(EdgeskinError):
 
     Codes: ``bad_request``, ``not_found``, ``method_not_allowed``, ``unauthorized``, ``unknown_host``,
     ``cross_site``, ``rate_limited``, ``body_too_large``, ``slow_body``, ``queue_full``, ``timed_out``,
-    ``draining``, ``client_gone``, ``internal``.
+    ``draining``, ``client_gone``, ``unsupported_encoding``, ``internal``.
 
     Attributes:
         retry_after: Seconds after which to try again; None where that is no way out.

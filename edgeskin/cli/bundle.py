@@ -1,4 +1,4 @@
-"""edgeskin bundle: sign bundles and verify their signatures."""
+"""edgeskin bundle: sign bundles, verify their signatures, and write them for other servers."""
 
 import os
 from pathlib import Path
@@ -6,10 +6,14 @@ from typing import Annotated
 
 import typer
 
+from edgeskin.cli import options
 from edgeskin.errors import ResourceError, SettingError
+from edgeskin.results import Precision
 
 app = typer.Typer(
-    name="bundle", no_args_is_help=True, help="Sign bundles and verify their signatures (extra: sign)."
+    name="bundle",
+    no_args_is_help=True,
+    help="Sign bundles and verify their signatures (extra: sign), and write them for other servers.",
 )
 
 FolderArgument = Annotated[str, typer.Argument(metavar="FOLDER", help="The bundle's folder.")]
@@ -69,3 +73,24 @@ def verify(
     bundle.verify()
     name = f"{bundle.manifest.name} {bundle.manifest.version}"
     print(f"{folder}: {name}, signed with this key; every file verified")
+
+
+@app.command()
+def ovms(
+    folder: Annotated[
+        Path,
+        typer.Argument(parser=options.named_path, metavar="FOLDER", help="A new or empty folder."),
+    ],
+    bundle: options.BundleOption = None,
+    precision: Annotated[Precision, typer.Option(help="Quantized or reference network.")] = "int8",
+    require_signature: options.RequireSignatureOption = None,
+) -> None:
+    """Write a model repository for OpenVINO Model Server.
+
+    It gives calibrated probabilities of one view of a picture, without the gates, thresholds and other parts
+    of an assessment; README.md in the folder says what is missing.
+    """
+    from edgeskin.bundle.bundle import open_bundle
+    from edgeskin.service.ovms import write_repository
+
+    print(write_repository(folder, open_bundle(bundle, require_signature=require_signature), precision))

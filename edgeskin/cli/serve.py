@@ -1,5 +1,6 @@
 """edgeskin serve: the HTTP service and its page."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ from edgeskin.cli import options
 from edgeskin.errors import SettingError
 from edgeskin.results import Precision
 
-PACKAGES = ("fastapi", "starlette", "uvicorn", "python_multipart", "prometheus_client", "limits")
+PACKAGES = ("fastapi", "starlette", "uvicorn", "python_multipart", "prometheus_client", "limits", "h11")
 
 
 def serve(
@@ -70,6 +71,14 @@ def serve(
             parser=options.named_path, metavar="FOLDER", help="Keep each picture and answer in this folder."
         ),
     ] = None,
+    wording_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="OpenAI-compatible endpoint that rewords messages (default: none)."),
+    ] = None,
+    wording_model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Its model. A key goes into EDGESKIN_WORDING_KEY."),
+    ] = None,
 ) -> None:
     """Serve a page and an HTTP API (extra: serve)."""
     missing = [name for name in PACKAGES if find_spec(name) is None]
@@ -78,6 +87,7 @@ def serve(
     from edgeskin.service import server
     from edgeskin.service.app import create_app
     from edgeskin.service.settings import ServiceSettings, read_tokens
+    from edgeskin.service.wording import wording_settings
 
     settings = ServiceSettings(
         host=host,
@@ -94,6 +104,7 @@ def serve(
         tls_cert=tls_cert,
         tls_key=tls_key,
         records=records,
+        wording=wording_settings(wording_url, wording_model, os.environ),
     )
     listener = server.listen(settings)
     classifier = options.open_classifier(

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from edgeskin import NOTICE, __version__
+from edgeskin.arrays import Image
 from edgeskin.classifier import Classifier
 from edgeskin.decision.limitations import SITES
 from edgeskin.errors import (
@@ -35,8 +36,10 @@ from edgeskin.service.options import ASSESS, CONTEXT, AssessOptions, assess_opti
 from edgeskin.service.records import Records
 from edgeskin.service.schema import Schema, reference
 from edgeskin.service.settings import ServiceSettings
-from edgeskin.service.uploads import PHOTO, Upload, read_form
+from edgeskin.service.texts import Language, find_language
+from edgeskin.service.uploads import PHOTO, DecodedPhoto, Upload, read_form
 from edgeskin.service.waiting_queue import WaitingQueue
+from edgeskin.service.wording import Wording
 from edgeskin.taxonomy import full_name
 
 T = TypeVar("T")
@@ -55,6 +58,7 @@ class Api:
         """
         self._classifier, self._queue, self._settings = classifier, queue, settings
         self._records = None if settings.records is None else Records(settings.records)
+        self._wording = Wording(settings.wording)
 
     async def assess(self, request: Request) -> Response:
         """Assess one photo."""
@@ -79,10 +83,10 @@ class Api:
         self._queue.require_room()
         form = await read_form(request, ASSESS, {PHOTO: self._settings.photos_at_once})
         options = assess_options(form.options, self._classifier)
-        assess = partial(self._row, request.state.request_id, options)
-        works = [partial(assess, photo) for photo in form.photos[PHOTO]]
+        shared = (options, self._settings.max_megapixels, request.state.request_id)
+        works = [partial(assess_row, self._classifier, photo, *shared) for photo in form.photos[PHOTO]]
         results = await while_connected(request, self._queue.run_all(works))
-        _note(request, *results)
+        note_outcomes(request, *results)
         return JSONResponse({"results": [result.to_dict() for result in results]})
 
     async def report(self, request: Request) -> Response:
@@ -101,7 +105,7 @@ class Api:
             return result, html.encode(result, Path(f"report.{kind}"), now) if is_read else b""
 
         result, content = await self._run(request, work)
-        _note(request, result)
+        note_outcomes(request, result)
         if result.status == "error":
             return _answer(result)
         return Response(content, media_type=MEDIA_TYPES[kind])
@@ -127,7 +131,7 @@ class Api:
         options = AssessOptions("grad-cam", CANCER, 0, 0, patient_context(form.options))
         works = [partial(self._one, form.photos[part][0], options) for part in ("before", "after")]
         before, after = await while_connected(request, self._queue.run_all(works))
-        _note(request, before, after)
+        note_outcomes(request, before, after)
         try:
             comparison = await self._run(request, partial(compare_photos, before, after))
         except EdgeskinError as error:
@@ -138,6 +142,18 @@ class Api:
             body |= {"before": before.to_dict(), "after": after.to_dict()}
             return JSONResponse(body, http_status(type(error).__name__, error.code))
         return JSONResponse(comparison.to_dict())
+
+    async def message(self, request: Request) -> Response:
+        """Assess one photo and put the result in plain words.
+
+        The model that may reword it is asked after the photo has left the queue, and its bytes the memory.
+        """
+        result, language = await self._assess_for_message(request)
+        if result.status == "error":
+            return _answer(result)
+        request.state.leave_bodies()
+        worded = await while_connected(request, self._wording.message(result, language))
+        return JSONResponse({"assessment": result.to_dict(), **to_plain(worded)})
 
     async def model(self) -> Response:
         """What the service runs, and what requests may ask for."""
@@ -163,7 +179,7 @@ class Api:
                     "time_limit_s": settings.time_limit_s,
                     "requests_per_minute": settings.rate_limit,
                 },
-                "wording": getattr(settings, "wording", None) is not None,
+                "wording": settings.wording is not None,
                 "records": settings.records is not None,
                 "notice": NOTICE,
             }
@@ -174,8 +190,17 @@ class Api:
         form = await read_form(request, ASSESS)
         options = assess_options(form.options, self._classifier, method)
         result = await self._run(request, partial(self._recorded, request, form.photo, options))
-        _note(request, result)
+        note_outcomes(request, result)
         return result
+
+    async def _assess_for_message(self, request: Request) -> tuple[Assessment, Language]:
+        self._queue.require_room()
+        form = await read_form(request, (*ASSESS, "language"))
+        language = find_language(form.options.get("language", "en"))
+        options = assess_options(form.options, self._classifier)
+        result = await self._run(request, partial(self._one, form.photo, options))
+        note_outcomes(request, result)
+        return result, language
 
     async def _run(self, request: Request, work: Callable[[], T]) -> T:
         return await while_connected(request, self._queue.run(work))
@@ -197,22 +222,21 @@ class Api:
                 logs.event("record_failed", logging.ERROR, request_id=request_id, code=error.code)
         return result
 
-    def _row(self, request_id: str, options: AssessOptions, photo: Upload) -> Assessment:
-        """The assessment of a photo among others, which a defect must not cost their answers."""
-        try:
-            return self._one(photo, options)
-        except EdgeskinError:
-            raise
-        except Exception as error:
-            logs.unforeseen(error, request_id)
-            return _failed(self._classifier, photo, EdgeskinError(f"{UNFORESEEN} {request_id}", "internal"))
-
 
 def router(classifier: Classifier, queue: WaitingQueue, settings: ServiceSettings) -> APIRouter:
     """The routes of `Api`. Raises as it does."""
     api, routes = Api(classifier, queue, settings), APIRouter(prefix="/v1")
     one: Schema = reference("Assessment")
     batch: Schema = {"type": "object", "properties": {"results": {"type": "array", "items": one}}}
+    message: Schema = {
+        "type": "object",
+        "properties": {
+            "assessment": one,
+            "text": {"type": "string"},
+            "message": {"type": ["string", "null"]},
+            "rejected": {"type": "array", "items": {"type": "string"}},
+        },
+    }
     as_json = "application/json"
     described = {
         "/assess": (api.assess, photo_operation({as_json: one}, ASSESS)),
@@ -225,6 +249,7 @@ def router(classifier: Classifier, queue: WaitingQueue, settings: ServiceSetting
                 (*ASSESS, "format"),
             ),
         ),
+        "/message": (api.message, photo_operation({as_json: message}, (*ASSESS, "language"))),
         "/quality": (api.quality, photo_operation({as_json: reference("Quality")})),
         "/compare": (
             api.compare, photo_operation({as_json: reference("Comparison")}, CONTEXT, ("before", "after"))
@@ -239,7 +264,7 @@ def router(classifier: Classifier, queue: WaitingQueue, settings: ServiceSetting
 
 
 def assess_upload(
-    classifier: Classifier, photo: Upload, options: AssessOptions, max_megapixels: float
+    classifier: Classifier, photo: Upload | DecodedPhoto, options: AssessOptions, max_megapixels: float
 ) -> Assessment:
     """Assess a photo; one that fails gives an assessment of status ``error``.
 
@@ -254,14 +279,35 @@ def assess_upload(
         return _failed(classifier, photo, error)
 
 
-def require_pixels(content: bytes, megapixels: float) -> None:
-    """Raise PhotoError unless the header of a picture file has at most so many megapixels."""
-    if not content:
-        return  # whoever reads it says so
-    header = read_header(content)
-    if header.width * header.height > 1e6 * megapixels:
+def assess_row(
+    classifier: Classifier,
+    photo: Upload | DecodedPhoto,
+    options: AssessOptions,
+    max_megapixels: float,
+    request_id: str,
+) -> Assessment:
+    """Assess a photo among others, whose answers a defect must not cost; else as `assess_upload`."""
+    try:
+        return assess_upload(classifier, photo, options, max_megapixels)
+    except EdgeskinError:
+        raise
+    except Exception as error:
+        logs.unforeseen(error, request_id)
+        return _failed(classifier, photo, EdgeskinError(f"{UNFORESEEN} {request_id}", "internal"))
+
+
+def require_pixels(content: bytes | Image, megapixels: float) -> None:
+    """Raise PhotoError unless the header of a picture file, or an array, has at most so many megapixels."""
+    if isinstance(content, bytes):
+        if not content:
+            return  # whoever reads it says so
+        header = read_header(content)
+        width, height = header.width, header.height
+    else:
+        height, width = content.shape[:2]
+    if width * height > 1e6 * megapixels:
         raise PhotoError(
-            f"the picture has {header.width} x {header.height} pixels, but the limit of this service is "
+            f"the picture has {width} x {height} pixels, but the limit of this service is "
             f"{megapixels:g} megapixels; make it smaller",
             "too_many_pixels",
         )
@@ -284,18 +330,18 @@ async def while_connected(request: Request, answer: Coroutine[Any, Any, T]) -> T
         gone.cancel()
 
 
-def _failed(classifier: Classifier, photo: Upload, error: EdgeskinError) -> Assessment:
+def _failed(classifier: Classifier, photo: Upload | DecodedPhoto, error: EdgeskinError) -> Assessment:
     failure = Failure(type(error).__name__, _named(photo, error), error.code)
     return Assessment(image=photo.name, status="error", model=classifier.model, timing_ms={}, error=failure)
 
 
-def _named(photo: Upload, error: EdgeskinError) -> str:
+def _named(photo: Upload | DecodedPhoto, error: EdgeskinError) -> str:
     """The words of an error, which name the photo as its sender does."""
-    words = str(error).removeprefix("<bytes>: ")
+    words = str(error).removeprefix("<bytes>: ").removeprefix("<ndarray>: ")
     return words if words.startswith(f"{photo.name}: ") else f"{photo.name}: {words}"
 
 
-def _note(request: Request, *results: Assessment) -> None:
+def note_outcomes(request: Request, *results: Assessment) -> None:
     """Count assessments, and say in the log what came of the request."""
     outcomes = set()
     for result in results:

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from edgeskin import NOTICE, __version__
 from edgeskin.classifier import Classifier
 from edgeskin.errors import EdgeskinError, RequestError, lack_of_resources
-from edgeskin.service import api, logs, openapi
+from edgeskin.service import api, kserve, logs, openapi
 from edgeskin.service.error_bodies import UNFORESEEN, error_response
 from edgeskin.service.limits import Guard
 from edgeskin.service.metrics import Metrics
@@ -72,6 +72,7 @@ def create_app(classifier: Classifier, settings: ServiceSettings) -> FastAPI:
     app.add_middleware(Observer, metrics=metrics)
     app.add_exception_handler(HTTPException, _http_error)
     app.include_router(routes)
+    app.include_router(kserve.router(classifier, queue, settings))
     _add_health(app, metrics)
     _add_page(app)
     openapi.complete(app, bool(settings.tokens))

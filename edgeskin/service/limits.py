@@ -9,6 +9,7 @@ import hmac
 import ipaddress
 import time
 from collections.abc import Iterable
+from functools import partial
 
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
@@ -33,12 +34,13 @@ class Guard:
         """Guard an application by the settings of the service.
 
         The places in the queue are also those for bodies, so that bodies which are still to be read, or
-        which wait, take a bounded amount of memory.
+        which wait, take a bounded amount of memory. A route that is done with the body and still waits for
+        something else gives its place back by ``request.state.leave_bodies()``.
         """
         self._app, self._settings, self._queue = app, settings, queue
         self._tokens = Tokens(settings.tokens)
         self._rate = None if settings.rate_limit is None else RateLimit(settings.rate_limit)
-        self._bodies = 0
+        self._bodies: set[object] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request as ASGI asks. Raises RequestError where it is refused."""
@@ -57,13 +59,15 @@ class Guard:
         if scope["method"] in SAFE_METHODS:
             await self._app(scope, body.receive, send)
             return
-        if self._bodies >= self._queue.size + self._queue.workers:
+        if len(self._bodies) >= self._queue.size + self._queue.workers:
             raise self._queue.full()
-        self._bodies += 1
+        place = object()
+        self._bodies.add(place)
+        scope.setdefault("state", {})["leave_bodies"] = partial(self._bodies.discard, place)
         try:
             await self._app(scope, body.receive, send)
         finally:
-            self._bodies -= 1
+            self._bodies.discard(place)
 
 
 def is_open(path: str) -> bool:

@@ -12,6 +12,7 @@ from edgeskin.decision.limitations import SITES
 from edgeskin.results import Method
 from edgeskin.service.limits import HEALTH
 from edgeskin.service.schema import Schema, reference, schemas
+from edgeskin.service.texts import LANGUAGES
 from edgeskin.service.uploads import PHOTO
 
 BINARY: Schema = {"type": "string", "format": "binary"}
@@ -23,6 +24,7 @@ OPTIONS: dict[str, Schema] = {
     "age": {"type": "number", "minimum": 0, "maximum": 120, "description": "Age in years."},
     "site": {"enum": list(SITES), "description": "Body site."},
     "format": {"enum": ["html", "json", "png"], "description": "Of the report."},
+    "language": {"enum": list(LANGUAGES), "description": "Of the message."},
 }
 SECURITY = "token"
 

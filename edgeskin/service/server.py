@@ -87,6 +87,22 @@ def listen(settings: ServiceSettings) -> socket.socket:
     return listener
 
 
+def config_of(app: FastAPI, settings: ServiceSettings) -> uvicorn.Config:
+    """How uvicorn serves an application."""
+    return uvicorn.Config(
+        app,
+        http="h11",  # which limits the size of a request's head
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=math.ceil(2 * settings.time_limit_s),
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+    )
+
+
 def serve(app: FastAPI, settings: ServiceSettings, listener: socket.socket, open_page: bool = False) -> None:
     """Serve until a signal ends it.
 
@@ -98,18 +114,7 @@ def serve(app: FastAPI, settings: ServiceSettings, listener: socket.socket, open
         listener: Of `listen`.
         open_page: Whether to open the page in the user's browser.
     """
-    config = uvicorn.Config(
-        app,
-        http="h11",  # which limits the size of a request's head
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        lifespan="on",
-        ws="none",
-        timeout_graceful_shutdown=math.ceil(2 * settings.time_limit_s),
-        ssl_certfile=settings.tls_cert,
-        ssl_keyfile=settings.tls_key,
-    )
+    config = config_of(app, settings)
     try:
         config.load()
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeskin.errors import SettingError
+from edgeskin.service.wording import WordingSettings
 
 MIN_TOKEN = 16
 """Characters of a token, at least."""
@@ -31,6 +32,7 @@ class ServiceSettings:
         tls_cert: PEM file with the certificate chain; None for plain HTTP.
         tls_key: PEM file with its private key.
         records: Folder that keeps photos and answers; None to keep nothing.
+        wording: The model that rewords messages; None for the template alone.
 
     Raises:
         SettingError: A value is out of its range, or the host is not loopback and anyone could use it.
@@ -51,6 +53,7 @@ class ServiceSettings:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     records: Path | None = None
+    wording: WordingSettings | None = None
 
     def __post_init__(self) -> None:
         ranges = {

@@ -9,6 +9,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from edgeskin.arrays import Image
 from edgeskin.errors import RequestError
 
 PHOTO = "photo"
@@ -24,6 +25,14 @@ class Upload:
 
     name: str
     content: bytes
+
+
+@dataclass(frozen=True)
+class DecodedPhoto:
+    """A photo that its sender decoded. name: what to call it. content: uint8 RGB (h, w, 3)."""
+
+    name: str
+    content: Image
 
 
 @dataclass(frozen=True)

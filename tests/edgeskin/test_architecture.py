@@ -25,8 +25,9 @@ FORBIDDEN = {
     "train", "quantize", "benchmarks", "tests", "torch", "torchvision", "timm", "lightning", "nncf", "onnx",
     "onnxruntime", "sklearn", "scipy", "matplotlib", "yaml", "pandas", "PIL", "cryptography", "model_signing",
     "fastapi", "starlette", "uvicorn", "pydantic", "prometheus_client", "limits", "python_multipart", "httpx",
+    "h11",
 }  # fmt: skip
-SERVE = {"fastapi", "starlette", "uvicorn", "prometheus_client", "limits", "python_multipart"}
+SERVE = {"fastapi", "starlette", "uvicorn", "prometheus_client", "limits", "python_multipart", "h11"}
 
 SOURCES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 ALLOWED = {"bench/plot.py": {"matplotlib"}, "bundle/signature.py": {"cryptography"}} | {

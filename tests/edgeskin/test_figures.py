@@ -16,6 +16,7 @@ from edgeskin.report.figures import (
     compared,
     encode_jpeg,
     encode_png,
+    evidence_layer,
     outlined,
     overlay,
     page,
@@ -44,6 +45,30 @@ def comparison(explained: Assessment) -> Comparison:
 def test_without_evidence_the_photo_stays_as_it_is() -> None:
     photo = np.random.default_rng(0).integers(0, 256, (70, 70, 3), dtype=np.uint8)
     np.testing.assert_array_equal(overlay(photo, explanation(np.zeros((7, 7)))), photo)
+
+
+def test_the_layer_over_a_photo_is_the_overlay_without_its_line(explained: Assessment) -> None:
+    """Composited by the rule of PNG (specification, 13.16) outside the line and its two black edges."""
+    assert explained.pixels is not None
+    assert explained.explanation is not None
+    square = explained.pixels.square
+    layer = evidence_layer(explained.explanation, len(square))
+    read = cv2.imdecode(np.frombuffer(encode_png(layer), np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(read, layer[..., [2, 1, 0, 3]])
+    opacity = layer[..., 3:] / 255
+    composite = opacity * layer[..., :3] + (1 - opacity) * square
+    difference = np.abs(composite - overlay(square, explained.explanation)).max(axis=2)
+    hottest = explained.explanation.hottest(len(square), HOTTEST).astype(np.uint8)
+    around = np.ones((9, 9), np.uint8)
+    inside = cv2.erode(hottest, around, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    is_line = (cv2.dilate(hottest, around) > 0) & (inside == 0)
+    assert difference[~is_line].max() <= 3
+    assert (~is_line).mean() > 0.4
+    assert opacity.max() > 0.5
+
+
+def test_a_map_of_low_evidence_is_a_transparent_layer() -> None:
+    assert not evidence_layer(explanation(np.full((7, 7), LOW_EVIDENCE / 2)), 70).any()
 
 
 def test_the_map_shows_where_the_evidence_is_and_its_line_holds_the_hottest_share() -> None:

@@ -22,12 +22,11 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
-import uvicorn
 from fastapi import FastAPI
 
 from edgeskin.classifier import Classifier
 from edgeskin.service.app import create_app
-from edgeskin.service.server import DrainingServer, listen
+from edgeskin.service.server import DrainingServer, config_of, listen
 from edgeskin.service.settings import ServiceSettings
 from tests.conftest import ROOT
 
@@ -112,8 +111,7 @@ def running(classifier: Classifier, **changes: Any) -> Iterator[Service]:
     settings = ServiceSettings(**({"port": 0} | changes))
     app, listener = create_app(classifier, settings), listen(settings)
     port = listener.getsockname()[1]
-    config = uvicorn.Config(app, http="h11", ws="none", log_config=None, access_log=False, lifespan="on")
-    server = LoopServer(config, app, settings, f"http://127.0.0.1:{port}/")
+    server = LoopServer(config_of(app, settings), app, settings, f"http://127.0.0.1:{port}/")
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     wait_until(lambda: server.started)

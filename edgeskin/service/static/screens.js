@@ -1,0 +1,36 @@
+/** One screen at a time. Its heading takes the focus, so that a screen reader begins there. */
+
+import { byId } from "./dom.js";
+
+/** @typedef {"start" | "camera" | "camera-problem" | "waiting" | "result" | "comparison" | "notice" | "token"} Screen */
+
+/** @type {Screen} */
+let current = "start";
+
+/** @returns {Screen} */
+export function currentScreen() {
+  return current;
+}
+
+/**
+ * @param {Screen} name
+ * @param {{focus?: boolean}} [options] focus: false when the page opens, or is built anew in another language.
+ */
+export function show(name, { focus = true } = {}) {
+  current = name;
+  for (const screen of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".screen"))) {
+    screen.hidden = screen.id !== name;
+  }
+  document.body.dataset.screen = name;
+  if (!focus) return;
+  scrollTo(0, 0);
+  byId(name).querySelector("h1")?.focus({ preventScroll: true });
+}
+
+/**
+ * Say something to a screen reader only.
+ * @param {string} words
+ */
+export function announce(words) {
+  byId("announcer").textContent = words;
+}
