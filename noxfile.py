@@ -45,7 +45,7 @@ def kiosk(session: nox.Session) -> None:
     session.run(*install, ".", external=True)
     session.run(python, "-m", "pip", "check", external=True)
     session.run(folder / "bin" / "edgeskin", "predict", "examples/lesion.jpg", external=True)
-    session.run(folder / "bin" / "edgeskin", "serve", "--help", external=True, silent=True)
+    session.run(python, "-c", "import edgeskin.service.app, edgeskin.service.server", external=True)
     session.run("python", "requirements/sbom.py", python, "sbom.json")
 
 
