@@ -1,5 +1,6 @@
 """uvicorn, with draining: readiness goes first, then the listener, and running requests are answered."""
 
+import asyncio
 import logging
 import math
 import os
@@ -17,6 +18,9 @@ from fastapi import FastAPI
 from edgeskin.errors import SettingError
 from edgeskin.service import logs
 from edgeskin.service.settings import ServiceSettings
+
+IDLE_GRACE_S = 0.5
+"""Seconds in which idle clients may close their connections when the service ends."""
 
 
 class DrainingServer(uvicorn.Server):
@@ -49,22 +53,38 @@ class DrainingServer(uvicorn.Server):
             self._close_silent()
         return await super().on_tick(counter)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the listener and answer what runs. Connections without a request are not waited for."""
+        ending = asyncio.create_task(self._abort_idle())
+        await super().shutdown(sockets)
+        ending.cancel()
+
     def _close_silent(self) -> None:
         """Close connections on which no request begins within the time limit.
 
-        uvicorn waits for the rest of a request's head for ever. Its connections hold the request that they
-        are at as ``cycle``, None before the first.
+        uvicorn waits for the rest of a request's head for ever.
         """
         now, silent = time.monotonic(), {}
-        for connection in self.server_state.connections:
-            cycle = getattr(connection, "cycle", None)
-            if cycle is None or cycle.response_complete:
-                earlier, since = self._silent.get(connection, (cycle, now))
-                silent[connection] = (cycle, since if earlier is cycle else now)
+        for connection in self._idle():
+            earlier, since = self._silent.get(connection, (connection.cycle, now))
+            silent[connection] = (connection.cycle, since if earlier is connection.cycle else now)
         self._silent = silent
         for connection, (_, since) in silent.items():
             if now - since > self._settings.time_limit_s:
                 connection.transport.close()
+
+    async def _abort_idle(self) -> None:
+        """End connections whose clients do not close them. With TLS, asyncio would wait 30 s for that."""
+        while True:
+            await asyncio.sleep(IDLE_GRACE_S)
+            for connection in self._idle():
+                if not connection.transport.get_write_buffer_size():
+                    connection.transport.abort()
+
+    def _idle(self) -> list[Any]:
+        """Connections that are at no request: uvicorn's ``cycle`` is None before the first one."""
+        connections: list[Any] = list(self.server_state.connections)
+        return [one for one in connections if one.cycle is None or one.cycle.response_complete]
 
 
 def listen(settings: ServiceSettings) -> socket.socket:

@@ -12,7 +12,6 @@ const WARNED = 20;
 const INPUTS = ["pointerdown", "pointermove", "keydown", "wheel", "touchstart", "input"];
 
 let deadline = 0;
-let isWatching = false;
 
 /**
  * @param {() => boolean} hasContent Whether there is anything to clear.
@@ -28,12 +27,9 @@ export function clearWhenIdle(hasContent, clear) {
 
   function tick() {
     if (!hasContent()) {
-      isWatching = false;
       hideCountdown();
       return;
     }
-    if (!isWatching) extend();
-    isWatching = true;
     const left = Math.ceil((deadline - Date.now()) / 1000);
     if (left <= 0) {
       clear();

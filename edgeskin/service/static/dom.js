@@ -30,6 +30,6 @@ export function element(tag, attributes = {}, ...children) {
       made.setAttribute(name, value === true ? "" : String(value));
     }
   }
-  made.append(...children.filter((child) => child !== null && child !== false && child !== ""));
+  made.append(.../** @type {(Node | string)[]} */ (children.filter((child) => child)));
   return made;
 }

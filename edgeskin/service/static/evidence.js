@@ -2,7 +2,7 @@
 
 import { element } from "./dom.js";
 import * as service from "./service.js";
-import { codeText, percent, text } from "./texts.js";
+import { codeText, text, wholePercent } from "./texts.js";
 import { addressOf, visit } from "./visit.js";
 
 /** The target that is shown first. */
@@ -54,7 +54,7 @@ export function evidence() {
   function fade() {
     chosen.opacity = Number(slider.value);
     map.style.opacity = String(chosen.opacity / 100);
-    slider.setAttribute("aria-valuetext", text("evidence.opacity_value", { value: percent(chosen.opacity / 100, 0) }));
+    slider.setAttribute("aria-valuetext", text("evidence.opacity_value", { value: wholePercent(chosen.opacity / 100) }));
   }
 
   /** @param {{url: string, isLow: boolean} | null} found */

@@ -36,7 +36,7 @@ export async function guide(signal, onLocked) {
       latest = code;
       if (agreeing >= AGREEING && shown !== `code ${code}`) {
         shown = `code ${code}`;
-        say(code ? codeText("quality", code, text("camera.place")) : text("camera.good"), !code);
+        say(() => (code ? codeText("quality", code, text("camera.place")) : text("camera.good")), !code);
       }
     } catch (error) {
       if (signal.aborted) return;
@@ -48,19 +48,23 @@ export async function guide(signal, onLocked) {
       interval = Math.min(Math.max(2 * interval, wait), LONGEST_INTERVAL);
       if (shown !== "none") {
         shown = "none";
-        say(text("camera.no_guidance"), false);
+        say(() => text("camera.no_guidance"), false);
       }
     }
   }
 }
 
+/** Say the same again, in another language. */
+export let repeat = () => {};
+
 /**
- * @param {string} words
+ * @param {() => string} words
  * @param {boolean} isGood
  */
 export function say(words, isGood) {
+  repeat = () => say(words, isGood);
   byId("finder").classList.toggle("good", isGood);
   const advice = byId("advice");
   advice.classList.toggle("good", isGood);
-  advice.replaceChildren(icon(isGood ? "good" : "hint"), document.createTextNode(words));
+  advice.replaceChildren(icon(isGood ? "good" : "hint"), document.createTextNode(words()));
 }

@@ -5,7 +5,7 @@ import * as clearing from "./clearing.js";
 import { byId, element } from "./dom.js";
 import * as evidenceView from "./evidence.js";
 import { comparison } from "./follow_up.js";
-import { guide, say } from "./guidance.js";
+import * as guidance from "./guidance.js";
 import { icon, placeIcons } from "./icons.js";
 import { announce, currentScreen, show } from "./screens.js";
 import * as service from "./service.js";
@@ -23,11 +23,13 @@ let model = null;
 let rebuild = () => {};
 /** What to do again once the token is known. @type {() => void} */
 let afterToken = () => {};
+/** Whether a token was entered since the service last accepted one. */
+let isTokenTried = false;
 /** Ends the guidance when the camera is left. */
 let framing = new AbortController();
 
 /** Forget the person and begin again. */
-function startOver({ focus = true } = {}) {
+function startOver() {
   framing.abort();
   camera.close();
   end();
@@ -36,15 +38,19 @@ function startOver({ focus = true } = {}) {
   afterToken = () => {};
   for (const id of ["result", "comparison", "notice"]) byId(id).replaceChildren();
   for (const id of ["age", "site", "file", "native-file", "earlier-file", "token-value"]) byId(id).value = "";
-  for (const id of ["age-problem", "token-problem", "camera-reason", "waiting-title", "advice"]) byId(id).textContent = "";
+  for (const id of ["token-problem", "camera-reason", "waiting-title", "advice"]) byId(id).textContent = "";
   byId("age").removeAttribute("aria-invalid");
+  byId("age-problem").hidden = true;
   byId("capture").disabled = true;
   announce("");
-  show("start", { focus });
+  isTokenTried = false;
+  show("start");
 }
 
 /** Whether anything on the page belongs to a person. */
 function hasContent() {
+  const isWaitingForToken = currentScreen() === "token" && visit.photo === null && byId("token-value").value === "";
+  if (isWaitingForToken) return false;
   return currentScreen() !== "start" || byId("age").value !== "" || byId("site").value !== "";
 }
 
@@ -56,7 +62,7 @@ function readContext() {
   const age = byId("age");
   const isValid = age.validity.valid;
   age.setAttribute("aria-invalid", String(!isValid));
-  byId("age-problem").textContent = isValid ? "" : text("start.age_invalid");
+  byId("age-problem").hidden = isValid;
   if (!isValid) {
     age.focus();
     return null;
@@ -72,8 +78,8 @@ async function openCamera() {
   framing = new AbortController();
   const { signal } = framing;
   show("camera");
-  say(text("camera.starting"), false);
-  rebuild = () => say(text("camera.place"), false);
+  guidance.say(() => text("camera.starting"), false);
+  rebuild = () => guidance.repeat();
   try {
     await camera.open(signal);
   } catch (error) {
@@ -82,9 +88,9 @@ async function openCamera() {
     return;
   }
   if (signal.aborted) return;
-  say(text("camera.place"), false);
+  guidance.say(() => text("camera.place"), false);
   byId("capture").disabled = false;
-  await guide(signal, () => askForToken(openCamera));
+  await guidance.guide(signal, () => askForToken(openCamera));
 }
 
 /** @param {string} reason */
@@ -137,6 +143,7 @@ async function assess(photo, context) {
     visit.assessment = await service.assess(photo, context, signal);
     visit.assessed = new Date();
     model ??= await service.model(signal).catch(() => null);
+    showRecords();
     if (signal.aborted) return;
     rebuild = buildResult;
     rebuild();
@@ -160,13 +167,14 @@ async function attempt(title, work) {
   try {
     if (visit.photo && isTooLarge(visit.photo)) throw new service.ServiceError("body_too_large");
     await work(signal);
+    isTokenTried = false;
   } catch (error) {
     if (signal.aborted) return;
     if (!(error instanceof service.ServiceError)) throw error;
     if (error.code === "unauthorized") askForToken(again);
     else if (error.code === "unreachable") explain("unplugged", "offline.title", () => text("offline.text"), again);
     else if (BUSY.includes(error.code)) waitAndRetry(error, signal, again);
-    else explain("refused", "error.title", () => parts.errorText(error.code), again);
+    else explain("refused", "failed.title", () => parts.errorText(error.code), again);
   }
 }
 
@@ -193,7 +201,7 @@ function explain(sign, title, reason, again) {
         element("div", {}, element("h1", { tabindex: "-1" }, text(title)), element("p", { class: "action" }, reason()))),
       element("div", { class: "choices" },
         again && button("do.retry", "again", again, "main large"),
-        button("do.start_over", "back", () => startOver(), "large")));
+        button("do.start_over", "back", startOver, "large")));
   };
   rebuild();
   show("notice");
@@ -215,7 +223,7 @@ async function waitAndRetry(error, signal, again) {
       element("div", { class: "verdict refused" }, icon("clock"),
         element("div", {}, element("h1", { tabindex: "-1" }, text("busy.title")),
           element("p", {}, parts.errorText(error.code)), countdown)),
-      element("div", { class: "choices" }, button("do.start_over", "back", () => startOver(), "large")));
+      element("div", { class: "choices" }, button("do.start_over", "back", startOver, "large")));
   };
   rebuild();
   show("notice");
@@ -239,9 +247,9 @@ function askForToken(then) {
   framing.abort();
   camera.close();
   afterToken = then;
-  const given = byId("token-value").value !== "";
+  const isWrong = isTokenTried;
   rebuild = () => {
-    byId("token-problem").textContent = given ? text("token.wrong") : "";
+    byId("token-problem").textContent = isWrong ? text("token.wrong") : "";
   };
   rebuild();
   show("token");
@@ -252,7 +260,6 @@ async function meet() {
   try {
     model = await service.model(visit.abort.signal);
     if (currentScreen() === "token") startOver();
-    byId("token-value").value = "";
     showRecords();
   } catch (error) {
     if (error instanceof service.ServiceError && error.code === "unauthorized") askForToken(meet);
@@ -287,7 +294,7 @@ function buildResult() {
     : [
         parts.refusal(assessment),
         assessment.status === "retake" && parts.section(text("refused.advice_title"), "quality", parts.instructions(assessment.quality.failed)),
-        element("div", { class: "choices" }, button("do.again", "camera", () => startOver(), "main large")),
+        element("div", { class: "choices" }, button("do.again", "camera", startOver, "main large")),
         parts.safetyNet(),
       ];
   byId("result").replaceChildren(...content.filter((one) => one));
@@ -315,7 +322,7 @@ function actions() {
   return element("section", { class: "part actions" },
     element("h2", {}, text("do.title")),
     element("div", { class: "choices" },
-      button("do.again", "camera", () => startOver(), "main large"),
+      button("do.again", "camera", startOver, "main large"),
       button("do.compare", "compare", () => byId("earlier-file").click(), "large"),
       button("do.save", "save", () => saveReport(status), "large"),
       button("do.print", "print", () => print(), "large")),
@@ -357,7 +364,7 @@ async function compare(earlier) {
       element("div", { class: "choices" },
         button("do.back_to_result", "back", backToResult, "main large"),
         button("do.print", "print", () => print(), "large"),
-        button("do.start_over", "again", () => startOver(), "large")));
+        button("do.start_over", "again", startOver, "large")));
     rebuild();
     show("comparison");
   });
@@ -385,19 +392,32 @@ function listen() {
   byId("open-file").addEventListener("click", () => readContext() && byId("file").click());
   byId("native-camera").addEventListener("click", () => byId("native-file").click());
   byId("capture").addEventListener("click", capture);
-  byId("leave-camera").addEventListener("click", () => startOver());
+  byId("leave-camera").addEventListener("click", startOver);
   onFile(byId("file"), useFile);
   onFile(byId("native-file"), useFile);
   onFile(byId("earlier-file"), compare);
   byId("token-form").addEventListener("submit", (/** @type {Event} */ event) => {
     event.preventDefault();
     service.setToken(byId("token-value").value.trim());
+    byId("token-value").value = "";
+    isTokenTried = true;
     afterToken();
+  });
+  // Following the link would be a step in the history, after which Back would clear the page.
+  document.querySelector(".skip")?.addEventListener("click", (event) => {
+    event.preventDefault();
+    byId("content").focus();
+  });
+  // A bookmark with a token, opened in the tab that shows the page already.
+  addEventListener("hashchange", () => {
+    service.takeToken();
+    meet();
   });
   for (const one of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-language]"))) {
     one.addEventListener("click", () => {
       setLanguage(/** @type {any} */ (one.dataset.language));
       showRecords();
+      announce(""); // it was said in the other language
       rebuild();
     });
   }
@@ -407,8 +427,8 @@ service.takeToken();
 await loadTexts();
 placeIcons();
 listen();
-clearing.clearOnLeaving(() => startOver({ focus: false }));
-clearing.clearWhenIdle(hasContent, () => startOver());
+clearing.clearOnLeaving(startOver);
+clearing.clearWhenIdle(hasContent, startOver);
 byId("page").hidden = false;
 show("start", { focus: false });
 await meet();

@@ -2,6 +2,9 @@
 
 /** @typedef {"en" | "de"} Language */
 
+/** A probability below this, or as close to 1, is not written out. */
+const LEAST = 0.001;
+
 /** @type {Record<string, Record<Language, string>>} */
 let table = {};
 /** @type {Language} */
@@ -69,16 +72,23 @@ export function setLanguage(chosen) {
 }
 
 /**
- * A share as per cent. Values close to 0 and 1 are never rounded to certainty.
+ * A share as whole per cent.
  * @param {number} share 0 to 1.
- * @param {number} [digits] After the decimal sign.
  */
-export function percent(share, digits = 1) {
-  const format = new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: digits });
-  const least = 10 ** -(digits + 2);
-  if (share < least) return `<${format.format(least)}`;
-  if (share > 1 - least) return `>${format.format(1 - least)}`;
-  return format.format(share);
+export function wholePercent(share) {
+  return new Intl.NumberFormat(language, { style: "percent" }).format(share);
+}
+
+/**
+ * A probability as per cent. Values close to 0 and 1 are never rounded to certainty.
+ * @param {number} probability 0 to 1.
+ */
+export function percent(probability) {
+  const digits = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
+  const format = new Intl.NumberFormat(language, { style: "percent", ...digits });
+  if (probability < LEAST) return `<${format.format(LEAST)}`;
+  if (probability > 1 - LEAST) return `>${format.format(1 - LEAST)}`;
+  return format.format(probability);
 }
 
 /**

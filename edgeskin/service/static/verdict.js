@@ -2,7 +2,7 @@
 
 import { element } from "./dom.js";
 import { icon } from "./icons.js";
-import { codeText, number, percent, text } from "./texts.js";
+import { codeText, number, percent, text, wholePercent } from "./texts.js";
 
 /**
  * The risk in words, shape and colour, and what should happen next.
@@ -92,13 +92,13 @@ export function probability(assessment) {
     element("p", { class: "figure" }, percent(assessment.cancer_probability)),
     scale(assessment),
     element("p", { class: "soft" }, text("result.not_to_scale")),
-    prevalence !== null && element("p", { class: "soft" }, text("result.prevalence", { share: percent(prevalence, 0) })),
+    prevalence !== null && element("p", { class: "soft" }, text("result.prevalence", { share: wholePercent(prevalence) })),
     bound !== null && !warnings(assessment).length && element("p", { class: "soft" },
       text("result.certified", {
         // Rounded down: a bound must not promise more than was measured.
-        sensitivity: percent(Math.floor(100 * bound.sensitivity) / 100, 0),
+        sensitivity: wholePercent(Math.floor(100 * bound.sensitivity) / 100),
         threshold: percent(assessment.operating_points[0].threshold),
-        confidence: percent(bound.confidence, 0),
+        confidence: wholePercent(bound.confidence),
         lesions: bound.lesions,
       })));
 }

@@ -18,7 +18,7 @@ def test_all_routes_are_described(document: dict[str, Any]) -> None:
     assert document["openapi"].startswith("3.1")
     assert {
         "/v1/assess", "/v1/assess/batch", "/v1/explain", "/v1/report", "/v1/quality", "/v1/compare",
-        "/v1/model", "/healthz", "/readyz", "/metrics",
+        "/v1/message", "/v1/model", "/healthz", "/readyz", "/metrics",
     } <= document["paths"].keys()  # fmt: skip
     assert "security" not in document
 
@@ -59,7 +59,7 @@ def test_the_described_options_are_read(document: dict[str, Any], service: Servi
     """Each is known to its route, in the query and in the form."""
     values = {
         "method": "grad-cam", "target": "MEL", "mc_dropout": "2", "seed": "1", "age": "5", "site": "nail",
-        "format": "json",
+        "format": "json", "language": "de",
     }  # fmt: skip
     for path, operations in document["paths"].items():
         if "post" not in operations or not path.startswith("/v1/"):
