@@ -12,7 +12,8 @@ nox.options.default_venv_backend = "venv"
 nox.options.error_on_missing_interpreters = False
 
 TOUCH_EVERY_DEPENDENCY = [
-    f"tests/edgeskin/test_{name}.py" for name in ("arrays", "decode", "engine", "main", "plot", "preprocess")
+    *(f"tests/edgeskin/test_{name}.py" for name in ("arrays", "decode", "engine", "main", "plot", "preprocess")),
+    "tests/edgeskin/service",
 ]
 """What `oldest` runs unless it is given tests."""
 FUZZED = ("headers", "decode", "exif", "icc", "manifest", "ir", "tables")
