@@ -12,8 +12,11 @@ nox.options.default_venv_backend = "venv"
 nox.options.error_on_missing_interpreters = False
 
 TOUCH_EVERY_DEPENDENCY = [
-    *(f"tests/edgeskin/test_{name}.py" for name in ("arrays", "decode", "engine", "main", "plot", "preprocess")),
-    "tests/edgeskin/service",
+    f"tests/edgeskin/{name}.py"
+    for name in (
+        *("test_arrays", "test_decode", "test_engine", "test_main", "test_plot", "test_preprocess"),
+        *("service/test_api", "service/test_limits", "service/test_server", "service/test_uploads"),
+    )
 ]
 """What `oldest` runs unless it is given tests."""
 FUZZED = ("headers", "decode", "exif", "icc", "manifest", "ir", "tables")
