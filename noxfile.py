@@ -12,7 +12,11 @@ nox.options.default_venv_backend = "venv"
 nox.options.error_on_missing_interpreters = False
 
 TOUCH_EVERY_DEPENDENCY = [
-    f"tests/edgeskin/test_{name}.py" for name in ("arrays", "decode", "engine", "main", "plot", "preprocess")
+    f"tests/edgeskin/{name}.py"
+    for name in (
+        *("test_arrays", "test_decode", "test_engine", "test_main", "test_plot", "test_preprocess"),
+        *("service/test_api", "service/test_limits", "service/test_server", "service/test_uploads"),
+    )
 ]
 """What `oldest` runs unless it is given tests."""
 FUZZED = ("headers", "decode", "exif", "icc", "manifest", "ir", "tables")
@@ -45,7 +49,15 @@ def kiosk(session: nox.Session) -> None:
     session.run(*install, ".", external=True)
     session.run(python, "-m", "pip", "check", external=True)
     session.run(folder / "bin" / "edgeskin", "predict", "examples/lesion.jpg", external=True)
+    session.run(python, "-c", "import edgeskin.service.app, edgeskin.service.server", external=True)
     session.run("python", "requirements/sbom.py", python, "sbom.json")
+
+
+@nox.session(default=False)
+def container(session: nox.Session) -> None:
+    """Build and run the image by docker or podman. Without a registry, as root: ``-- --debootstrap``."""
+    session.install("-q", "podman-compose")
+    session.run("python", "-m", "tests.container", *session.posargs)
 
 
 @nox.session(default=False)

@@ -55,14 +55,16 @@ def test_the_lock_satisfies_the_requirements_of_every_python(python: str) -> Non
         if requirement.marker is None or requirement.marker.evaluate(on_linux):
             assert requirement.name not in versions
             versions[requirement.name] = str(requirement.specifier).removeprefix("==")
-    for requirement in RUNTIME:
+    extras = PROJECT["optional-dependencies"]
+    for requirement in [*RUNTIME, *map(Requirement, [*extras["sign"], *extras["serve"]])]:
         assert requirement.specifier.contains(versions[requirement.name]), requirement
 
 
 def test_the_oldest_versions_are_the_lower_bounds() -> None:
     oldest = dict(re.findall(r"^([\w-]+)==(\S+)", OLDEST, re.MULTILINE))
     extras = PROJECT["optional-dependencies"]
-    for line in (*PROJECT["dependencies"], *extras["plots"], *extras["sign"], *extras["test"]):
+    named = [*extras["plots"], *extras["sign"], *extras["serve"], *extras["test"]]
+    for line in (*PROJECT["dependencies"], *named):
         requirement = Requirement(line)
         if requirement.name != PROJECT["name"]:
             (bound,) = requirement.specifier
