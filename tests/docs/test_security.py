@@ -11,7 +11,7 @@ ROWS = [
 ]
 INPUTS = (
     *("Image", "Table of labels", "Bundle", "Cache folder", "Command-line argument", "Environment variable"),
-    *("Picture metadata", "Output path"),
+    *("Picture metadata", "Output path", "Request", "Page", "Reply"),
 )
 
 

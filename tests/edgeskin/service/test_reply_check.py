@@ -8,6 +8,8 @@ from edgeskin.service.message_facts import Facts
 from edgeskin.service.reply_check import check
 from edgeskin.service.texts import Language
 
+pytestmark = pytest.mark.hazard("H-25")
+
 HIGH = Facts("HIGH", "refer_urgently", "44.4%", ("3.9%", "9.2%"), ("NV", "MEL"), ("MEL",), "MEL", "LOW")
 MEDIUM = Facts("MEDIUM", "refer", "5.4%", ("3.9%", "9.2%"), ("NV", "BKL", "BCC"), ("BCC",), "BCC", "MEDIUM")
 LOW = Facts("LOW", "no_referral", "1.4%", ("3.9%", "9.2%"), ("NV",), (), "NV", "HIGH")

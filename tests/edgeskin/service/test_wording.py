@@ -34,6 +34,8 @@ from edgeskin.service.wording import (
 )
 from tests.edgeskin.service.test_message_facts import ASSESSED, ERROR
 
+pytestmark = pytest.mark.hazard("H-25")
+
 GOOD = "The risk of cancer is high. Please see a dermatologist urgently."
 KEY = "sk-not-a-real-key"
 
