@@ -119,6 +119,8 @@ def visitor(
     page.on("console", lambda message: one.complaints.append(message.text))
     page.on("pageerror", lambda error: one.complaints.append(str(error)))
     page.on("request", lambda request: one.requests.append(request.url))
+    # Playwright takes choosers over only while somebody listens, and not at once.
+    page.on("filechooser", lambda _: None)
     page.goto(address + (f"#token={token}" if token else ""))
     one.wait("start" if token else "token")
     yield one
