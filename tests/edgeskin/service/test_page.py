@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -366,6 +367,18 @@ def test_a_map_of_low_evidence_is_not_drawn(visitor: Visitor, pictures: dict[str
     visitor.page.wait_for_selector(f"text={low}")
     assert visitor.page.is_hidden(".map")
     assert visitor.page.is_hidden("#opacity")
+
+
+def test_a_photo_that_browsers_cannot_show_is_assessed(
+    visitor: Visitor, pictures: dict[str, Path], tmp_path: Path
+) -> None:
+    picture = tmp_path / "lesion.tiff"
+    assert cv2.imwrite(str(picture), cv2.imread(str(pictures["HIGH"])))
+    visitor.choose(picture)
+    assert visitor.heading() == visitor.text("risk.HIGH")
+    visitor.page.wait_for_selector(f"text={visitor.text('evidence.no_preview')}")
+    visitor.page.wait_for_selector(".map[src]:not([hidden])")
+    assert visitor.page.locator(".evidence img").count() == 1  # the map alone
 
 
 def test_it_prints_on_one_sheet(visitor: Visitor, pictures: dict[str, Path]) -> None:
