@@ -199,7 +199,8 @@ def main() -> None:
                 _phone(browser, address, "de-DE", "light", lambda one: one.choose(drawn["MEDIUM"])),
                 _phone(browser, address, "en-GB", "dark", lambda one: one.choose(drawn["retake"])),
             ]
-            _write("page-phones", np.hstack(phones))
+            shown = cv2.resize(np.hstack(phones), None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA)
+            _write("page-phones", np.asarray(shown))
 
 
 def _frame(one: Visitor) -> None:
@@ -225,7 +226,7 @@ GRAY = (160, 160, 160)
 
 def _write(name: str, image: np.ndarray) -> None:
     path = ROOT / "docs" / "gallery" / f"{name}.jpg"
-    assert cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 72])
+    assert cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 80])
 
 
 if __name__ == "__main__":
