@@ -23,7 +23,7 @@ from edgeskin.photo.decode import load_photo
 from quantize.export import ONNX, export
 from train.models.backbones import IMAGENET
 from train.models.from_bundle import network_from_bundle
-from train.models.lesion_net import ServedNet
+from train.models.lesion_net import LesionNet, ServedNet
 
 CALIBRATION_IMAGES = 100
 VIEWS = 8
@@ -66,22 +66,8 @@ def convert(bundle: Bundle, data: Path | None, folder: Path) -> None:
         for part in ("xml", "bin"):
             (folder / f"{name}.{part}").write_bytes(bundle.read(f"{name}.{part}"))
     known = prepared_views(bundle, data, "train", CALIBRATION_IMAGES)[:, 0]
-    record = bundle.manifest.training.run
-    assert record is not None
-    images = torch.from_numpy(known).permute(0, 3, 1, 2)
-    net = network_from_bundle(bundle, bundle.manifest.classes, images).eval()
-    state = {name: value.contiguous() for name, value in net.state_dict().items()}
-    save_file(state, folder / "network.safetensors")
+    net = write_torch(bundle, known, folder)
     size = bundle.manifest.preprocessing.size
-    facts = {
-        "size": size,
-        "backbone": record.config["model"]["backbone"],
-        "classes": len(bundle.manifest.classes),
-        "cancer": [bundle.manifest.classes.index(name) for name in bundle.manifest.cancer_classes],
-        "mean": IMAGENET.mean,
-        "std": IMAGENET.std,
-    }
-    (folder / "network.json").write_text(json.dumps(facts))
     exported = folder / "export"
     exported.mkdir()
     served = ServedNet(net).eval()
@@ -98,6 +84,35 @@ def convert(bundle: Bundle, data: Path | None, folder: Path) -> None:
 
         image = torch.zeros(1, size, size, 3, dtype=torch.uint8)
         litert_torch.convert(Logits(served), (image,)).export(str(folder / "net.tflite"))
+
+
+def write_torch(bundle: Bundle, known: Views, folder: Path) -> LesionNet:
+    """Write the network for torch, and network.json, which describes it.
+
+    Args:
+        bundle: Whose network is written.
+        known: Images for the statistics of its normalization layers, uint8 (n, s, s, 3).
+        folder: Where the files go.
+
+    Returns:
+        The network, in evaluation mode.
+    """
+    record = bundle.manifest.training.run
+    assert record is not None
+    images = torch.from_numpy(known).permute(0, 3, 1, 2)
+    net = network_from_bundle(bundle, bundle.manifest.classes, images).eval()
+    state = {name: value.contiguous() for name, value in net.state_dict().items()}
+    save_file(state, folder / "network.safetensors")
+    facts = {
+        "size": bundle.manifest.preprocessing.size,
+        "backbone": record.config["model"]["backbone"],
+        "classes": len(bundle.manifest.classes),
+        "cancer": [bundle.manifest.classes.index(name) for name in bundle.manifest.cancer_classes],
+        "mean": IMAGENET.mean,
+        "std": IMAGENET.std,
+    }
+    (folder / "network.json").write_text(json.dumps(facts))
+    return net
 
 
 class Logits(nn.Module):

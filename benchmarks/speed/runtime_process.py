@@ -68,9 +68,15 @@ def assess_one(classifier: Any, image: Any) -> float:
 
 def decode_whole(photo: Path, size: int) -> npt.NDArray[np.uint8]:
     """Decode a whole file to RGB, cut the centre square and resize it by area: (size, size, 3)."""
+    return decode_bytes(photo.read_bytes(), size)
+
+
+def decode_bytes(content: bytes, size: int) -> npt.NDArray[np.uint8]:
+    """Do as `decode_whole` with a file's bytes."""
     import cv2
 
-    image = cv2.cvtColor(np.asarray(cv2.imread(str(photo))), cv2.COLOR_BGR2RGB)
+    decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    image = cv2.cvtColor(np.asarray(decoded), cv2.COLOR_BGR2RGB)
     side = min(image.shape[:2])
     top, left = ((whole - side) // 2 for whole in image.shape[:2])
     square = image[top : top + side, left : left + side]
@@ -78,19 +84,25 @@ def decode_whole(photo: Path, size: int) -> npt.NDArray[np.uint8]:
 
 
 def minimal(folder: Path, threads: int, load: LoadNetwork) -> tuple[Network, Assess]:
-    """Surround a network with the least that gives P(cancer): decoding, eight views, softmax, no gates."""
+    """Surround a network with the least that gives P(cancer) of files, by `assess_bytes`."""
     network = load(folder, threads)
+    assess = assess_bytes(network, folder)
+    return network, lambda photos: [assess(photo.read_bytes()) for photo in photos]
+
+
+def assess_bytes(network: Network, folder: Path) -> Callable[[bytes], float]:
+    """Surround a network with decoding, eight views and softmax, without gates: from a file to P(cancer)."""
     facts = json.loads((folder / "network.json").read_text())
 
-    def assess(photo: Path) -> float:
-        square = decode_whole(photo, facts["size"])
+    def assess(content: bytes) -> float:
+        square = decode_bytes(content, facts["size"])
         views = [np.rot90(one, turns) for one in (square, square[:, ::-1]) for turns in range(4)]
         # By hand, as for all of a runtime's own code: importing edgeskin would count in its time and memory.
         logits = network(np.stack(views)).mean(axis=0)
         odds = np.exp(logits - logits.max())
         return float(odds[facts["cancer"]].sum() / odds.sum())
 
-    return network, lambda photos: [assess(photo) for photo in photos]
+    return assess
 
 
 def batched(run: Network) -> Network:

@@ -16,7 +16,12 @@ PACKAGES = ("fastapi", "starlette", "uvicorn", "python_multipart", "prometheus_c
 
 def serve(
     host: Annotated[
-        str, typer.Option(metavar="HOST", help="Address to listen on; others than loopback need --tokens.")
+        str,
+        typer.Option(
+            parser=options.named,
+            metavar="HOST",
+            help="Address to listen on; others than loopback need --tokens.",
+        ),
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, metavar="PORT", help="Port to listen on; 0 for any free one.")

@@ -154,8 +154,10 @@ def _as_ours(error: Exception, request_id: str) -> EdgeskinError:
 async def _http_error(request: Request, error: Exception) -> Response:
     """The body of an error that Starlette found: no such path, or another method."""
     assert isinstance(error, HTTPException)
-    codes = {404: "not_found", 405: "method_not_allowed"}
-    failure = RequestError(f"{request.method}: {error.detail}", codes.get(error.status_code, "bad_request"))
+    failure = RequestError(
+        f"{request.method}: {error.detail}",
+        {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request"),
+    )
     request.state.outcome = failure.code
     response = error_response(failure, request.scope, request.state.request_id)
     response.headers.update(error.headers or {})

@@ -35,7 +35,7 @@ from edgeskin.service.tensors import (
     read_request,
     write_answer,
 )
-from edgeskin.service.uploads import DecodedPhoto, Upload
+from edgeskin.service.uploads import MAX_OPTION, DecodedPhoto, Upload
 from edgeskin.service.waiting_queue import WaitingQueue
 
 JSON_LENGTH = "Inference-Header-Content-Length"
@@ -118,7 +118,7 @@ class Kserve:
         self._queue.require_room()
         encoding, length = request.headers.get("content-encoding", ""), request.headers.get(JSON_LENGTH)
         # In a thread: to read a long text in base64 takes longer than health checks should wait.
-        asked = await asyncio.to_thread(self._read, await request.body(), encoding, length)
+        asked = await asyncio.to_thread(self._read, await _body(request), encoding, length)
         shared = (asked.options, self._settings.max_megapixels, request.state.request_id)
         works = [partial(assess_row, self._classifier, photo, *shared) for photo in asked.photos]
         results = await while_connected(request, self._queue.run_all(works))
@@ -128,11 +128,11 @@ class Kserve:
             fields["id"] = asked.id
         classes = self._classifier.rules.classes
         outputs = [_output(name, results, classes, binary) for name, binary in asked.outputs.items()]
-        body, json_length = write_answer(fields, outputs)
+        content, json_length = write_answer(fields, outputs)
         if json_length is None:
-            return Response(body, media_type="application/json")
+            return Response(content, media_type="application/json")
         headers = {JSON_LENGTH: str(json_length)}
-        return Response(body, headers=headers, media_type="application/octet-stream")
+        return Response(content, headers=headers, media_type="application/octet-stream")
 
     def _read(self, body: bytes, encoding: str, json_length: str | None) -> _Inference:
         request = read_request(inflate(body, encoding, self._settings.max_body), json_length)
@@ -179,10 +179,18 @@ def router(classifier: Classifier, queue: WaitingQueue, settings: ServiceSetting
             methods=["POST"],
             openapi_extra={
                 **described,
-                "requestBody": {"required": True, "content": {"application/json": {}}},
+                "requestBody": {
+                    "required": True,
+                    "content": {"application/json": {}, "application/octet-stream": {}},
+                },
             },
         )
     return routes
+
+
+async def _body(request: Request) -> bytes:
+    """The body, which the request itself would keep beside its pictures while they wait."""
+    return b"".join([chunk async for chunk in request.stream()])
 
 
 def _options(parameters: Mapping[str, Any]) -> dict[str, str]:
@@ -193,6 +201,8 @@ def _options(parameters: Mapping[str, Any]) -> dict[str, str]:
             raise RequestError(f"unknown parameter {name!r:.60}: choose {', '.join(ASSESS)}")
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise RequestError(f"parameter {name!r}: give a text or a number")
+        if isinstance(value, str) and len(value) > MAX_OPTION:
+            raise RequestError(f"parameter {name!r}: a text of {len(value)} characters")
     return {name: str(value) for name, value in options.items()}
 
 

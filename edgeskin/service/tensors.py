@@ -11,7 +11,7 @@ import json
 import math
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ BYTES, UINT8, FP32 = "BYTES", "UINT8", "FP32"
 MOST_TENSORS = 32
 """Inputs or outputs that a request may name; a bound for the work on a hostile one."""
 MOST_AXES = 4
+MOST_VALUES = 2**20
+"""Values in JSON. Reading it lets no other thread work, such as the one that answers health checks."""
 BASE64 = "base64"
 _LENGTH_BYTES = 4
 # Of `zlib.decompressobj`: finds out whether the data is of gzip or zlib ("deflate" in HTTP).
@@ -40,7 +42,7 @@ class InputParameters:
 
 @dataclass(frozen=True)
 class InputTensor:
-    """An input. data: a list as in JSON, or the bytes of a binary tensor."""
+    """An input. data: a list as in JSON, or a view of the body where the tensor is binary."""
 
     name: str
     datatype: str
@@ -99,7 +101,7 @@ def inflate(body: bytes, encoding: str, limit: int) -> bytes:
         return body
     if encoding.strip().lower() not in ("gzip", "deflate"):
         raise RequestError(
-            f"Content-Encoding {encoding!r}: choose gzip, deflate or none", "unsupported_encoding"
+            f"Content-Encoding {encoding!r:.60}: choose gzip, deflate or none", "unsupported_encoding"
         )
     inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
     try:
@@ -129,35 +131,35 @@ def read_request(body: bytes, json_length: str | None) -> InferRequest:
     size = len(body) if json_length is None else _whole(json_length)
     if size > len(body):
         raise RequestError(f"Inference-Header-Content-Length {size}: the body has {len(body)} bytes")
+    if body.count(b",", 0, size) >= MOST_VALUES:
+        raise RequestError(f"more than {MOST_VALUES} values in JSON; send a binary tensor")
     try:
         values = read_json(body[:size])
         _require_few(values)
         request = from_plain(InferRequest, values)
     except (ValueError, SettingError) as error:
-        raise RequestError(f"the request cannot be read: {error}") from None
+        raise RequestError(f"the request cannot be read: {error!s:.300}") from None
     rest = memoryview(body)[size:]
     inputs = []
     for tensor in request.inputs:
         if any(side < 0 for side in tensor.shape):
-            raise RequestError(f"input {tensor.name!r}: a shape of {list(tensor.shape)}")
+            raise RequestError(f"input {tensor.name!r:.60}: a shape of {list(tensor.shape)}")
         length = tensor.parameters.binary_data_size
         if (length is None) == (tensor.data is None):
-            raise RequestError(f"input {tensor.name!r}: give either data or binary_data_size")
+            raise RequestError(f"input {tensor.name!r:.60}: give either data or binary_data_size")
         if length is not None:
             if not 0 <= length <= len(rest):
                 raise RequestError(
-                    f"input {tensor.name!r}: binary_data_size {length}, with {len(rest)} bytes left"
+                    f"input {tensor.name!r:.60}: binary_data_size {length}, with {len(rest)} bytes left"
                 )
-            tensor = InputTensor(
-                tensor.name, tensor.datatype, tensor.shape, bytes(rest[:length]), tensor.parameters
-            )
+            tensor = replace(tensor, data=rest[:length])
             rest = rest[length:]
         elif not isinstance(tensor.data, list):
-            raise RequestError(f"input {tensor.name!r}: data is not a list")
+            raise RequestError(f"input {tensor.name!r:.60}: data is not a list")
         inputs.append(tensor)
     if rest:
         raise RequestError(f"{len(rest)} bytes behind the last binary tensor")
-    return InferRequest(tuple(inputs), request.id, request.parameters, request.outputs)
+    return replace(request, inputs=tuple(inputs))
 
 
 def read_byte_strings(tensor: InputTensor, most: int) -> list[bytes]:
@@ -173,14 +175,14 @@ def read_byte_strings(tensor: InputTensor, most: int) -> list[bytes]:
     _require_type(tensor, BYTES)
     if len(tensor.shape) != 1 or not 1 <= tensor.shape[0] <= most:
         raise RequestError(
-            f"input {tensor.name!r}: shape {list(tensor.shape)}; expected 1 to {most} elements"
+            f"input {tensor.name!r:.60}: shape {list(tensor.shape)}; expected 1 to {most} elements"
         )
-    if isinstance(tensor.data, bytes):
+    if isinstance(tensor.data, memoryview):
         elements = _split(tensor.data, tensor.name, tensor.shape[0])
     else:
         elements = [_from_base64(element, tensor) for element in tensor.data[: tensor.shape[0] + 1]]
     if len(elements) != tensor.shape[0]:
-        raise RequestError(f"input {tensor.name!r}: its data has not {tensor.shape[0]} elements")
+        raise RequestError(f"input {tensor.name!r:.60}: its data has not {tensor.shape[0]} elements")
     return elements
 
 
@@ -198,16 +200,16 @@ def read_images(tensor: InputTensor, most: int) -> list[Image]:
     shape = tensor.shape if len(tensor.shape) == MOST_AXES else (1, *tensor.shape)
     if len(shape) != MOST_AXES or shape[-1] != 3 or not 1 <= shape[0] <= most or 0 in shape:
         raise RequestError(
-            f"input {tensor.name!r}: shape {list(tensor.shape)}; expected [h, w, 3] or [n, h, w, 3] with "
+            f"input {tensor.name!r:.60}: shape {list(tensor.shape)}; expected [h, w, 3] or [n, h, w, 3] with "
             f"n of 1 to {most}"
         )
     size = math.prod(shape)
-    if isinstance(tensor.data, bytes):
+    if isinstance(tensor.data, memoryview):
         values = np.frombuffer(tensor.data, np.uint8)
     else:
         values = _from_numbers(tensor, size)
     if values.size != size:
-        raise RequestError(f"input {tensor.name!r}: {values.size} values; its shape has {size}")
+        raise RequestError(f"input {tensor.name!r:.60}: {values.size} values; its shape has {size}")
     return list(values.reshape(shape))
 
 
@@ -257,16 +259,19 @@ def _whole(text: str) -> int:
 
 def _require_type(tensor: InputTensor, datatype: str) -> None:
     if tensor.datatype != datatype:
-        raise RequestError(f"input {tensor.name!r}: datatype {tensor.datatype!r}; expected {datatype}")
+        raise RequestError(
+            f"input {tensor.name!r:.60}: datatype {tensor.datatype!r:.60}; expected {datatype}"
+        )
     content_type = tensor.parameters.content_type
-    is_base64 = content_type == BASE64 and datatype == BYTES and not isinstance(tensor.data, bytes)
+    is_base64 = content_type == BASE64 and datatype == BYTES and not isinstance(tensor.data, memoryview)
     if content_type is not None and not is_base64:
         raise RequestError(
-            f"input {tensor.name!r}: content_type {content_type!r}; only {BASE64} is known, for BYTES in JSON"
+            f"input {tensor.name!r:.60}: content_type {content_type!r:.60}; there is only {BASE64}, of BYTES "
+            "in JSON"
         )
 
 
-def _split(content: bytes, name: str, most: int) -> list[bytes]:
+def _split(content: memoryview, name: str, most: int) -> list[bytes]:
     """The elements of a binary tensor of type BYTES; one more than expected where there are more."""
     elements: list[bytes] = []
     start = 0
@@ -274,8 +279,8 @@ def _split(content: bytes, name: str, most: int) -> list[bytes]:
         begin = start + _LENGTH_BYTES
         end = begin + int.from_bytes(content[start:begin], "little")
         if end > len(content) or begin > len(content):
-            raise RequestError(f"input {name!r}: an element reaches beyond the tensor")
-        elements.append(content[begin:end])
+            raise RequestError(f"input {name!r:.60}: an element reaches beyond the tensor")
+        elements.append(bytes(content[begin:end]))
         start = end
     return elements
 
@@ -283,15 +288,15 @@ def _split(content: bytes, name: str, most: int) -> list[bytes]:
 def _from_base64(element: object, tensor: InputTensor) -> bytes:
     if tensor.parameters.content_type != BASE64:
         raise RequestError(
-            f"input {tensor.name!r}: pictures in JSON are {BASE64}; say so by the parameter content_type, or "
-            "send a binary tensor"
+            f"input {tensor.name!r:.60}: pictures in JSON are {BASE64}; say so by the parameter "
+            "content_type, or send a binary tensor"
         )
     try:
         if isinstance(element, str):
             return base64.b64decode(element, validate=True)
     except ValueError:
         pass
-    raise RequestError(f"input {tensor.name!r}: an element is no {BASE64}")
+    raise RequestError(f"input {tensor.name!r:.60}: an element is no {BASE64}")
 
 
 def _from_numbers(tensor: InputTensor, size: int) -> UInt8s:
@@ -306,7 +311,7 @@ def _from_numbers(tensor: InputTensor, size: int) -> UInt8s:
     if len(values) == size and set(map(type, values)) == {int} and min(values) >= 0 and max(values) <= 255:
         return np.frombuffer(bytes(values), np.uint8)
     raise RequestError(
-        f"input {tensor.name!r}: its data is not {size} whole numbers of 0 to 255, nested or not"
+        f"input {tensor.name!r:.60}: its data is not {size} whole numbers of 0 to 255, nested or not"
     )
 
 

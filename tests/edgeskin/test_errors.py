@@ -46,6 +46,13 @@ def test_copies_keep_the_code(kind: type[EdgeskinError], code: str | None) -> No
         assert (str(other), other.code) == ("message", error.code)
 
 
+def test_copies_keep_when_to_try_again() -> None:
+    error = RequestError("message", "queue_full", 7)
+    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert (str(other), other.code, other.retry_after) == ("message", "queue_full", 7)
+    assert RequestError("message").retry_after is None
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [

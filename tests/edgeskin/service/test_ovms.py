@@ -108,6 +108,7 @@ def decoded(path: Path, bundle: Bundle) -> Image:
     return preprocess(np.asarray(photo, np.uint8), bundle.manifest.preprocessing)[np.newaxis]
 
 
+@pytest.mark.hazard("H-03")
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_the_written_graph_answers_as_the_project_does_for_one_view(
     precision: Precision, plain_bundle: Path, tmp_path: Path
@@ -136,6 +137,7 @@ def test_the_shipped_networks_in_fp32_and_any_shape(name: str, lesion_jpg: Path)
         np.testing.assert_allclose(found["cancer_probability"], p_cancer, atol=1e-5)
 
 
+@pytest.mark.hazard("H-03")
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_shipped_networks_in_int8_take_bgr_in_any_shape(name: str, lesion_jpg: Path) -> None:
     """Kernels round INT8 differently, and colours in the wrong order change it by far more than that."""
