@@ -25,7 +25,7 @@ from edgeskin.errors import (
     SettingError,
 )
 from edgeskin.explain.target import CANCER
-from edgeskin.imaging.change import compare_photos
+from edgeskin.imaging.change import Comparison, compare_photos
 from edgeskin.photo.headers import read_header
 from edgeskin.report import figures, html
 from edgeskin.results import Assessment, Failure, Method, Quality, to_plain
@@ -62,21 +62,31 @@ class Api:
 
     async def assess(self, request: Request) -> Response:
         """Assess one photo."""
-        return _answer(await self._assess(request, None))
+        self._queue.require_room()
+        form = await read_form(request, ASSESS)
+        options = assess_options(form.options, self._classifier)
+        result = await self._run(request, partial(self._recorded, request, form.photo, options))
+        note_outcomes(request, result)
+        return _answer(result)
 
     async def explain(self, request: Request) -> Response:
         """Assess one photo with a map of the evidence; with `Accept: image/png`, the map alone."""
-        result = await self._assess(request, "grad-cam")
-        if "image/png" not in request.headers.get("accept", ""):
-            return _answer(result)
-        explanation, pixels = result.explanation, result.pixels
-        if explanation is None or pixels is None:
-            return JSONResponse(result.to_dict(), max(422, _status(result)))
+        self._queue.require_room()
+        form = await read_form(request, ASSESS)
+        options = assess_options(form.options, self._classifier, "grad-cam")
+        as_picture = "image/png" in request.headers.get("accept", "")
 
-        def draw() -> bytes:
-            return figures.encode_png(figures.evidence_layer(explanation, len(pixels.square)))
+        def work() -> tuple[Assessment, bytes | None]:
+            result = self._recorded(request, form.photo, options)
+            return result, _map_alone(result) if as_picture else None
 
-        return Response(await self._run(request, draw), media_type="image/png")
+        result, picture = await self._run(request, work)
+        note_outcomes(request, result)
+        if picture is not None:
+            return Response(picture, media_type="image/png")
+        if as_picture and result.error is None:
+            return JSONResponse(result.to_dict(), 422)
+        return _answer(result)
 
     async def batch(self, request: Request) -> Response:
         """Assess several photos; one that fails is a row as any other."""
@@ -129,19 +139,22 @@ class Api:
         self._queue.require_room()
         form = await read_form(request, CONTEXT, {"before": 1, "after": 1})
         options = AssessOptions("grad-cam", CANCER, 0, 0, patient_context(form.options))
-        works = [partial(self._one, form.photos[part][0], options) for part in ("before", "after")]
-        before, after = await while_connected(request, self._queue.run_all(works))
+
+        def work() -> tuple[Assessment, Assessment, Comparison | EdgeskinError]:
+            before, after = (self._one(form.photos[part][0], options) for part in ("before", "after"))
+            try:
+                return before, after, compare_photos(before, after)
+            except EdgeskinError as error:
+                return before, after, error
+
+        before, after, comparison = await self._run(request, work)
         note_outcomes(request, before, after)
-        try:
-            comparison = await self._run(request, partial(compare_photos, before, after))
-        except EdgeskinError as error:
-            if isinstance(error, RequestError):
-                raise
-            request.state.outcome = error.code
-            body = {"error": error_fields(error), "request_id": request.state.request_id}
-            body |= {"before": before.to_dict(), "after": after.to_dict()}
-            return JSONResponse(body, http_status(type(error).__name__, error.code))
-        return JSONResponse(comparison.to_dict())
+        if isinstance(comparison, Comparison):
+            return JSONResponse(comparison.to_dict())
+        request.state.outcome = comparison.code
+        body = {"error": error_fields(comparison), "request_id": request.state.request_id}
+        body |= {"before": before.to_dict(), "after": after.to_dict()}
+        return JSONResponse(body, http_status(type(comparison).__name__, comparison.code))
 
     async def message(self, request: Request) -> Response:
         """Assess one photo and put the result in plain words.
@@ -184,14 +197,6 @@ class Api:
                 "notice": NOTICE,
             }
         )
-
-    async def _assess(self, request: Request, method: Method | None) -> Assessment:
-        self._queue.require_room()
-        form = await read_form(request, ASSESS)
-        options = assess_options(form.options, self._classifier, method)
-        result = await self._run(request, partial(self._recorded, request, form.photo, options))
-        note_outcomes(request, result)
-        return result
 
     async def _assess_for_message(self, request: Request) -> tuple[Assessment, Language]:
         self._queue.require_room()
@@ -348,6 +353,13 @@ def note_outcomes(request: Request, *results: Assessment) -> None:
         request.app.state.metrics.assessments.labels(result.status).inc()
         outcomes.add(result.status if result.error is None else result.error.code)
     request.state.outcome = ",".join(sorted(outcomes))
+
+
+def _map_alone(result: Assessment) -> bytes | None:
+    """The map of an assessment as a PNG; None where it has none."""
+    if result.explanation is None or result.pixels is None:
+        return None
+    return figures.encode_png(figures.evidence_layer(result.explanation, len(result.pixels.square)))
 
 
 def _answer(result: Assessment) -> Response:

@@ -221,6 +221,8 @@ def test_a_photo_that_is_not_assessed_has_no_map(service: Service, dark: bytes) 
     assert (answer.status_code, answer.json()["status"]) == (422, "retake")
     answer = service.client.post("/v1/explain", content=dark)
     assert (answer.status_code, answer.json()["status"]) == (200, "retake")
+    answer = service.client.post("/v1/explain", content=b"broken", headers={"Accept": "image/png"})
+    assert (answer.status_code, answer.json()["status"]) == (415, "error")
 
 
 def test_reports_are_of_the_format_asked_for(service: Service, lesion: bytes, dark: bytes) -> None:
