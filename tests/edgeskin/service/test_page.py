@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
+pytest.importorskip("axe_playwright_python", reason="the extra test is not installed")
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Playwright, expect, sync_playwright
