@@ -7,10 +7,11 @@ import * as evidenceView from "./evidence.js";
 import { comparison } from "./follow_up.js";
 import * as guidance from "./guidance.js";
 import { icon, placeIcons } from "./icons.js";
-import { announce, currentScreen, show } from "./screens.js";
+import { result } from "./result.js";
+import { announce, button, currentScreen, show } from "./screens.js";
 import * as service from "./service.js";
-import { currentLanguage, dateTime, loadTexts, setLanguage, text } from "./texts.js";
-import * as parts from "./verdict.js";
+import { loadTexts, setLanguage, text } from "./texts.js";
+import { errorText } from "./verdict.js";
 import { addressOf, begin, end, pause, visit } from "./visit.js";
 
 /** Codes after which the service asks to come again by itself. */
@@ -81,7 +82,10 @@ async function openCamera() {
   guidance.say(() => text("camera.starting"), false);
   rebuild = () => guidance.repeat();
   try {
-    await camera.open(signal);
+    await camera.open(signal, () => {
+      framing.abort();
+      explainCamera("none");
+    });
   } catch (error) {
     if (!(error instanceof camera.CameraError)) throw error;
     if (!signal.aborted) explainCamera(error.reason);
@@ -105,9 +109,18 @@ function explainCamera(reason) {
 async function capture() {
   const context = readContext();
   if (!context || !camera.isReady()) return;
-  const photo = await camera.photo();
-  framing.abort();
-  camera.close();
+  byId("capture").disabled = true;
+  let photo;
+  try {
+    photo = await camera.photo();
+  } catch (error) {
+    if (!(error instanceof camera.CameraError)) throw error;
+    explainCamera(error.reason);
+    return;
+  } finally {
+    framing.abort();
+    camera.close();
+  }
   assess(photo, context);
 }
 
@@ -145,9 +158,7 @@ async function assess(photo, context) {
     model ??= await service.model(signal).catch(() => null);
     showRecords();
     if (signal.aborted) return;
-    rebuild = buildResult;
-    rebuild();
-    show("result");
+    showResult();
   });
 }
 
@@ -174,7 +185,7 @@ async function attempt(title, work) {
     if (error.code === "unauthorized") askForToken(again);
     else if (error.code === "unreachable") explain("unplugged", "offline.title", () => text("offline.text"), again);
     else if (BUSY.includes(error.code)) waitAndRetry(error, signal, again);
-    else explain("refused", "failed.title", () => parts.errorText(error.code), again);
+    else explain("refused", "failed.title", () => errorText(error.code), again);
   }
 }
 
@@ -222,7 +233,7 @@ async function waitAndRetry(error, signal, again) {
     byId("notice").replaceChildren(
       element("div", { class: "verdict refused" }, icon("clock"),
         element("div", {}, element("h1", { tabindex: "-1" }, text("busy.title")),
-          element("p", {}, parts.errorText(error.code)), countdown)),
+          element("p", {}, errorText(error.code)), countdown)),
       element("div", { class: "choices" }, button("do.start_over", "back", startOver, "large")));
   };
   rebuild();
@@ -272,75 +283,11 @@ function showRecords() {
   byId("records").textContent = model === null ? "" : text(model.records ? "privacy.records" : "privacy.not_stored");
 }
 
-function buildResult() {
-  const { assessment, context } = visit;
-  const isAssessed = assessment.status === "assessed";
-  const date = dateTime(/** @type {Date} */ (visit.assessed));
-  const content = isAssessed
-    ? [
-        parts.verdict(assessment),
-        parts.warning(assessment),
-        evidenceView.evidence(),
-        parts.probability(assessment),
-        parts.findings(assessment),
-        parts.confidence(assessment),
-        parts.advice(assessment),
-        model?.wording && plainWords(),
-        parts.limits(assessment),
-        parts.safetyNet(),
-        actions(),
-        parts.origin(assessment, date, context),
-      ]
-    : [
-        parts.refusal(assessment),
-        assessment.status === "retake" && parts.section(text("refused.advice_title"), "quality", parts.instructions(assessment.quality.failed)),
-        element("div", { class: "choices" }, button("do.again", "camera", startOver, "main large")),
-        parts.safetyNet(),
-      ];
-  byId("result").replaceChildren(...content.filter((one) => one));
-}
-
-/**
- * The message in plain language: the service's own sentence, and below it a language model's, marked as such.
- */
-function plainWords() {
-  const { photo, context, abort } = visit;
-  const place = parts.section(text("message.title"), "message");
-  place.hidden = true;
-  service.message(/** @type {Blob} */ (photo), context, currentLanguage(), abort.signal).then((answer) => {
-    place.append(element("p", {}, answer.text));
-    if (answer.message) {
-      place.append(element("blockquote", {}, element("p", {}, answer.message), element("p", { class: "soft" }, text("message.by_machine"))));
-    }
-    place.hidden = false;
-  }).catch(() => {}); // the result says all that the message does
-  return place;
-}
-
-function actions() {
-  const status = element("p", { class: "soft", role: "status" }, text("do.report_language"));
-  return element("section", { class: "part actions" },
-    element("h2", {}, text("do.title")),
-    element("div", { class: "choices" },
-      button("do.again", "camera", startOver, "main large"),
-      button("do.compare", "compare", () => byId("earlier-file").click(), "large"),
-      button("do.save", "save", () => saveReport(status), "large"),
-      button("do.print", "print", () => print(), "large")),
-    status);
-}
-
-/** @param {HTMLElement} status Says how far it is. */
-async function saveReport(status) {
-  const { photo, context, abort, assessed } = visit;
-  status.textContent = text("do.saving");
-  try {
-    const html = await service.report(/** @type {Blob} */ (photo), context, abort.signal);
-    const minute = /** @type {Date} */ (assessed).toISOString().slice(0, 16).replaceAll(/[-:]/g, "");
-    element("a", { href: addressOf(html), download: `edgeskin-${minute}.html` }).click();
-    status.textContent = text("do.saved");
-  } catch {
-    if (!abort.signal.aborted) status.textContent = text("do.save_failed");
-  }
+function showResult() {
+  const ways = { again: startOver, compare: () => byId("earlier-file").click() };
+  rebuild = () => byId("result").replaceChildren(...result(model?.wording === true, ways));
+  rebuild();
+  show("result");
 }
 
 /** @param {Blob} earlier */
@@ -372,19 +319,7 @@ async function compare(earlier) {
 
 function backToResult() {
   byId("comparison").replaceChildren();
-  rebuild = buildResult;
-  rebuild();
-  show("result");
-}
-
-/**
- * @param {string} key Of its text.
- * @param {string} sign Name of its icon.
- * @param {() => void} action
- * @param {string} looks
- */
-function button(key, sign, action, looks) {
-  return element("button", { type: "button", class: looks, click: () => action() }, icon(sign), element("span", {}, text(key)));
+  showResult();
 }
 
 function listen() {

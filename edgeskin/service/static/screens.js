@@ -1,6 +1,8 @@
 /** One screen at a time. Its heading takes the focus, so that a screen reader begins there. */
 
-import { byId } from "./dom.js";
+import { byId, element } from "./dom.js";
+import { icon } from "./icons.js";
+import { text } from "./texts.js";
 
 /** @typedef {"start" | "camera" | "camera-problem" | "waiting" | "result" | "comparison" | "notice" | "token"} Screen */
 
@@ -33,4 +35,14 @@ export function show(name, { focus = true } = {}) {
  */
 export function announce(words) {
   byId("announcer").textContent = words;
+}
+
+/**
+ * @param {string} key Of its text.
+ * @param {string} sign Name of its icon.
+ * @param {() => void} action
+ * @param {string} looks
+ */
+export function button(key, sign, action, looks) {
+  return element("button", { type: "button", class: looks, click: () => action() }, icon(sign), element("span", {}, text(key)));
 }
