@@ -64,7 +64,7 @@ def check(reply: str, facts: Facts, language: Language) -> tuple[str, ...]:
         found |= set(_of_sentence(sentence, facts, rules, language))
     if not _says_action(sentences, facts, rules):
         found.add("action")
-    found |= set(_of_words(lowered, facts, language))
+    found |= set(_of_words(sentences, facts, language))
     named = {code for code, form in CLASS_FORMS[language].items() if form.search(lowered)}
     if named and not named >= set(facts.cancers):
         found.add("class")  # a benign class alone would hide the cancer that is plausible too
@@ -109,7 +109,8 @@ def _of_sentence(sentence: str, facts: Facts, rules: LanguageRules, language: La
     if re.search(r"cancer|krebs", rules.cancer.sub(" ", rest)):
         yield "cancer"
     yield from _of_levels(rest, facts, rules)
-    if rules.condition.search(rest) and not _is_harmless_condition(rest, rules):
+    is_conditional = rules.condition.search(rest) or rules.change.search(rest)
+    if is_conditional and not _is_harmless_condition(rest, rules):
         yield "condition"
 
 
@@ -204,10 +205,9 @@ def _refers(sentence: str, rules: LanguageRules) -> bool:
     return wanted is not None and not rules.weak.search(rest) and not NEGATIONS.search(rest)
 
 
-def _of_words(lowered: str, facts: Facts, language: Language) -> Iterator[str]:
+def _of_words(sentences: list[str], facts: Facts, language: Language) -> Iterator[str]:
     """Whether words are unknown, or rather those of another language."""
     rules = RULES[language]
-    rest = _NUMBER.sub(" ", lowered)
     patterns = [rules.always, rules.if_referred, rules.if_not_referred, rules.cancer, rules.urgent]
     patterns += [
         rules.above,
@@ -218,12 +218,13 @@ def _of_words(lowered: str, facts: Facts, language: Language) -> Iterator[str]:
         rules.confidence,
     ]
     patterns += [*rules.levels.values(), rules.alone, rules.specialist, *CLASS_FORMS[language].values()]
-    # Line ends count as blanks in phrases.
-    rest = " ".join(rest.split())
-    for pattern in patterns:
-        rest = pattern.sub(" ", rest)
+    words: list[str] = []
+    for sentence in sentences:
+        rest = _NUMBER.sub(" ", sentence)
+        for pattern in patterns:
+            rest = pattern.sub(" ", rest)
+        words += _WORD.findall(rest)
     sent = _WORD.findall(" ".join(facts.sentences(language).values()).lower())
-    words = _WORD.findall(rest)
     unknown = [word for word in words if word not in VOCABULARY[language] and word not in sent]
     for other in LANGUAGES:
         if other != language and sum(word in VOCABULARY[other] for word in words) > len(words) - len(unknown):

@@ -26,29 +26,27 @@ VOCABULARY: Mapping[Language, frozenset[str]] = {
     "en": _forms(
         """
         a about after also am an and any are as ask at be because before but by can could do does during
-        each even for from further has have here how i if in into is it it's its itself itches itching
-        kindly looked looking may me might more most must my of on or other our out please see seen should
-        so soon such than thank thanks that that's the their them then there therefore these they this those
-        to too under until up us was way we were what when whether which while who will with would you
-        you're your yourself bleeding
+        each for from further has have here how i if in into is it it's its itself itches itching kindly
+        looked looking may me might must of on or our please see seen should so soon such thank thanks that
+        that's the their them then there therefore these they this to us way we what when whether which
+        while who will with you you're your bleeding changes changed worries worry
         """,
         "",
     )
     | _forms(
         """
         action advice advise aid analys appointment appear arrange assess assessment attention based book
-        care carefull change check class clinic come computer confirm consider consult contact decide
-        dermatologist dermatology describe determine diagnos diagnose diagnosis diagnoses dermoscopy discuss
-        doctor estimate examination examine examin explain expert exact expect find finding found following
-        follow fit get give gave given go guide help image include including indicate indication information
-        inspect itch bleed judge judgement kind know known lesion look made make mark mean medical mention
-        note notice number observe offer opinion part patient people person photo photograph physician
-        picture plausible point possible practice prepare prompt professional program provide question
-        reason recommend recommendation refer referral referred remain report research result say seek serve
-        show shown sign skin software specialist speak spot state suggest support symptom system take talk
-        tell thing think threshold tool trained turn understand use view visit watch word work worry worri
-        worries write examined assessed urgent closer area case concern limit limitation certain estimation
-        pigment tone dark careful hand keep appear plan sees need important
+        carefull check class clinic come computer consider consult contact dermatologist dermatology
+        describe determine diagnos diagnose diagnosis diagnoses dermoscopy discuss doctor estimate
+        examination examine examin explain expert exact expect find finding found following follow fit get
+        give gave given go help image include including indicate indication information inspect itch bleed
+        judge judgement lesion look made make mean medical mention note notice number offer opinion patient
+        photo photograph physician picture plausible point possible practice prepare prompt professional
+        program provide question reason recommend recommendation refer referral referred remain report
+        research result say seek serve show shown sign skin software specialist speak spot state suggest
+        support symptom system talk threshold tool turn understand view visit word work write examined
+        assessed urgent closer area case concern limit limitation certain estimation pigment dark careful
+        hand keep plan sees need important
         """,
         "s es ed d ing ly 's",
     ),
@@ -56,38 +54,37 @@ VOCABULARY: Mapping[Language, frozenset[str]] = {
         """
         ab aber alle allem allen aller alles als also am an auch auf aus bei beim bis bitte da dabei dafür
         damit daher darauf darüber das dass davon dazu dem den denn der des deshalb dich die dies diese
-        diesem diesen dieser dieses dir doch dort du durch eben ein eine einem einen einer eines er es etwa
-        etwas für gegen haben hat hier ich ihm ihn ihnen ihr ihre ihrem ihren ihrer ihres im in ins ist ja
-        jede jedem jeden jeder jedes kann können könnte könnten man mehr mit nach noch nun ob oder sein
-        seine seiner sich sie sind so sobald sollte sollten solche solchen soll sowie sowohl über um und uns
-        unter vom von vor war warum was weil weitere weiteren weiterer weiteres welche wenn wer werden wie
-        wir wird wo wurde wurden zu zum zur zwischen selbst bzw nimmt gibt sieht spricht verändert gemacht
-        gesehen empfohlen bestehen besteht blutet juckt beunruhigt muss müssen darf dürfen möchte möchten
+        diesem diesen dieser dieses dir doch dort du durch eben ein eine einem einen einer eines er es etwas
+        für gegen haben hat hier ich ihm ihn ihnen ihr ihre ihrem ihren ihrer ihres im in ins ist jede jedem
+        jeden jeder jedes kann können könnte könnten man mit nach noch nun ob oder sein seine seiner sich
+        sie sind so sobald sollte sollten solche solchen soll sowie sowohl über um und uns unter vom von vor
+        warum was weil weitere weiteren weiterer weiteres welche wenn wer werden wie wir wird wo zu zum zur
+        zwischen bzw nimmt gibt sieht spricht verändert gemacht gesehen empfohlen bestehen besteht blutet
+        juckt beunruhigt muss müssen darf dürfen möchte möchten plausibel plausible plausiblen
         """,
         "",
     )
     | _forms(
         """
-        abklär abgeklärt achten ander angab angezeigt anhand anschau ansehen ansprech antwort anzeichen arzt
-        ärzt ärztlich ärztin ärztinnen arztpraxis art aufnahm auffäll auswert auswertung bedeut bedeutet
-        bedenk befund befunde beobacht begutacht begutachtet berat beratung bereich beruh beschreib besprech
-        bestimm bestätig betracht beurteil beurteilt beurteilung bewert bewertet bewertung bild bilder
-        bitten blut computer computerprogramm dermatolog dermatologin dermatologinnen dermatologisch
-        dermatoskopie dien dermatoskopisch diagnos diagnose direkt dunkl dunkle eindeutig einordn einschätz
-        einschätzung einzeln empfehl empfiehlt empfehlung empfohlen ergeb ergebnis ergebnisse ergibt ergeben
-        erhalt erklär ermittelt fach facharzt fachärzt fachärztin fachärztlich fachleut fall find folgend
-        forschung forschungssoftware forschungszweck frag frage geb geeignet gehör genau genauer geprüft
-        geschätzt gesichert gespräch gezeigt grenz grenzwert grund hab halt haut hautarzt hautärzt
-        hautärztin hautärztinnen hautärztlich hautarztpraxis hautfach hautspezialist hautstell
-        hautveränderung hinweis hol hör information jucken jed klär klass klasse komm kommen kontakt
-        kontaktier lass lässt lassen lieg liegt mein meinung medizinisch meld mensch merk mittel möglich
-        möglichkeit mitteil nehm nenn notwendig nutz patient patientin person plausibel plausibl praxis
-        programm prüf prüfung rat risiko rahmen sag sagt schau schätz schätzung schritt schwellenwert
-        schwelle seh sichtbar software soll sprech spezialist stell stelle such system tatsächlich teil
-        termin überweis überweisung untersuch untersucht untersuchung urteil vereinbar vereinbart veränder
-        veränderung verdacht vermut versteh verwend vorstell vorgestellt wahrscheinlichkeit weiter werd wert
-        wirkt wissen wort worte zeig zeigt ziel zweck änder ändert bemerk pigment hautton hauttön beunruhig
-        geh wichtig brauch bald zeitnah unser
+        abklär abgeklärt achten angab angezeigt anhand anschau ansehen ansprech antwort anzeichen arzt ärzt
+        ärztlich ärztin ärztinnen arztpraxis aufnahm auswert auswertung bedeut bedeutet bedenk befund
+        befunde begutacht begutachtet berat beratung bereich beschreib besprech bestimm betracht beurteil
+        beurteilt beurteilung bewert bewertet bewertung bild bilder bitten blut computer computerprogramm
+        dermatolog dermatologin dermatologinnen dermatologisch dermatoskopie dien dermatoskopisch diagnos
+        diagnose direkt dunkl dunkle einordn einschätz einschätzung einzeln empfehl empfiehlt empfehlung
+        empfohlen ergeb ergebnis ergebnisse ergibt ergeben erhalt erklär ermittelt fach facharzt fachärzt
+        fachärztin fachärztlich fachleut fall find folgend forschung forschungssoftware forschungszweck frag
+        frage geb geeignet gehör genau genauer geprüft geschätzt gespräch gezeigt grenz grenzwert grund hab
+        halt haut hautarzt hautärzt hautärztin hautärztinnen hautärztlich hautarztpraxis hautfach
+        hautspezialist hautstell hautveränderung hinweis hol hör information jucken jed klär klass klasse
+        komm kommen kontakt kontaktier lass lässt lassen lieg liegt mein meinung medizinisch meld merk
+        mittel möglich möglichkeit mitteil nehm nenn notwendig patient patientin plausibel praxis programm
+        prüf prüfung rat risiko rahmen sag sagt schau schätz schätzung schritt schwellenwert schwelle seh
+        sichtbar software soll sprech spezialist stell stelle such system teil termin überweis überweisung
+        untersuch untersucht untersuchung urteil vereinbar vereinbart veränder veränderung verdacht vermut
+        versteh vorstell vorgestellt wahrscheinlichkeit weiter werd wert wirkt wissen wort worte zeig zeigt
+        ziel zweck änder ändert bemerk pigment hautton hauttön beunruhig geh wichtig brauch bald zeitnah
+        unser
         """,
         "e en er es em n s t st te ten end ern",
     ),
@@ -106,6 +103,8 @@ class LanguageRules:
     """Takes back an action in the same sentence."""
     condition: re.Pattern[str]
     safety_net: re.Pattern[str]
+    change: re.Pattern[str]
+    """What may only be said of a lesion that a doctor should see, not of the result."""
     doctor: re.Pattern[str]
     alone: re.Pattern[str]
     """The picture alone: what the action without a referral rests on."""
@@ -142,15 +141,16 @@ RULES: Mapping[Language, LanguageRules] = {
         ),
         condition=_any(r"if when unless until should_(?:it|the|you) whether before"),
         safety_net=_any(r"chang\w+ bleed\w* itch\w* worr\w+ questions? concerns?"),
+        change=_any(r"chang\w+ worr\w+"),
         doctor=_any(r"doctors? specialists? dermatologists? physicians? examin\w+ check\w*"),
         alone=_any(r"(?:this|the|one|a)_(?:picture|image|photo)_alone alone"),
         hedge=_any(r"plausible possible could may might fits? includ\w+ consider\w*"),
         confidence=_any(r"confiden\w+ certain\w* reliab\w+ sure"),
         serious=_any(r"most_serious"),
         cancer=re.compile(
-            r"(?:(?:risk|probability|signs?) (?:of|for) |whether (?:it|this|the (?:lesion|spot)) is "
-            r")(?:skin )?"
-            r"cancer\b|\b(?:skin )?cancer (?:risk|probability)\b"
+            r"(?:risk|probability|signs?) (?:of|for) (?:skin )?cancer\b|\b(?:skin )?cancer (?:risk|"
+            r"probability)\b|\b(?:say|tell|decide|clarify|confirm) whether (?:it|this|the (?:lesion|spot)) "
+            r"is (?:skin )?cancer$"
         ),
         probability=_any(r"probability"),
         threshold=_any(r"threshold limit from"),
@@ -161,11 +161,10 @@ RULES: Mapping[Language, LanguageRules] = {
         },
         always=_any(
             r"(?:not|no|cannot|can_not|does_not_give|gives_no)_(?:a_|make_a_|"
-            r"give_a_)?(?:medical_)?diagnosis(?!_of) "
-            r"(?:does_not|cannot|can_not)_replace(?:_the)?(?:_examination_by)? not_a_medical_device "
-            r"(?:does_not|cannot|can_not)_rule_out_(?:skin_)?cancer no_all-?clear not_an_all-?clear "
-            r"only_a_(?:doctor|specialist|dermatologist|skin_specialist)_can_(?:make|give|confirm|tell|say|"
-            r"decide)"
+            r"give_a_)?(?:medical_)?diagnosis(?!_of) (?:does_not|cannot|"
+            r"can_not)_replace(?:_the)?(?:_examination_by)? not_a_medical_device (?:does_not|cannot|"
+            r"can_not)_rule_out_(?:skin_)?cancer no_all-?clear not_an_all-?clear less_is_known_for any_other "
+            r"other_(?:spots|lesions) only_a_(?:doctor|specialist|dermatologist|skin_specialist)_can"
         ),
         if_referred=_any(r"(?:do|please_do|please)_not_(?:wait|delay)(?:_with_this)? without_(?:any_)?delay"),
         if_not_referred=_any(
@@ -177,8 +176,7 @@ RULES: Mapping[Language, LanguageRules] = {
     "de": LanguageRules(
         specialist=_any(
             r"fachärzt\w+ facharzt hautarzt hautarztpraxis hautärzt\w+ dermatolog(?:e|en|in|innen|isch|"
-            r"ische) "
-            r"hautspezialist(?:en|in)?"
+            r"ische) hautspezialist(?:en|in)?"
         ),
         urgent=_any(
             r"dringend\w* umgehend unverzüglich sofort schnellstmöglich so_(?:schnell|bald)_wie_möglich "
@@ -190,12 +188,12 @@ RULES: Mapping[Language, LanguageRules] = {
         ),
         weak=_any(
             r"wenn falls sollte\w*_sie_(?:sich|es|die) ob nur kann können könnte\w* vielleicht eventuell "
-            r"erst "
-            r"möglicherweise gegebenenfalls würde\w* bevor nachdem darf dürfen dürfte\w* war etwa bis_\w+ "
-            r"möglich"
+            r"erst möglicherweise gegebenenfalls würde\w* bevor nachdem darf dürfen dürfte\w* war etwa "
+            r"bis_\w+ möglich"
         ),
         condition=_any(r"wenn falls sollte_\w+ sobald ob sofern bevor"),
         safety_net=_any(r"(?:ver)?änder\w* blut\w* juck\w* beunruhig\w* fragen"),
+        change=_any(r"\w*änder[nt]\w* beunruhig\w*"),
         doctor=_any(
             r"\w*arzt \w*ärzt\w+ dermatolog\w+ untersuch\w+ \w*spezialist\w* \w*arztpraxis fachleut\w+"
         ),
@@ -204,9 +202,9 @@ RULES: Mapping[Language, LanguageRules] = {
         confidence=_any(r"verlässlich\w* sicher\w* zuverlässig\w* konfidenz vertrauen"),
         serious=_any(r"am_schwersten am_ernstesten schwerwiegendste\w* ernsteste\w*"),
         cancer=re.compile(
-            r"(?:(?:risiko|wahrscheinlichkeit|anzeichen) (?:für|von|eines) |ob es (?:sich um "
-            r")?)(?:haut)?krebs\b|"
-            r"\b(?:haut)?krebs(?:risiko|wahrscheinlichkeit)s?\b"
+            r"(?:risiko|wahrscheinlichkeit|anzeichen) (?:für|von) (?:haut)?krebs\b|\b(?:haut)?krebs(?:risiko|"
+            r"wahrscheinlichkeit)s?\b|\b(?:sagen|klären|feststellen|beurteilen|entscheiden), ob es (?:sich "
+            r"um )?(?:haut)?krebs (?:ist|handelt)$"
         ),
         probability=_any(r"\w*wahrscheinlichkeit"),
         threshold=_any(r"schwelle schwellenwert grenzwert grenze ab"),
@@ -218,9 +216,10 @@ RULES: Mapping[Language, LanguageRules] = {
         always=_any(
             r"(?:keine|ist_keine)_(?:ärztliche_|medizinische_)?diagnose(?:_gestellt)? kein_medizinprodukt "
             r"ersetzt_(?:nicht|keine|keinen)(?:_die)?(?:_ärztliche)?(?:_untersuchung)? keine_entwarnung "
-            r"(?:haut)?krebs_(?:nicht_ausschließen|nicht_ausgeschlossen|auch_nicht_ausschließen) "
-            r"nur_(?:eine|ein)_(?:ärztin|arzt|fachärztin|facharzt|hautärztin|hautarzt)"
-            r"(?:_oder_(?:eine|ein)_(?:ärztin|arzt|fachärztin|facharzt|hautärztin|hautarzt))?_kann"
+            r"weniger_ist_bekannt_für (?:jede_)?andere[n]?_(?:stellen?|hautveränderung(?:en)?) "
+            r"(?:haut)?krebs_(?:nicht_ausschließen|nicht_ausgeschlossen|auch_nicht_ausschließen) nur_(?:eine|"
+            r"ein)_(?:ärztin|arzt|fachärztin|facharzt|hautärztin|hautarzt)(?:_oder_(?:eine|ein)_(?:ärztin|"
+            r"arzt|fachärztin|facharzt|hautärztin|hautarzt))?_kann"
         ),
         if_referred=_any(
             r"(?:bitte_)?warten_sie_(?:bitte_)?(?:damit_)?nicht nicht_warten ohne_(?:verzögerung|aufschub) "
@@ -258,28 +257,27 @@ CLASS_FORMS: Mapping[Language, Mapping[str, re.Pattern[str]]] = {
 
 CLASS_WORDS = re.compile(
     r"melano|n[ae]?e?v(?:us|i)\b|näv|\bmoles?\b|muttermal|leberfleck|birthmark|basal|\bbcc\b|squamous|"
-    r"\bscc\b|"
-    r"spinal|platten|stachelzell|kerato|\bak\b|\bbkl\b|lentig|seborr|warze|\bwarts?\b|dermatofib|histiozyt|"
-    r"histiocyt|vascular|angiom|h[aä]e?mangi|gefäß|blutschwamm|bowen|merkel|kaposi|spitz|dysplas|carcinom|"
-    r"karzinom|tumou?r|malign|bösartig|lymphom|sarcom|sarkom|eczema|ekzem|psoria|infection|infektion|\bmel\b|"
-    r"\bnv\b|\bdf\b|\bvasc\b|freckle|sommerspross|cyst|zyst|precancer|vorstufe|basaliom|spinaliom|metasta"
+    r"\bscc\b|spinal|platten|stachelzell|kerato|\bak\b|\bbkl\b|lentig|seborr|warze|\bwarts?\b|dermatofib|"
+    r"histiozyt|histiocyt|vascular|angiom|h[aä]e?mangi|gefäß|blutschwamm|bowen|merkel|kaposi|spitz|dysplas|"
+    r"carcinom|karzinom|tumou?r|malign|bösartig|lymphom|sarcom|sarkom|eczema|ekzem|psoria|infection|"
+    r"infektion|\bmel\b|\bnv\b|\bdf\b|\bvasc\b|freckle|sommerspross|cyst|zyst|precancer|vorstufe|basaliom|"
+    r"spinaliom|metasta"
 )
 ALL_CLEAR = re.compile(
-    r"harmless|benign|innocent|innocuous|\bsafe|healthy|\bnormal|\bfine\b|\bok(?:ay)?\b|all[ -]clear|nothing|"
-    r"no need|no cancer|not cancer|cancer[- ]free|not dangerous|relax|reassur|rest assured|good news|"
-    r"peace of mind|unremarkable|no reason to|not need|n't need|needn't|do(?:n't| not) worry|unnecessary|"
-    r"harmlos|gutartig|unbedenklich|ungefährlich|unauffällig|gesund|in ordnung|alles gut|entwarn|beruhigt? "
-    r"sein|"
-    r"sorge|kein(?:en|e)? (?:haut)?(?:arzt|ärzt|krebs|grund)|nicht (?:nötig|notwendig|erforderlich)|"
-    r"krebsfrei|"
-    r"unnötig|gute nachricht|\bsorglos|müssen nicht|brauchen (?:nicht|kein)"
+    r"harmless|benign|should (?:look|be (?!seen|examined|checked|looked|shown|assessed))|as it should|(?:so "
+    r")?sein soll|soll(?:en|te|ten)? so|so sein|innocent|innocuous|\bsafe|healthy|\bnormal|\bfine\b|"
+    r"\bok(?:ay)?\b|all[ -]clear|nothing|no need|no cancer|not cancer|cancer[- ]free|not dangerous|relax|"
+    r"reassur|rest assured|good news|peace of mind|unremarkable|no reason to|not need|n't need|needn't|"
+    r"do(?:n't| not) worry|unnecessary|harmlos|gutartig|unbedenklich|ungefährlich|unauffällig|gesund|in "
+    r"ordnung|alles gut|entwarn|beruhigt? sein|sorge|kein(?:en|e)? (?:haut)?(?:arzt|ärzt|krebs|grund)|nicht "
+    r"(?:nötig|notwendig|erforderlich)|krebsfrei|unnötig|gute nachricht|\bsorglos|müssen nicht|brauchen "
+    r"(?:nicht|kein)"
 )
 TREATMENT = re.compile(
     r"cream|\bointment|lotion|medicine|medicat|\bdrugs?\b|tablet|\bpills?\b|antibiot|[ck]ortis|steroid|"
-    r"surger|"
-    r"surgic|remov|excis|exzis|biops|chemo|radiat|laser|freez|sunscreen|\bapply|treat|therap|\bmg\b|vitamin|"
-    r"\boil|salbe|creme|medikament|tablette|operation|operier|entfern|bestrahl|vereis|sonnenschutz|behand|"
-    r"auftragen|\böl|imiquimod|fluorouracil|ibuprofen|aspirin|homeopath|homöopath|inject|spritz"
+    r"surger|surgic|remov|excis|exzis|biops|chemo|radiat|laser|freez|sunscreen|\bapply|treat|therap|\bmg\b|"
+    r"vitamin|\boil|salbe|creme|medikament|tablette|operation|operier|entfern|bestrahl|vereis|sonnenschutz|"
+    r"behand|auftragen|\böl|imiquimod|fluorouracil|ibuprofen|aspirin|homeopath|homöopath|inject|spritz"
 )
 NEGATIONS = re.compile(
     r"(?<!\w)(?:not?|never|none|nobody|neither|nor|without|cannot|hardly|barely|\w+n't|free|lacks?|absent|"
@@ -288,25 +286,19 @@ NEGATIONS = re.compile(
 )
 NUMBER_WORDS = re.compile(
     r"(?<!\w)(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|"
-    r"forty|"
-    r"fifty|sixty|seventy|eighty|ninety|hundreds?|thousands?|millions?|dozens?|half|halves|thirds?|quarters?|"
-    r"\w*fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|percent|per ?cent|once|twice|double|triple|first|"
-    r"second|fourth|null|eins|zwei|drei|vier|fünf|sechs|sieben|acht|neun|zehn|elf|zwölf|\w*zehn|\w+zig|"
-    r"dreißig|"
-    r"\w*hundert\w*|\w*tausend\w*|millionen?|dutzend\w*|hälfte|halb\w*|drittel|viertel|\w*[fscbnhg]tel|"
-    r"prozent|\w+mal|"
-    r"doppelt|zweit\w+|dritt\w+|viert\w+|fünft\w+|zehnt\w+|eine[rs]? von|majority|mehrheit|minority|several|"
-    r"mehrere|meisten)(?!\w)"
+    r"forty|fifty|sixty|seventy|eighty|ninety|hundreds?|thousands?|millions?|dozens?|half|halves|thirds?|"
+    r"quarters?|\w*fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|percent|per ?cent|once|twice|double|"
+    r"triple|first|second|fourth|null|eins|zwei|drei|vier|fünf|sechs|sieben|acht|neun|zehn|elf|zwölf|\w*zehn|"
+    r"\w+zig|dreißig|\w*hundert\w*|\w*tausend\w*|millionen?|dutzend\w*|hälfte|halb\w*|drittel|viertel|"
+    r"\w*[fscbnhg]tel|prozent|\w+mal|doppelt|zweit\w+|dritt\w+|viert\w+|fünft\w+|zehnt\w+|eine[rs]? von|"
+    r"majority|mehrheit|minority|several|mehrere|meisten)(?!\w)"
 )
 OTHER_LEVELS = re.compile(
-    r"(?<!\w)(?:very|extreme\w*|low\w+|small\w*|minor|little|slight\w*|mild\w*|minimal\w*|tiny|negligible|"
-    r"weak|"
-    r"reduced|unlikely|likel\w+|rare\w*|intermediate|average|high(?:er|est|ly)|raised|elevated|increased|"
-    r"severe|"
-    r"danger\w*|sehr|klein\w*|leicht\w*|minimal\w*|winzig\w*|schwach\w*|wahrscheinlich\w{0,2}|"
-    r"unwahrscheinlich\w*|selten\w*|durchschnittlich\w*|höher\w*|höchst\w*|erhöht\w*|niedriger\w*|"
-    r"geringer\w*|"
-    r"geringfügig\w*|gefährlich\w*|stark\w*)(?!\w)"
+    r"(?<!\w)(?:very|less|fewer|most(?! serious)|extreme\w*|low\w+|small\w*|minor|little|slight\w*|mild\w*|"
+    r"minimal\w*|tiny|negligible|weak|reduced|unlikely|likel\w+|rare\w*|intermediate|average|high(?:er|est|"
+    r"ly)|raised|elevated|increased|severe|danger\w*|sehr|weniger|klein\w*|leicht\w*|minimal\w*|winzig\w*|"
+    r"schwach\w*|wahrscheinlich\w{0,2}|unwahrscheinlich\w*|selten\w*|durchschnittlich\w*|höher\w*|höchst\w*|"
+    r"erhöht\w*|niedriger\w*|geringer\w*|geringfügig\w*|gefährlich\w*|stark\w*)(?!\w)"
 )
 MARKUP = re.compile(r"[<>\[\]{}*#`_|\\=@~^$]|https?:|www\.|://|\.(?:com|org|net|io|de|ai)\b")
 CHARACTERS = re.compile(r"[a-zäöüß0-9 .,:;!'\"()%\n-]*")

@@ -106,12 +106,16 @@ def test_the_page_names_only_keys_of_the_table() -> None:
 
 
 def test_every_text_is_used() -> None:
+    """By the page, or by the template of the plain-language message."""
+    template = (PACKAGE / "service" / "message_facts.py").read_text(encoding="utf-8")
+    named = used_keys() | set(re.findall(r'"(message\.[a-z_.]+)"', template))
     by_code = set(re.findall(r'codeText\("([a-z]+)"', "".join(SCRIPTS.values())))
+    by_code |= set(re.findall(r'f"(message\.[a-z]+)\.\{', template))
     by_code |= {key.rstrip(".") for key in re.findall(r"text\(`([a-z_.]+)\$", "".join(SCRIPTS.values()))}
     assert [
         key
         for key in TABLE
-        if key not in used_keys()
+        if key not in named
         and key.rpartition(".")[0] not in by_code
         and not any(key.startswith(prefix) for prefix in by_code)
     ] == []

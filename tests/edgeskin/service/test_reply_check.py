@@ -1,6 +1,8 @@
 """A reply passes if it says what the facts say; whatever else a model might write is thrown away."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgeskin.service.message_facts import Facts
 from edgeskin.service.reply_check import check
@@ -278,6 +280,97 @@ BAD: list[tuple[str, Language, str, str]] = [
 ]  # fmt: skip
 
 
+MISLEADING: list[tuple[str, Language, str]] = [
+    ("HIGH", "en", "This is a test."),
+    ("HIGH", "en", "The person in the picture is a different person."),
+    ("HIGH", "en", "The software may be mistaken about this."),
+    ("HIGH", "en", "The software makes mistakes."),
+    ("HIGH", "en", "This result is a mistake, so stay at home."),
+    ("HIGH", "en", "A doctor will tell you that this is as it should be."),
+    ("HIGH", "en", "You should think about whether to go."),
+    ("HIGH", "en", "Please do not wait for the appointment to come, take a cream."),
+    ("HIGH", "en", "We recommend that you watch the spot."),
+    ("HIGH", "en", "Watch the spot before you see the dermatologist."),
+    ("HIGH", "en", "See a dermatologist after you change the picture."),
+    ("HIGH", "en", "A clinic visit is possible at any time."),
+    ("HIGH", "en", "The finding is most possibly a mark of the skin."),
+    ("HIGH", "en", "The skin reads as it should."),
+    ("HIGH", "en", "It is a known mark."),
+    ("HIGH", "en", "You know this lesion."),
+    ("HIGH", "en", "The lesion looks like skin."),
+    ("HIGH", "en", "The spot could be a part of the skin."),
+    ("HIGH", "en", "The concern is closed."),
+    ("HIGH", "en", "The lesion is a kind of tone of the skin."),
+    ("HIGH", "en", "The program is trained to find changes, and it finds that you are fine."),
+    ("HIGH", "en", "The risk of cancer is not high."),
+    ("HIGH", "en", "The risk of cancer is hardly high."),
+    ("HIGH", "en", "The risk is high for a dark skin only."),
+    ("HIGH", "en", "The risk of cancer is high in other people."),
+    ("HIGH", "en", "You could be of those people who have a high risk."),
+    ("HIGH", "en", "The doctor should change the lesion."),
+    ("HIGH", "en", "The doctor should take out the lesion."),
+    ("HIGH", "en", "Take a photo each week."),
+    ("HIGH", "en", "The expert finds that advice is for those who worry."),
+    ("HIGH", "en", "See the dermatologist when it is possible for you."),
+    ("HIGH", "en", "Please look at the lesion by yourself, and so on."),
+    ("HIGH", "en", "The specialist will find the cause."),
+    ("HIGH", "en", "Book an appointment to be on the closer side."),
+    ("HIGH", "en", "The cancer risk could be a cancer."),
+    ("HIGH", "en", "Whether it is cancer is decided: it is."),
+    ("HIGH", "en", "It is clear whether it is cancer: it is."),
+    ("HIGH", "en", "The probability of cancer is 44.4% at most."),
+    ("HIGH", "en", "The probability of cancer is 44.4% of 9.2%."),
+    ("HIGH", "en", "The probability of cancer is 44.4%, a possible mistake."),
+    ("HIGH", "en", "From 44.4% on you should go."),
+    ("HIGH", "en", "The confidence in this result is low, so think about whether to follow it."),
+    ("HIGH", "en", "The confidence in this result is low, so you may stay."),
+    ("HIGH", "en", "The confidence in this result is low, and the result may change."),
+    ("HIGH", "en", "The result could change."),
+    ("HIGH", "en", "It could be melanoma or melanocytic nevus, and we think it is the nevus."),
+    ("HIGH", "en", "Plausible is a melanocytic nevus; then melanoma."),
+    ("HIGH", "en", "More plausible is a melanocytic nevus than a melanoma."),
+    ("HIGH", "en", "The most plausible is a melanocytic nevus, then melanoma."),
+    ("HIGH", "en", "Melanoma is more plausible than a melanocytic nevus."),
+    ("LOW", "en", "You can be at ease."),
+    ("LOW", "en", "The lesion looks as skin should look."),
+    ("LOW", "en", "We see that you are without cancer."),
+    ("LOW", "en", "You can go about your day."),
+    ("LOW", "en", "Cancer risk: low. You can think of other things."),
+    ("LOW", "en", "It looks good."),
+    ("LOW", "en", "It looks like a melanocytic nevus, as most do."),
+    ("LOW", "en", "It could be a melanocytic nevus, which is a kind of spot that people have."),
+    ("LOW", "en", "The specialist would say so too."),
+    ("LOW", "en", "The risk of cancer is low, so a visit is for you to decide."),
+    ("LOW", "en", "You may think it is as it should be."),
+    ("LOW", "en", "The confidence in this result is high, so trust it."),
+    ("LOW", "en", "The confidence in this result is high, so you can use it."),
+    ("LOW", "en", "A doctor's visit can wait."),
+    ("HIGH", "de", "Das ist ein Test."),
+    ("HIGH", "de", "Die Software kann sich irren."),
+    ("HIGH", "de", "Das Programm sagt, dass Sie gesund sind."),
+    ("HIGH", "de", "Das Risiko für Krebs ist nicht hoch."),
+    ("HIGH", "de", "Sie können es selbst beobachten."),
+    ("HIGH", "de", "Beobachten Sie die Stelle weiter."),
+    ("HIGH", "de", "Ein Termin ist erst später möglich."),
+    ("HIGH", "de", "Die Haut ist, wie sie sein soll."),
+    ("HIGH", "de", "Das ist eine Stelle, wie sie viele haben."),
+    ("HIGH", "de", "Andere Menschen haben ein hohes Risiko für Krebs."),
+    ("HIGH", "de", "Die Wahrscheinlichkeit für Krebs beträgt höchstens 44,4 %."),
+    ("HIGH", "de", "Plausibler ist ein melanozytärer Nävus als ein Melanom."),
+    ("HIGH", "de", "Möglich ist ein Melanom, eher ein melanozytärer Nävus."),
+    ("HIGH", "de", "Es geht auch ohne Termin."),
+    ("HIGH", "de", "Die Ärztin wird sagen, dass das so sein soll."),
+    ("HIGH", "de", "Das Ergebnis kann sich ändern."),
+    ("HIGH", "de", "Fragen Sie, ob es Krebs ist: ja."),
+    ("HIGH", "de", "Es ist klar, ob es Krebs ist."),
+    ("HIGH", "de", "Ob es Krebs ist, ist bekannt."),
+    ("HIGH", "de", "Das Melanom ist möglich und bestätigt, der melanozytäre Nävus auch."),
+    ("HIGH", "de", "Der Befund ist bestätigt."),
+    ("HIGH", "de", "Die Diagnose ist Melanom oder melanozytärer Nävus."),
+]  # fmt: skip
+"""Sentences of words that a reply may use, or nearly so, which take the result back or add to it."""
+
+
 @pytest.mark.parametrize(("risk", "language", "reply"), GOOD)
 def test_a_reply_that_says_what_the_facts_say_passes(risk: str, language: Language, reply: str) -> None:
     assert check(reply, BY_RISK[risk], language) == ()
@@ -292,6 +385,22 @@ def test_the_facts_themselves_pass(facts: Facts, language: Language) -> None:
 @pytest.mark.parametrize(("risk", "language", "reply", "code"), BAD)
 def test_any_other_reply_is_thrown_away(risk: str, language: Language, reply: str, code: str) -> None:
     assert code in check(reply, BY_RISK[risk], language)
+
+
+@pytest.mark.parametrize(("risk", "language", "sentence"), MISLEADING)
+def test_a_good_reply_with_a_misleading_sentence_is_thrown_away(
+    risk: str, language: Language, sentence: str
+) -> None:
+    good = {"HIGH": {"en": URGENTLY, "de": DRINGEND}, "LOW": {"en": CALM, "de": RUHIG}}[risk][language]
+    assert check(good, BY_RISK[risk], language) == ()
+    assert check(f"{good} {sentence}", BY_RISK[risk], language)
+    assert check(f"{sentence} {good}", BY_RISK[risk], language)
+
+
+@given(st.text(max_size=300), st.sampled_from(sorted(BY_RISK)), st.sampled_from(["en", "de"]))
+def test_no_text_breaks_the_check(text: str, risk: str, language: Language) -> None:
+    """And none that is made of anything passes, as it would have to hold the action."""
+    assert check(text, BY_RISK[risk], language)
 
 
 @pytest.mark.parametrize(("risk", "language", "reply"), GOOD)
