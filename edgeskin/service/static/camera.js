@@ -33,9 +33,10 @@ const REASONS = {
 /**
  * Show the camera's live picture.
  * @param {AbortSignal} signal Whoever leaves before the permission is given gets no camera.
+ * @param {() => void} onLost When it is unplugged.
  * @throws {CameraError}
  */
-export async function open(signal) {
+export async function open(signal, onLost) {
   close();
   // Browsers hide mediaDevices altogether on plain http of another machine.
   if (!window.isSecureContext) throw new CameraError("insecure");
@@ -55,6 +56,7 @@ export async function open(signal) {
   video.srcObject = stream;
   await video.play().catch(() => {}); // a video that is hidden again before it plays is no error
   const [track] = stream.getVideoTracks();
+  track.addEventListener("ended", onLost); // not by our own stop
   await focusContinuously(track);
   offerTorch(track);
   offerZoom(track);

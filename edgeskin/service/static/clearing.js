@@ -9,7 +9,7 @@ import { text } from "./texts.js";
 
 const IDLE = 60; // seconds
 const WARNED = 20;
-const INPUTS = ["pointerdown", "pointermove", "keydown", "wheel", "touchstart", "input"];
+const INPUTS = ["pointerdown", "pointermove", "keydown", "wheel", "touchstart", "input", "afterprint"];
 
 let deadline = 0;
 

@@ -95,7 +95,7 @@ export function evidence() {
   fade();
   draw();
   // On paper nobody can move a slider: the photo stands there once without the map.
-  const plain = element("img", { class: "photo paper-only", src: photoUrl, alt: "" });
+  const plain = element("img", { class: "photo paper-only", src: photoUrl, alt: "", error: () => plain.remove() });
   return element("section", { class: "part evidence" },
     element("h2", {}, text("evidence.title")),
     element("div", { class: "pictures" }, plain, stack),

@@ -44,12 +44,15 @@ export async function guide(signal, onLocked) {
         onLocked(error);
         return;
       }
+      // Every frame counts towards the limit, and the photo has to fit in as well.
+      const isLimited = error instanceof service.ServiceError && error.code === "rate_limited";
       const wait = error instanceof service.ServiceError ? 1000 * error.retryAfter : 0;
       interval = Math.min(Math.max(2 * interval, wait), LONGEST_INTERVAL);
       if (shown !== "none") {
         shown = "none";
         say(() => text("camera.no_guidance"), false);
       }
+      if (isLimited) return;
     }
   }
 }

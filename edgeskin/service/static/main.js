@@ -81,7 +81,10 @@ async function openCamera() {
   guidance.say(() => text("camera.starting"), false);
   rebuild = () => guidance.repeat();
   try {
-    await camera.open(signal);
+    await camera.open(signal, () => {
+      framing.abort();
+      explainCamera("none");
+    });
   } catch (error) {
     if (!(error instanceof camera.CameraError)) throw error;
     if (!signal.aborted) explainCamera(error.reason);
@@ -105,9 +108,18 @@ function explainCamera(reason) {
 async function capture() {
   const context = readContext();
   if (!context || !camera.isReady()) return;
-  const photo = await camera.photo();
-  framing.abort();
-  camera.close();
+  byId("capture").disabled = true;
+  let photo;
+  try {
+    photo = await camera.photo();
+  } catch (error) {
+    if (!(error instanceof camera.CameraError)) throw error;
+    explainCamera(error.reason);
+    return;
+  } finally {
+    framing.abort();
+    camera.close();
+  }
   assess(photo, context);
 }
 
@@ -281,12 +293,13 @@ function buildResult() {
         parts.verdict(assessment),
         parts.warning(assessment),
         evidenceView.evidence(),
-        parts.probability(assessment),
-        parts.findings(assessment),
-        parts.confidence(assessment),
-        parts.advice(assessment),
+        element("div", { class: "details" },
+          parts.probability(assessment),
+          parts.findings(assessment),
+          parts.confidence(assessment),
+          parts.advice(assessment),
+          parts.limits(assessment)),
         model?.wording && plainWords(),
-        parts.limits(assessment),
         parts.safetyNet(),
         actions(),
         parts.origin(assessment, date, context),

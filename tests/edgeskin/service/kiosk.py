@@ -1,4 +1,9 @@
-"""What the tests of the page share: a real service in a process, a real browser, and pictures."""
+"""What the tests of the page share: a real service in a process, a real browser, and pictures.
+
+    python -m tests.edgeskin.service.kiosk
+
+takes the screenshots of the documents.
+"""
 
 import contextlib
 import json
@@ -7,7 +12,8 @@ import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 
 from tests.conftest import ROOT
 from tests.edgeskin.service.test_page_texts import TABLE
@@ -119,6 +125,8 @@ def visitor(
     page.on("console", lambda message: one.complaints.append(message.text))
     page.on("pageerror", lambda error: one.complaints.append(str(error)))
     page.on("request", lambda request: one.requests.append(request.url))
+    # Playwright takes choosers over only while somebody listens, and not at once.
+    page.on("filechooser", lambda _: None)
     page.goto(address + (f"#token={token}" if token else ""))
     one.wait("start" if token else "token")
     yield one
@@ -171,3 +179,55 @@ def busy(code: str = "queue_full", seconds: int = 3) -> dict[str, Any]:
     body = {"error": {"type": "RequestError", "message": "busy", "code": code}, "request_id": "test"}
     headers = {"Retry-After": str(seconds), "Content-Type": "application/json"}
     return {"status": 503, "headers": headers, "body": json.dumps(body)}
+
+
+def main() -> None:
+    """Take the screenshots of docs/gallery: a kiosk with a result, and four phones side by side."""
+    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
+        folder = Path(temporary)
+        drawn, film = pictures(folder), video(folder / "lesion.y4m", 1)
+        camera = f"--use-file-for-fake-video-capture={film}"
+        with service(folder) as address, chromium(playwright, *FAKE_CAMERA, camera) as browser:
+            with visitor(browser, address, viewport={"width": 800, "height": 1580}) as one:
+                one.choose(drawn["HIGH"])
+                one.page.wait_for_selector(".map[src]:not([hidden])")
+                one.page.evaluate("document.activeElement.blur()")
+                _write("page-result", decoded(one.page.screenshot()))
+            phones = [
+                _phone(browser, address, "de-DE", "light", lambda one: None),
+                _phone(browser, address, "en-GB", "dark", _frame),
+                _phone(browser, address, "de-DE", "light", lambda one: one.choose(drawn["MEDIUM"])),
+                _phone(browser, address, "en-GB", "dark", lambda one: one.choose(drawn["retake"])),
+            ]
+            shown = cv2.resize(np.hstack(phones), None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA)
+            _write("page-phones", np.asarray(shown))
+
+
+def _frame(one: Visitor) -> None:
+    one.page.click("#open-camera")
+    one.page.wait_for_selector(".advice.good")
+
+
+def _phone(
+    browser: Browser, address: str, locale: str, scheme: str, reach: Callable[[Visitor], None]
+) -> np.ndarray:
+    size = {"width": 390, "height": 844}
+    with visitor(browser, address, locale=locale, color_scheme=scheme, viewport=size) as one:
+        reach(one)
+        one.page.evaluate("scrollTo(0, 0)")
+        one.page.wait_for_timeout(1000)  # what is drawn late
+        return cv2.copyMakeBorder(
+            decoded(one.page.screenshot()), 12, 12, 12, 12, cv2.BORDER_CONSTANT, value=GRAY
+        )
+
+
+GRAY = (160, 160, 160)
+
+
+def _write(name: str, image: np.ndarray) -> None:
+    path = ROOT / "docs" / "gallery" / f"{name}.jpg"
+    assert cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 80])
+
+
+if __name__ == "__main__":
+    main()
