@@ -188,13 +188,15 @@ class LimitedBody:
 
 def client_of(scope: Scope) -> str:
     """The client that a rate limit counts: its address, of IPv6 the network that one household has."""
-    address = (scope.get("client") or ("unknown", 0))[0]
+    text = str((scope.get("client") or ("unknown", 0))[0])
     try:
-        if ipaddress.ip_address(address).version == 6:
-            return str(ipaddress.ip_network(f"{address}/64", strict=False))
+        address = ipaddress.ip_address(text)
     except ValueError:
-        pass
-    return str(address)
+        return text
+    if isinstance(address, ipaddress.IPv4Address):
+        return text
+    mapped = address.ipv4_mapped  # of a client by IPv4, where the service listens by IPv6
+    return str(mapped or ipaddress.ip_network(f"{address}/64", strict=False))
 
 
 def _hash(token: str) -> bytes:

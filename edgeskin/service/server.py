@@ -1,6 +1,7 @@
 """uvicorn, with draining: readiness goes first, then the listener, and running requests are answered."""
 
 import asyncio
+import contextlib
 import logging
 import math
 import os
@@ -15,7 +16,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from edgeskin.errors import SettingError
+from edgeskin.errors import ResourceError, SettingError
 from edgeskin.service import logs
 from edgeskin.service.settings import ServiceSettings
 
@@ -159,8 +160,9 @@ def url_of(settings: ServiceSettings, listener: socket.socket) -> str:
 def _announce(server: DrainingServer, open_page: bool) -> None:
     while not server.started:
         time.sleep(0.01)
-    print(server.url, flush=True)
     logs.event("ready", url=server.url)
+    with contextlib.suppress(OSError, ResourceError):  # nobody reads it, and the log has it too
+        print(server.url, flush=True)
     if open_page:
         webbrowser.open(server.url)
 

@@ -113,6 +113,7 @@ def test_clients_are_counted_apart_and_in_bounded_memory(monkeypatch: pytest.Mon
         ("192.0.2.7", "192.0.2.7"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
         ("somewhere", "somewhere"),
     ],
 )

@@ -1,9 +1,12 @@
 """How the server ends, where it listens, and TLS; in a process of its own."""
 
 import datetime
+import json
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import pytest
 from edgeskin.errors import SettingError
 from edgeskin.service.server import listen, url_of
 from edgeskin.service.settings import ServiceSettings
-from tests.conftest import run_cli
+from tests.conftest import ROOT, run_cli
 from tests.edgeskin.service.conftest import PATIENCE_S, Command, command, wait_until
 
 
@@ -195,3 +198,22 @@ def test_health_answers_while_photos_are_assessed(shared_micro_bundle: Path, les
         assert len(statuses) == 128
         assert set(statuses) <= {200, 503}
         assert statuses.count(200) >= 17
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="without /dev/full")
+def test_a_stdout_that_takes_nothing_does_not_end_the_service(shared_micro_bundle: Path) -> None:
+    """The log names the address as well, and has no other line."""
+    words = [sys.executable, "-m", "edgeskin", "serve", "--port", "0", "--bundle", str(shared_micro_bundle)]
+    with Path("/dev/full").open("w") as full, subprocess.Popen(
+        words, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        try:
+            ready = json.loads(process.stderr.readline())
+            assert httpx.get(f"{ready['url']}healthz", timeout=PATIENCE_S).status_code == 200
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE_S) == 0
+            events = [json.loads(line)["event"] for line in process.stderr]
+            assert events == ["request", "stopped"]
+        finally:
+            process.kill()
