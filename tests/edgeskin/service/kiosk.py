@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,8 @@ TOKEN = "a-token-for-the-tests-of-the-page"
 OTHER_NAME = "kiosk.test"
 """A name of the service that is not loopback, where browsers allow no camera without https."""
 NO_NETWORK = f"--host-resolver-rules=MAP {OTHER_NAME} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+REFUSED_BY_SERVER = r"status of 4(01|15|22)"
+"""What Chromium itself logs of an answer that is an error, which a test provoked."""
 FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 
@@ -172,6 +175,19 @@ def video(path: Path, brightness: float) -> Path:
 def decoded(screenshot: bytes) -> np.ndarray:
     """A screenshot as uint8 BGR (h, w, 3)."""
     return np.asarray(cv2.imdecode(np.frombuffer(screenshot, np.uint8), cv2.IMREAD_COLOR))
+
+
+def asked(address: str, path: str, picture: Path | None = None) -> Any:
+    """The service's own answer, without the page. picture: None for GET."""
+    body = None if picture is None else picture.read_bytes()
+    request = urllib.request.Request(address + path, body, {"Authorization": f"Bearer {TOKEN}"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.load(answer)
+
+
+def per_cent(shown: str) -> float:
+    """The number that is shown, such as 12.3 of ``12,3 %``."""
+    return float(re.sub(r"[^\d.]", "", shown.replace(",", ".")))
 
 
 def busy(code: str = "queue_full", seconds: int = 3) -> dict[str, Any]:
