@@ -1,6 +1,6 @@
 /**
  * The page forgets the person after a minute without input. The last 20 seconds are counted down, and any touch or
- * key extends them, as often as one likes (WCAG 2.2.1). Back, Forward and the browser's page cache bring nothing back.
+ * key extends them, as often as one likes (WCAG 2.2.1). The browser's page cache brings nothing back.
  */
 
 import { byId } from "./dom.js";
@@ -9,8 +9,10 @@ import { text } from "./texts.js";
 
 const IDLE = 60; // seconds
 const WARNED = 20;
+const LONGEST = 300; // after the last input, whatever the visitor waits for
 const INPUTS = ["pointerdown", "pointermove", "keydown", "wheel", "touchstart", "input", "afterprint"];
 
+let touched = 0;
 let deadline = 0;
 
 /**
@@ -41,8 +43,18 @@ export function clearWhenIdle(hasContent, clear) {
 
 /** Start the minute anew. */
 export function extend() {
-  deadline = Date.now() + 1000 * IDLE;
+  touched = Date.now();
+  deadline = touched + 1000 * IDLE;
   hideCountdown();
+}
+
+/**
+ * Hold the clearing while a visitor waits for the service, and leave a minute to read its answer.
+ * @param {number} seconds
+ */
+export function hold(seconds) {
+  const held = Date.now() + 1000 * (seconds + IDLE);
+  deadline = Math.max(deadline, Math.min(held, touched + 1000 * LONGEST));
 }
 
 /** @param {number} left Seconds. */
@@ -72,16 +84,9 @@ function hideCountdown() {
  * @param {() => void} clear
  */
 export function clearOnLeaving(clear) {
-  addEventListener("popstate", clear);
   addEventListener("pagehide", clear);
   // The page cache restores a page as it was left; pagehide has cleared it, and this makes sure.
   addEventListener("pageshow", (event) => {
     if (event.persisted) clear();
   });
-}
-
-/** Make Back lead to an empty start, and not away from the page. */
-export function enterVisit() {
-  if (history.state?.visit) return;
-  history.pushState({ visit: true }, "");
 }

@@ -1,6 +1,7 @@
 /** The photo's centre square under a heat map, whose opacity a slider sets. */
 
 import { element } from "./dom.js";
+import { button } from "./screens.js";
 import * as service from "./service.js";
 import { codeText, text, wholePercent } from "./texts.js";
 import { addressOf, visit } from "./visit.js";
@@ -34,6 +35,7 @@ export function evidence() {
     photo.replaceWith(element("p", {}, text("evidence.no_preview")));
   });
   const caption = element("p", { class: "caption", role: "status" });
+  const retry = button("do.retry", "again", () => draw(), "");
   const slider = /** @type {HTMLInputElement} */ (element("input", {
     type: "range", id: "opacity", min: 0, max: 100, step: 5, value: chosen.opacity,
     input: () => fade(),
@@ -62,25 +64,28 @@ export function evidence() {
     const hasMap = found !== null && !found.isLow;
     map.hidden = !hasMap;
     control.hidden = legend.hidden = !hasMap;
+    retry.hidden = true;
     if (hasMap) map.setAttribute("src", found.url);
     else map.removeAttribute("src");
+    photo.setAttribute("alt", hasMap ? text("evidence.photo_with_map", { target: named(chosen.target) }) : text("evidence.photo"));
   }
 
   async function draw() {
     const { target } = chosen;
-    const { photo: blob, abort } = visit;
+    const { photo: blob, context, abort } = visit;
     const name = named(target);
     if (!maps.has(target)) {
+      showMap(null); // a map never stands under the name of another target
       caption.textContent = text("evidence.loading", { target: name });
       try {
-        const png = await service.evidence(/** @type {Blob} */ (blob), target, abort.signal);
+        const png = await service.evidence(/** @type {Blob} */ (blob), target, context, abort.signal);
         const isLow = await isEmpty(png);
         if (abort.signal.aborted) return;
         maps.set(target, { url: addressOf(png), isLow });
       } catch {
         if (abort.signal.aborted || target !== chosen.target) return;
-        showMap(null);
         caption.textContent = text("evidence.failed");
+        retry.hidden = false;
         return;
       }
     }
@@ -88,7 +93,6 @@ export function evidence() {
     const found = /** @type {{url: string, isLow: boolean}} */ (maps.get(target));
     showMap(found);
     caption.textContent = text(found.isLow ? "evidence.low" : "evidence.caption", { target: name });
-    photo.setAttribute("alt", found.isLow ? text("evidence.photo") : text("evidence.photo_with_map", { target: name }));
   }
 
   showMap(null);
@@ -99,7 +103,7 @@ export function evidence() {
   return element("section", { class: "part evidence" },
     element("h2", {}, text("evidence.title")),
     element("div", { class: "pictures" }, plain, stack),
-    caption, legend, control,
+    caption, retry, legend, control,
     element("label", { class: "target-choice" }, element("span", {}, text("evidence.target")), select));
 }
 

@@ -3,7 +3,7 @@
 import { element } from "./dom.js";
 import { icon } from "./icons.js";
 import { codeText, number, percent, text } from "./texts.js";
-import { errorText, refusal, safetyNet, section, verdict } from "./verdict.js";
+import { errorText, refusal, safetyNet, section, verdict, warning } from "./verdict.js";
 
 /**
  * @param {any} answer Of /v1/compare, or the body of its error: then with `error`.
@@ -18,6 +18,7 @@ export function comparison(answer, beforeUrl, afterUrl) {
     return [
       heading(text("compare.failed_title")),
       element("p", { class: "lead" }, errorText(error.code)),
+      element("p", { class: "act" }, text("compare.may_have_changed")),
       element("p", {}, text("compare.each_alone")), photos,
       before.risk && after.risk && element("p", { class: "act" }, text("compare.act")), safetyNet(),
     ].filter((part) => part instanceof HTMLElement);
@@ -55,7 +56,9 @@ function one(assessment, url, which) {
   photo.addEventListener("error", () => photo.replaceWith(element("p", { class: "no-preview" }, text("evidence.no_preview"))));
   return element("figure", {},
     element("figcaption", {}, text(`compare.${which}`)), photo,
-    assessment.status === "assessed" ? verdict(assessment, "h2") : refusal(assessment, "h2"));
+    ...(assessment.status === "assessed"
+      ? [verdict(assessment, "h2"), warning(assessment, "h3")]
+      : [refusal(assessment, "h2")]));
 }
 
 /** @param {any} answer */

@@ -1,41 +1,39 @@
 /** The page: what each button does, and which screen follows. */
 
+import { isKiosk, setToken, takeAddress } from "./address.js";
+import { attempt } from "./attempt.js";
 import * as camera from "./camera.js";
 import * as clearing from "./clearing.js";
 import { byId, element } from "./dom.js";
 import * as evidenceView from "./evidence.js";
 import { comparison } from "./follow_up.js";
 import * as guidance from "./guidance.js";
-import { icon, placeIcons } from "./icons.js";
+import { placeIcons } from "./icons.js";
 import { result } from "./result.js";
-import { announce, button, currentScreen, show } from "./screens.js";
+import { announce, button, currentScreen, rebuild, show } from "./screens.js";
 import * as service from "./service.js";
+import * as steps from "./steps.js";
 import { loadTexts, setLanguage, text } from "./texts.js";
-import { errorText } from "./verdict.js";
-import { addressOf, begin, end, pause, visit } from "./visit.js";
-
-/** Codes after which the service asks to come again by itself. */
-const BUSY = ["queue_full", "draining", "rate_limited", "timed_out"];
-const LEAST_WAIT = 2; // seconds
+import { addressOf, begin, end, visit } from "./visit.js";
 
 /** What GET /v1/model says; null until it has answered. @type {any} */
 let model = null;
-/** Builds the screen that is shown anew, in another language. @type {() => void} */
-let rebuild = () => {};
 /** What to do again once the token is known. @type {() => void} */
 let afterToken = () => {};
 /** Whether a token was entered since the service last accepted one. */
 let isTokenTried = false;
 /** Ends the guidance when the camera is left. */
 let framing = new AbortController();
+/** Ends a comparison; null where there is none. @type {AbortController | null} */
+let comparing = null;
 
 /** Forget the person and begin again. */
 function startOver() {
   framing.abort();
   camera.close();
   end();
+  comparing = null;
   evidenceView.clear();
-  rebuild = () => {};
   afterToken = () => {};
   for (const id of ["result", "comparison", "notice"]) byId(id).replaceChildren();
   for (const id of ["age", "site", "file", "native-file", "earlier-file", "token-value"]) byId(id).value = "";
@@ -74,13 +72,12 @@ function readContext() {
 async function openCamera() {
   const context = readContext();
   if (!context) return;
-  clearing.enterVisit();
+  steps.enterVisit();
   framing.abort();
   framing = new AbortController();
   const { signal } = framing;
-  show("camera");
   guidance.say(() => text("camera.starting"), false);
-  rebuild = () => guidance.repeat();
+  show("camera", () => guidance.repeat());
   try {
     await camera.open(signal, () => {
       framing.abort();
@@ -99,11 +96,9 @@ async function openCamera() {
 
 /** @param {string} reason */
 function explainCamera(reason) {
-  rebuild = () => {
+  show("camera-problem", () => {
     byId("camera-reason").textContent = text(`camera.${reason}`);
-  };
-  rebuild();
-  show("camera-problem");
+  });
 }
 
 async function capture() {
@@ -140,7 +135,7 @@ function onFile(input, use) {
 function useFile(photo) {
   const context = readContext();
   if (!context) return;
-  clearing.enterVisit();
+  steps.enterVisit();
   assess(photo, context);
 }
 
@@ -152,102 +147,30 @@ function useFile(photo) {
 async function assess(photo, context) {
   begin(photo, context);
   evidenceView.clear();
-  await attempt("waiting.title", async (signal) => {
-    visit.assessment = await service.assess(photo, context, signal);
-    visit.assessed = new Date();
-    model ??= await service.model(signal).catch(() => null);
-    showRecords();
-    if (signal.aborted) return;
-    showResult();
+  const { signal } = visit.abort;
+  await attempt({
+    signal,
+    bytes: photo.size,
+    limit: bodyLimit(),
+    waiting: "waiting.title",
+    failed: "status.error",
+    tooLarge: ["failed.too_large", "error.body_too_large"],
+    leave: (looks) => button("do.again", "camera", startOver, looks),
+    askForToken,
+    work: async () => {
+      visit.assessment = await service.assess(photo, context, signal);
+      isTokenTried = false;
+      visit.assessed = new Date();
+      model ??= await service.model(signal).catch(() => null);
+      showPrivacy();
+      if (!signal.aborted) showResult();
+    },
   });
 }
 
-/**
- * Do what asks the service, with a screen for each way that it can fail.
- * @param {string} title Of the screen that is shown meanwhile.
- * @param {(signal: AbortSignal) => Promise<void>} work
- */
-async function attempt(title, work) {
-  const { signal } = visit.abort;
-  const again = () => attempt(title, work);
-  rebuild = () => {
-    byId("waiting-title").textContent = text(title);
-  };
-  rebuild();
-  show("waiting");
-  try {
-    if (visit.photo && isTooLarge(visit.photo)) throw new service.ServiceError("body_too_large");
-    await work(signal);
-    isTokenTried = false;
-  } catch (error) {
-    if (signal.aborted) return;
-    if (!(error instanceof service.ServiceError)) throw error;
-    if (error.code === "unauthorized") askForToken(again);
-    else if (error.code === "unreachable") explain("unplugged", "offline.title", () => text("offline.text"), again);
-    else if (BUSY.includes(error.code)) waitAndRetry(error, signal, again);
-    else explain("refused", "failed.title", () => errorText(error.code), again);
-  }
-}
-
-/**
- * A server closes the connection on a body that is too large, which a browser cannot tell from a server that is
- * away. So the page looks first.
- * @param {Blob} photo
- */
-function isTooLarge(photo) {
-  return model !== null && photo.size > 1e6 * model.limits.max_megabytes;
-}
-
-/**
- * A screen with one reason and one way out.
- * @param {string} sign Name of its icon.
- * @param {string} title
- * @param {() => string} reason
- * @param {(() => void) | null} again
- */
-function explain(sign, title, reason, again) {
-  rebuild = () => {
-    byId("notice").replaceChildren(
-      element("div", { class: "verdict refused" }, icon(sign),
-        element("div", {}, element("h1", { tabindex: "-1" }, text(title)), element("p", { class: "action" }, reason()))),
-      element("div", { class: "choices" },
-        again && button("do.retry", "again", again, "main large"),
-        button("do.start_over", "back", startOver, "large")));
-  };
-  rebuild();
-  show("notice");
-}
-
-/**
- * Count down to another try.
- * @param {service.ServiceError} error
- * @param {AbortSignal} signal
- * @param {() => void} again
- */
-async function waitAndRetry(error, signal, again) {
-  let left = Math.max(LEAST_WAIT, error.retryAfter);
-  const countdown = element("p", { class: "countdown" });
-  const words = () => text("busy.countdown", { seconds: left });
-  rebuild = () => {
-    countdown.textContent = words();
-    byId("notice").replaceChildren(
-      element("div", { class: "verdict refused" }, icon("clock"),
-        element("div", {}, element("h1", { tabindex: "-1" }, text("busy.title")),
-          element("p", {}, errorText(error.code)), countdown)),
-      element("div", { class: "choices" }, button("do.start_over", "back", startOver, "large")));
-  };
-  rebuild();
-  show("notice");
-  announce(words());
-  try {
-    for (; left > 0; left -= 1) {
-      countdown.textContent = words();
-      await pause(1000, signal);
-    }
-  } catch {
-    return; // the visit has ended
-  }
-  again();
+/** Bytes of a request that the service takes, as far as it has said so. */
+function bodyLimit() {
+  return model === null ? Infinity : 1e6 * model.limits.max_megabytes;
 }
 
 /**
@@ -259,11 +182,9 @@ function askForToken(then) {
   camera.close();
   afterToken = then;
   const isWrong = isTokenTried;
-  rebuild = () => {
+  show("token", () => {
     byId("token-problem").textContent = isWrong ? text("token.wrong") : "";
-  };
-  rebuild();
-  show("token");
+  });
 }
 
 /** Learn what the service is, and whether it asks for a token. The page works without: it asks again later. */
@@ -271,54 +192,78 @@ async function meet() {
   try {
     model = await service.model(visit.abort.signal);
     if (currentScreen() === "token") startOver();
-    showRecords();
+    showPrivacy();
   } catch (error) {
     if (error instanceof service.ServiceError && error.code === "unauthorized") askForToken(meet);
     else if (currentScreen() === "token") startOver();
   }
 }
 
-/** Say whether the service stores photos, once it is known. */
-function showRecords() {
-  byId("records").textContent = model === null ? "" : text(model.records ? "privacy.records" : "privacy.not_stored");
+/** Say what is stored, as far as it is known, and that the page clears itself. */
+function showPrivacy() {
+  const stored = model && text(model.records ? "privacy.records" : "privacy.not_stored");
+  byId("privacy").replaceChildren(element("span", {}, stored), " ", element("span", {}, text("privacy.clears")));
+}
+
+/** Hide what a kiosk's browser cannot do. */
+function hideFiles() {
+  for (const one of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-files]"))) one.hidden = isKiosk();
 }
 
 function showResult() {
   const ways = { again: startOver, compare: () => byId("earlier-file").click() };
-  rebuild = () => byId("result").replaceChildren(...result(model?.wording === true, ways));
-  rebuild();
-  show("result");
+  show("result", () => byId("result").replaceChildren(...result(model?.wording === true, ways)));
 }
 
 /** @param {Blob} earlier */
 async function compare(earlier) {
-  const { photo, photoUrl } = visit;
+  const { photo, photoUrl, context, abort } = visit;
   if (!photo) return;
-  await attempt("waiting.compare_title", async (signal) => {
-    if (isTooLarge(earlier)) throw new service.ServiceError("body_too_large");
-    let answer;
-    try {
-      answer = await service.compare(earlier, photo, signal);
-    } catch (error) {
-      // Photos that cannot be compared are shown each by itself.
-      if (!(error instanceof service.ServiceError) || !error.body?.before) throw error;
-      answer = error.body;
-    }
-    if (signal.aborted) return;
-    const earlierUrl = addressOf(earlier);
-    rebuild = () => byId("comparison").replaceChildren(
-      ...comparison(answer, earlierUrl, /** @type {string} */ (photoUrl)),
-      element("div", { class: "choices" },
-        button("do.back_to_result", "back", backToResult, "main large"),
-        button("do.print", "print", () => print(), "large"),
-        button("do.start_over", "again", startOver, "large")));
-    rebuild();
-    show("comparison");
+  comparing = new AbortController();
+  const signal = AbortSignal.any([abort.signal, comparing.signal]);
+  steps.enterComparison();
+  await attempt({
+    signal,
+    bytes: earlier.size + photo.size,
+    limit: bodyLimit(),
+    waiting: "waiting.compare_title",
+    failed: "compare.failed_title",
+    tooLarge: ["compare.failed_title", "compare.too_large"],
+    leave: (looks) => button("do.back_to_result", "back", backToResult, looks),
+    askForToken,
+    work: async () => {
+      let answer;
+      try {
+        answer = await service.compare(earlier, photo, context, signal);
+      } catch (error) {
+        // Photos that cannot be compared are shown each by itself.
+        if (!(error instanceof service.ServiceError) || !error.body?.before) throw error;
+        answer = error.body;
+      }
+      isTokenTried = false;
+      if (!signal.aborted) showComparison(answer, addressOf(earlier), /** @type {string} */ (photoUrl));
+    },
   });
 }
 
+/**
+ * @param {any} answer
+ * @param {string} earlierUrl
+ * @param {string} photoUrl
+ */
+function showComparison(answer, earlierUrl, photoUrl) {
+  show("comparison", () => byId("comparison").replaceChildren(
+    ...comparison(answer, earlierUrl, photoUrl),
+    element("div", { class: "choices" },
+      button("do.back_to_result", "back", backToResult, "main large"),
+      button("do.print", "print", () => print(), "large"),
+      button("do.start_over", "again", startOver, "large"))));
+}
+
 function backToResult() {
-  byId("comparison").replaceChildren();
+  comparing?.abort();
+  comparing = null;
+  for (const id of ["comparison", "notice"]) byId(id).replaceChildren();
   showResult();
 }
 
@@ -328,12 +273,13 @@ function listen() {
   byId("native-camera").addEventListener("click", () => byId("native-file").click());
   byId("capture").addEventListener("click", capture);
   byId("leave-camera").addEventListener("click", startOver);
+  byId("leave-camera-problem").addEventListener("click", startOver);
   onFile(byId("file"), useFile);
   onFile(byId("native-file"), useFile);
   onFile(byId("earlier-file"), compare);
   byId("token-form").addEventListener("submit", (/** @type {Event} */ event) => {
     event.preventDefault();
-    service.setToken(byId("token-value").value.trim());
+    setToken(byId("token-value").value.trim());
     byId("token-value").value = "";
     isTokenTried = true;
     afterToken();
@@ -345,25 +291,29 @@ function listen() {
   });
   // A bookmark with a token, opened in the tab that shows the page already.
   addEventListener("hashchange", () => {
-    service.takeToken();
+    takeAddress();
+    hideFiles();
     meet();
   });
   for (const one of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-language]"))) {
     one.addEventListener("click", () => {
       setLanguage(/** @type {any} */ (one.dataset.language));
-      showRecords();
+      showPrivacy();
       announce(""); // it was said in the other language
       rebuild();
     });
   }
 }
 
-service.takeToken();
+takeAddress();
 await loadTexts();
 placeIcons();
+hideFiles();
+showPrivacy();
 listen();
+steps.onStep(() => comparing !== null, backToResult, startOver);
 clearing.clearOnLeaving(startOver);
 clearing.clearWhenIdle(hasContent, startOver);
 byId("page").hidden = false;
-show("start", { focus: false });
+show("start", undefined, { focus: false });
 await meet();

@@ -1,5 +1,6 @@
 /** The screen of a result: the parts of an assessment in their order, and what can be done with it. */
 
+import { isKiosk } from "./address.js";
 import { element } from "./dom.js";
 import { evidence } from "./evidence.js";
 import { button } from "./screens.js";
@@ -53,28 +54,31 @@ export function result(hasWording, ways) {
  * The message in plain language: the service's own sentence, and below it a language model's, marked as such.
  */
 function plainWords() {
-  const { photo, context, abort } = visit;
+  const { photo, context, abort, messages } = visit;
+  const language = currentLanguage();
   const place = parts.section(text("message.title"), "message");
   place.hidden = true;
-  service.message(/** @type {Blob} */ (photo), context, currentLanguage(), abort.signal).then((answer) => {
+  const asked = messages.get(language) ?? service.message(/** @type {Blob} */ (photo), context, language, abort.signal);
+  messages.set(language, asked);
+  asked.then((answer) => {
     place.append(element("p", {}, answer.text));
     if (answer.message) {
       place.append(element("blockquote", {}, element("p", {}, answer.message), element("p", { class: "soft" }, text("message.by_machine"))));
     }
     place.hidden = false;
-  }).catch(() => {}); // the result says all that the message does
+  }).catch(() => messages.delete(language)); // the result says all that the message does
   return place;
 }
 
 /** @param {Ways} ways */
 function actions(ways) {
-  const status = element("p", { class: "soft", role: "status" }, text("do.report_language"));
+  const status = element("p", { class: "soft", role: "status" }, !isKiosk() && text("do.report_language"));
   return element("section", { class: "part actions" },
     element("h2", {}, text("do.title")),
     element("div", { class: "choices" },
       button("do.again", "camera", ways.again, "main large"),
-      button("do.compare", "compare", ways.compare, "large"),
-      button("do.save", "save", () => saveReport(status), "large"),
+      !isKiosk() && button("do.compare", "compare", ways.compare, "large"),
+      !isKiosk() && button("do.save", "save", () => saveReport(status), "large"),
       button("do.print", "print", () => print(), "large")),
     status);
 }

@@ -14,12 +14,18 @@ export function currentScreen() {
   return current;
 }
 
+/** Build the shown screen anew, in another language. */
+export let rebuild = () => {};
+
 /**
  * @param {Screen} name
- * @param {{focus?: boolean}} [options] focus: false when the page opens, or is built anew in another language.
+ * @param {() => void} [build] Fills it; called again where the language changes.
+ * @param {{focus?: boolean}} [options] focus: false when the page opens.
  */
-export function show(name, { focus = true } = {}) {
+export function show(name, build = () => {}, { focus = true } = {}) {
   current = name;
+  rebuild = build;
+  build();
   for (const screen of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".screen"))) {
     screen.hidden = screen.id !== name;
   }

@@ -1,6 +1,6 @@
 /** The HTTP service: requests to this page's own origin, and nothing else. */
 
-const TOKEN = "edgeskin-token";
+import { storedToken } from "./address.js";
 
 /**
  * An answer that is no result.
@@ -19,39 +19,31 @@ export class ServiceError extends Error {
   }
 }
 
-/**
- * Take the token from `#token=…` of the address, and out of the address bar and history at once. It is the only
- * thing that is stored, and it ends with the browser's tab.
- */
-export function takeToken() {
-  const given = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (given === null) return;
-  history.replaceState(history.state, "", location.pathname + location.search);
-  setToken(given);
-}
-
-/** @param {string} token */
-export function setToken(token) {
-  sessionStorage.setItem(TOKEN, token);
-}
+/** @param {Response} answer */
+const asJson = (answer) => answer.json();
+/** @param {Response} answer */
+const asBlob = (answer) => answer.blob();
 
 /**
+ * @template T
  * @param {string} path
  * @param {RequestInit} options
- * @returns {Promise<Response>} One of status 200.
+ * @param {(answer: Response) => Promise<T>} read Of an answer of status 200. The connection may break here too.
+ * @returns {Promise<T>}
+ * @throws {ServiceError}
  */
-async function request(path, options) {
+async function request(path, options, read) {
   const headers = new Headers(options.headers);
-  const token = sessionStorage.getItem(TOKEN);
+  const token = storedToken();
   if (token) headers.set("Authorization", `Bearer ${token}`);
   let answer;
   try {
     answer = await fetch(path, { ...options, headers, cache: "no-store", credentials: "omit" });
+    if (answer.ok) return await read(answer);
   } catch (error) {
     if (options.signal?.aborted) throw error;
     throw new ServiceError("unreachable");
   }
-  if (answer.ok) return answer;
   const body = await answer.json().catch(() => null);
   const code = body?.error?.code ?? (answer.status === 401 ? "unauthorized" : "internal");
   throw new ServiceError(code, Number(answer.headers.get("Retry-After")) || 0, body);
@@ -70,8 +62,8 @@ function form(photos, fields = {}) {
 }
 
 /** @param {AbortSignal} signal */
-export async function model(signal) {
-  return (await request("/v1/model", { signal })).json();
+export function model(signal) {
+  return request("/v1/model", { signal }, asJson);
 }
 
 /**
@@ -79,21 +71,22 @@ export async function model(signal) {
  * @param {AbortSignal} signal
  * @returns {Promise<{failed: string[], advised: string[]}>}
  */
-export async function quality(frame, signal) {
-  return (await request("/v1/quality", { method: "POST", body: frame, signal })).json();
+export function quality(frame, signal) {
+  return request("/v1/quality", { method: "POST", body: frame, signal }, asJson);
 }
 
 /**
- * The assessment of a photo, of any status: a photo that cannot be read is an answer too.
+ * The assessment of a photo. That the photo itself cannot be used is an answer too.
  * @param {Blob} photo
  * @param {Record<string, string>} context
  * @param {AbortSignal} signal
  */
 export async function assess(photo, context, signal) {
   try {
-    return await (await request("/v1/assess", { method: "POST", body: form({ photo }, context), signal })).json();
+    return await request("/v1/assess", { method: "POST", body: form({ photo }, context), signal }, asJson);
   } catch (error) {
-    if (error instanceof ServiceError && error.body?.status === "error") return error.body;
+    const isAnswer = error instanceof ServiceError && error.body?.status === "error";
+    if (isAnswer && error.body.error.type === "PhotoError") return error.body;
     throw error;
   }
 }
@@ -102,12 +95,12 @@ export async function assess(photo, context, signal) {
  * The evidence for a target as a picture with transparency, to lay over the photo's centre square.
  * @param {Blob} photo
  * @param {string} target
+ * @param {Record<string, string>} context
  * @param {AbortSignal} signal
  */
-export async function evidence(photo, target, signal) {
+export function evidence(photo, target, context, signal) {
   const headers = { Accept: "image/png" };
-  const options = { method: "POST", headers, body: form({ photo }, { target }), signal };
-  return (await request("/v1/explain", options)).blob();
+  return request("/v1/explain", { method: "POST", headers, body: form({ photo }, { ...context, target }), signal }, asBlob);
 }
 
 /**
@@ -115,17 +108,18 @@ export async function evidence(photo, target, signal) {
  * @param {Record<string, string>} context
  * @param {AbortSignal} signal
  */
-export async function report(photo, context, signal) {
-  return (await request("/v1/report", { method: "POST", body: form({ photo }, context), signal })).blob();
+export function report(photo, context, signal) {
+  return request("/v1/report", { method: "POST", body: form({ photo }, context), signal }, asBlob);
 }
 
 /**
  * @param {Blob} before
  * @param {Blob} after
+ * @param {Record<string, string>} context
  * @param {AbortSignal} signal
  */
-export async function compare(before, after, signal) {
-  return (await request("/v1/compare", { method: "POST", body: form({ before, after }), signal })).json();
+export function compare(before, after, context, signal) {
+  return request("/v1/compare", { method: "POST", body: form({ before, after }, context), signal }, asJson);
 }
 
 /**
@@ -135,7 +129,7 @@ export async function compare(before, after, signal) {
  * @param {AbortSignal} signal
  * @returns {Promise<{text: string, message: string | null}>}
  */
-export async function message(photo, context, language, signal) {
+export function message(photo, context, language, signal) {
   const body = form({ photo }, { ...context, language });
-  return (await request("/v1/message", { method: "POST", body, signal })).json();
+  return request("/v1/message", { method: "POST", body, signal }, asJson);
 }

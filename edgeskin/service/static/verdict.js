@@ -14,7 +14,9 @@ export function verdict(assessment, heading = "h1") {
     icon(assessment.risk),
     element("div", {},
       element(heading, { tabindex: heading === "h1" && "-1" }, text(`risk.${assessment.risk}`)),
-      element("p", { class: "action" }, text(`action.${assessment.action_code}`))));
+      element("p", { class: "action" }, text(`action.${assessment.action_code}`)),
+      assessment.certainty?.level === "LOW" && element("p", {}, text("result.low_confidence")),
+      assessment.risk === "LOW" && element("p", {}, text("result.dermatoscope_only"))));
 }
 
 /**
@@ -87,10 +89,12 @@ export function scale(assessment) {
 /** @param {any} assessment */
 export function probability(assessment) {
   const bound = assessment.operating_points[0].certificate;
-  const { prevalence } = assessment;
+  const { prevalence, cancer_probability: share } = assessment;
   return section(text("result.probability"), "probability",
-    element("p", { class: "figure" }, percent(assessment.cancer_probability)),
+    element("p", { class: "figure" }, percent(share)),
     scale(assessment),
+    assessment.risk === "HIGH" && share < 0.5 && element("p", {},
+      text("result.high_below_half", { threshold: percent(assessment.operating_points.at(-1).threshold) })),
     element("p", { class: "soft" }, text("result.not_to_scale")),
     prevalence !== null && element("p", { class: "soft" }, text("result.prevalence", { share: wholePercent(prevalence) })),
     bound !== null && !warnings(assessment).length && element("p", { class: "soft" },
@@ -120,7 +124,8 @@ export function findings(assessment) {
         element("span", {}, element("span", { class: "name" }, codeText("class", code, code)),
           ...notes.map((note) => element("span", { class: "note" }, note))),
         element("span", { class: "share" }, percent(probabilities[code])));
-    })));
+    })),
+    element("p", { class: "soft" }, text("result.no_diagnosis")));
 }
 
 /** @param {any} assessment */
@@ -155,11 +160,14 @@ function warnings(assessment) {
   ];
 }
 
-/** @param {any} assessment */
-export function warning(assessment) {
+/**
+ * @param {any} assessment
+ * @param {string} heading Tag of its title.
+ */
+export function warning(assessment, heading = "h2") {
   const found = warnings(assessment);
   return found.length > 0 && element("div", { class: "warning" },
-    element("h2", {}, text("result.warning")), ...found);
+    element(heading, {}, text("result.warning")), ...found);
 }
 
 /** What holds whatever the result is. */
@@ -174,11 +182,12 @@ export function safetyNet() {
  */
 export function origin(assessment, formatted, context) {
   const { name, version, precision } = assessment.model;
-  const age = context.age ? text("result.age", { age: number(Number(context.age)) }) : text("result.age_unknown");
-  const site = context.site ? codeText("site", context.site, context.site) : text("result.site_unknown");
+  const age = context.age ? number(Number(context.age)) : text("result.not_stated");
+  const site = context.site ? codeText("site", context.site, context.site) : text("result.not_stated");
   return element("div", { class: "origin soft" },
     element("p", {}, text("result.date", { date: formatted })),
-    element("p", {}, text("result.context", { age, site })),
+    element("p", {}, text("result.age", { age })),
+    element("p", {}, text("result.site", { site })),
     element("p", {}, text("result.model", { name, version, precision: precision.toUpperCase() })));
 }
 

@@ -11,6 +11,7 @@
  * @property {Record<string, string>} context Age and site, as the service takes them.
  * @property {any} assessment
  * @property {Date | null} assessed
+ * @property {Map<string, Promise<{text: string, message: string | null}>>} messages In plain words, by language.
  */
 
 /** @type {Set<string>} */
@@ -18,7 +19,15 @@ const urls = new Set();
 
 /** @returns {Visit} */
 function empty() {
-  return { abort: new AbortController(), photo: null, photoUrl: null, context: {}, assessment: null, assessed: null };
+  return {
+    abort: new AbortController(),
+    photo: null,
+    photoUrl: null,
+    context: {},
+    assessment: null,
+    assessed: null,
+    messages: new Map(),
+  };
 }
 
 export let visit = empty();

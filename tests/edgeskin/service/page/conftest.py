@@ -27,6 +27,14 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="package")
+def ungated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a service whose gates the operator has switched off."""
+    folder = tmp_path_factory.mktemp("ungated")
+    with kiosk.service(folder, "--no-quality-gate", "--no-scope-gate") as started:
+        yield started
+
+
+@pytest.fixture(scope="package")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return kiosk.pictures(tmp_path_factory.mktemp("pictures"))
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.edgeskin.service import kiosk
-from tests.edgeskin.service.kiosk import TOKEN
+from tests.edgeskin.service.kiosk import TOKEN, Visitor
 
 
 @pytest.mark.hazard("H-17")
@@ -38,3 +38,87 @@ def test_a_token_is_asked_for_and_nothing_else_is_stored(
             " (await navigator.serviceWorker.getRegistrations()).length]"
         )
         assert stored == [[["edgeskin-token", TOKEN]], 0, "", 0, 0, 0]
+
+
+@pytest.mark.parametrize("wrong", ["€uro", "Ω", "two words", "\u00a0"])
+def test_a_token_that_no_request_can_carry_is_forgotten(
+    wrong: str, browser: Browser, address: str, pictures: dict[str, Path]
+) -> None:
+    with kiosk.visitor(browser, address, token=None) as visitor:
+        page = visitor.page
+        page.evaluate("token => sessionStorage.setItem('edgeskin-token', token)", wrong)
+        page.reload()
+        visitor.wait("token")
+        assert page.evaluate("sessionStorage.length") == 0
+        page.evaluate("token => { location.hash = `token=${encodeURIComponent(token)}`; }", wrong)
+        visitor.wait("token")
+        page.fill("#token-value", wrong)
+        page.keyboard.press("Enter")
+        page.wait_for_selector(f"text={visitor.text('token.wrong')}")
+        page.fill("#token-value", TOKEN)
+        page.keyboard.press("Enter")
+        visitor.wait("start")
+        # It may be there while a photo waits.
+        page.evaluate("token => sessionStorage.setItem('edgeskin-token', token)", wrong)
+        visitor.choose(pictures["LOW"], "token")
+        page.fill("#token-value", TOKEN)
+        page.keyboard.press("Enter")
+        visitor.wait("result")
+        assert visitor.unexpected(kiosk.REFUSED_BY_SERVER) == []
+
+
+def test_a_token_may_hold_a_plus(browser: Browser, address: str) -> None:
+    with kiosk.visitor(browser, address) as visitor:
+        with visitor.page.expect_request("**/v1/model") as sent:
+            visitor.page.evaluate("() => { location.hash = 'token=a+b/c='; }")
+        assert sent.value.headers["authorization"] == "Bearer a+b/c="
+        visitor.wait("token")
+
+
+NO_CAMERA = """() => {
+  const none = new DOMException("", "NotFoundError");
+  navigator.mediaDevices.getUserMedia = () => Promise.reject(none);
+}"""
+
+
+@pytest.mark.parametrize("flag", ["&kiosk", "&kiosk=1"])
+def test_a_kiosk_offers_no_files(
+    flag: str, browser: Browser, address: str, pictures: dict[str, Path]
+) -> None:
+    with kiosk.visitor(browser, address, token=TOKEN + flag) as visitor:
+        page = visitor.page
+        assert page.url == address
+        for _ in range(2):
+            assert page.is_visible("#open-camera")
+            assert page.is_hidden("#open-file")
+            visitor.choose(pictures["HIGH"])
+            offered = page.locator("#result button:visible").all_inner_texts()
+            assert offered == [visitor.text("do.again"), visitor.text("do.print")]
+            assert visitor.text("do.report_language") not in page.inner_text("#result")
+            page.go_back()
+            visitor.wait("start")
+            page.reload()
+            visitor.wait("start")
+        page.evaluate(NO_CAMERA)
+        page.click("#open-camera")
+        visitor.wait("camera-problem")
+        assert page.locator("#camera-problem button:visible").all_inner_texts() == [
+            visitor.text("do.start_over")
+        ]
+        assert page.is_hidden(f"text={visitor.text('camera.instead')}")
+        page.click("#camera-problem button:visible")
+        visitor.wait("start")
+    with kiosk.visitor(browser, address) as visitor:
+        assert visitor.page.is_visible("#open-file")
+
+
+def test_the_start_says_first_that_photos_are_stored(visitor: Visitor) -> None:
+    page = visitor.page
+    page.wait_for_selector(f"text={visitor.text('privacy.not_stored')}")
+    model = kiosk.asked(visitor.address, "v1/model") | {"records": True}
+    page.route("**/v1/model", lambda route: route.fulfill(json=model))
+    page.reload()
+    page.wait_for_selector(f"text={visitor.text('privacy.records')}")
+    assert (
+        page.inner_text("#privacy") == f"{visitor.text('privacy.records')} {visitor.text('privacy.clears')}"
+    )

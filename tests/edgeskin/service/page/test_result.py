@@ -9,6 +9,20 @@ from playwright.sync_api import Browser
 
 from tests.edgeskin.service import kiosk
 from tests.edgeskin.service.kiosk import Visitor
+from tests.edgeskin.service.test_page_texts import TABLE
+
+KEEP_FIELDS = """() => {
+  const { fetch } = window;
+  window.sent = [];
+  window.fetch = (path, options = {}) => {
+    if (options.body instanceof FormData) {
+      const fields = [...options.body].filter(([, value]) => typeof value === "string");
+      window.sent.push([path, Object.fromEntries(fields)]);
+    }
+    return fetch(path, options);
+  };
+}"""
+"""Keep the fields of each form that the page sends, without the photo."""
 
 
 @pytest.mark.parametrize(("risk", "locale"), [("HIGH", "en-GB"), ("MEDIUM", "de-DE"), ("LOW", "de-AT")])
@@ -156,3 +170,98 @@ def test_a_machines_words_stand_below_the_services(
     assert page.locator(".message blockquote p").all_inner_texts() == expected
     assert page.locator(".message img").count() == 0
     assert len(re.findall(rb"/Type\s*/Page[^s]", page.pdf(prefer_css_page_size=True))) == 1
+
+
+@pytest.mark.hazard("H-16")
+def test_a_photo_that_the_gates_would_refuse_is_warned_of(
+    browser: Browser, ungated: str, pictures: dict[str, Path]
+) -> None:
+    with kiosk.visitor(browser, ungated) as visitor:
+        expected = kiosk.asked(ungated, "v1/assess", pictures["retake"])
+        assert expected["status"] == "assessed"
+        visitor.choose(pictures["retake"])
+        shown = visitor.page.inner_text("#result .warning")
+        assert visitor.text("result.warning") in shown
+        failed = expected["quality"]["failed"]
+        assert len(failed) > 2
+        assert all(visitor.text(f"quality.{code}") in shown for code in failed)
+        # A certified bound would promise what it was never measured on.
+        assert visitor.page.locator(".probability .soft").count() == 2
+        visitor.page.click("#result .actions button")
+        visitor.wait("start")
+        visitor.choose(pictures["LOW"])
+        assert visitor.page.locator("#result .warning").count() == 0
+        assert visitor.unexpected() == []
+
+
+@pytest.mark.hazard("H-11")
+def test_a_low_risk_and_a_low_confidence_are_qualified_beside_the_verdict(
+    visitor: Visitor, pictures: dict[str, Path]
+) -> None:
+    answer = kiosk.asked(visitor.address, "v1/assess", pictures["LOW"])
+    answer["certainty"]["level"] = "LOW"
+    visitor.page.route("**/v1/assess", lambda route: route.fulfill(json=answer))
+    visitor.choose(pictures["LOW"])
+    verdict = visitor.page.inner_text(".verdict")
+    assert visitor.text("result.low_confidence") in verdict
+    assert visitor.text("result.dermatoscope_only") in verdict
+    assert visitor.text("action.no_referral") in verdict
+
+
+def test_a_high_risk_below_one_half_is_explained(visitor: Visitor, pictures: dict[str, Path]) -> None:
+    answer = kiosk.asked(visitor.address, "v1/assess", pictures["HIGH"])
+    threshold = answer["operating_points"][-1]["threshold"]
+    explained = visitor.text("result.high_below_half", threshold=f"{threshold:.1%}")
+    visitor.choose(pictures["HIGH"])
+    assert explained not in visitor.page.inner_text(".probability")
+    answer["cancer_probability"] = 0.236
+    visitor.page.route("**/v1/assess", lambda route: route.fulfill(json=answer))
+    visitor.page.click("#result .actions button")
+    visitor.choose(pictures["HIGH"])
+    assert explained in visitor.page.inner_text(".probability")
+
+
+def test_a_wide_screen_shows_the_probability_at_once(
+    browser: Browser, address: str, pictures: dict[str, Path]
+) -> None:
+    with kiosk.visitor(browser, address, viewport={"width": 1280, "height": 800}) as visitor:
+        visitor.choose(pictures["HIGH"])
+        for part in (".figure", ".stack"):
+            box = visitor.page.locator(part).bounding_box()
+            assert box is not None
+            assert box["y"] + box["height"] < 800
+
+
+@pytest.mark.hazard("H-17")
+def test_every_request_of_a_photo_has_its_context(visitor: Visitor, pictures: dict[str, Path]) -> None:
+    page = visitor.page
+    model = kiosk.asked(visitor.address, "v1/model") | {"wording": True}
+    page.route("**/v1/model", lambda route: route.fulfill(json=model))
+    page.reload()
+    visitor.wait("start")
+    page.evaluate(KEEP_FIELDS)
+    page.fill("#age", "30")
+    page.select_option("#site", "nail")
+    visitor.choose(pictures["HIGH"])
+    page.wait_for_selector(".message:not([hidden])")
+    page.wait_for_selector(".map[src]:not([hidden])")
+    with page.expect_download():
+        page.click(f"text={visitor.text('do.save')}")
+    page.set_input_files("#earlier-file", pictures["turned"])
+    visitor.wait("comparison")
+    sent = page.evaluate("window.sent")
+    names = {"assess", "explain", "message", "report", "compare"}
+    assert {path.removeprefix("/v1/") for path, _ in sent} == names
+    assert [fields for _, fields in sent if (fields.get("age"), fields.get("site")) != ("30", "nail")] == []
+
+
+def test_plain_words_are_asked_for_once_a_language(visitor: Visitor, pictures: dict[str, Path]) -> None:
+    page = visitor.page
+    model = kiosk.asked(visitor.address, "v1/model") | {"wording": True}
+    page.route("**/v1/model", lambda route: route.fulfill(json=model))
+    page.reload()
+    visitor.choose(pictures["HIGH"])
+    for language in ("de", "en", "de", "en"):
+        page.click(f'[data-language="{language}"]')
+        page.wait_for_selector(f".message:not([hidden]) >> text={TABLE['message.notice'][language]}")
+    assert len([url for url in visitor.requests if url.endswith("/v1/message")]) == 2
