@@ -51,21 +51,35 @@ def limitation_codes() -> set[str]:
     return found | {one.code for one in ALWAYS}
 
 
-@pytest.mark.parametrize(
-    ("kind", "codes"),
-    {
-        "risk": set(get_args(Risk)),
-        "status": set(get_args(Status)),
-        "action": set(get_args(ActionCode)),
-        "confidence": set(get_args(Level)),
-        "quality": {limit.code for limit in LIMITS},
-        "limitation": limitation_codes(),
-        "class": set(ISIC_2019),
-        "site": {*SITES, "unknown"},
-        "change": set(change.LIMITS),
-        "error": error_codes() | {"unknown"},
-    }.items(),
-)
+REFUSED = set(get_args(Status)) - {"assessed"}
+CODES = {
+    "risk": set(get_args(Risk)),
+    "status": REFUSED,
+    "action": set(get_args(ActionCode)),
+    "confidence": set(get_args(Level)),
+    "quality": {limit.code for limit in LIMITS},
+    "limitation": limitation_codes(),
+    "class": set(ISIC_2019),
+    "site": {*SITES, "unknown"},
+    "change": set(change.LIMITS),
+    "error": error_codes() | {"unknown"},
+    "result.zone": set(get_args(Risk)),
+    "message.action": set(get_args(ActionCode)),
+    "message.class": set(ISIC_2019),
+    "message.confidence": set(get_args(Level)),
+    "message.limitation": {one.code for one in ALWAYS},
+    "message.risk": set(get_args(Risk)),
+}
+"""The codes of each kind: a text has the kind and the code as its key."""
+CHOSEN = {
+    "camera": {"denied", "none", "in_use", "insecure", "unsupported"},
+    "compare": {"before", "after", "beyond", "within", "no_limit"},
+    "refused": {f"why_{status}" for status in REFUSED - {"error"}},
+}
+"""What the page's modules choose from by a name of their own; other texts have the same beginning."""
+
+
+@pytest.mark.parametrize(("kind", "codes"), CODES.items())
 def test_every_code_has_words_and_no_words_are_left_over(kind: str, codes: set[str]) -> None:
     assert {key.removeprefix(f"{kind}.") for key in TABLE if key.startswith(f"{kind}.")} == codes
 
@@ -86,8 +100,16 @@ def test_each_text_is_whole_in_both_languages() -> None:
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_low_risk_and_refusals_are_no_all_clear(language: str) -> None:
     word = {"en": "all-clear", "de": "Entwarnung"}[language]
-    for key in ("action.no_referral", "action.retake", "action.out_of_scope", "evidence.low"):
+    actions = ("no_referral", "retake", "out_of_scope")
+    keys = [f"{kind}.{action}" for kind in ("action", "message.action") for action in actions]
+    for key in (*keys, "message.no_result.action", "evidence.low", "compare.unchanged"):
         assert word in TABLE[key][language]
+
+
+@pytest.mark.hazard("H-11")
+def test_the_page_and_the_message_advise_the_same() -> None:
+    for action in ("refer_urgently", "refer", "no_referral"):
+        assert TABLE[f"action.{action}"] == TABLE[f"message.action.{action}"]
 
 
 def used_keys() -> set[str]:
@@ -107,17 +129,16 @@ def test_the_page_names_only_keys_of_the_table() -> None:
 def test_every_text_is_used() -> None:
     """By the page, or by the template of the plain-language message."""
     template = (PACKAGE / "service" / "message_facts.py").read_text(encoding="utf-8")
+    scripts = "".join(SCRIPTS.values())
     named = used_keys() | set(re.findall(r'"(message\.[a-z_.]+)"', template))
-    by_code = set(re.findall(r'codeText\("([a-z]+)"', "".join(SCRIPTS.values())))
-    by_code |= set(re.findall(r'f"(message\.[a-z]+)\.\{', template))
-    by_code |= {key.rstrip(".") for key in re.findall(r"text\(`([a-z_.]+)\$", "".join(SCRIPTS.values()))}
-    assert [
-        key
-        for key in TABLE
-        if key not in named
-        and key.rpartition(".")[0] not in by_code
-        and not any(key.startswith(prefix) for prefix in by_code)
-    ] == []
+    built = {kind.rpartition(".")[0] for kind in re.findall(r"text\(`([a-z_.]+)\$", scripts)}
+    built |= set(re.findall(r'codeText\("([a-z]+)"', scripts))
+    built |= set(re.findall(r'f"(message\.[a-z]+)\.\{', template))
+    families = CODES | CHOSEN
+    assert built - set(families) == set()
+    named |= {f"{kind}.{code}" for kind in built for code in families[kind]}
+    assert [key for key in TABLE if key not in named] == []
+    assert [key for key in named if key not in TABLE] == []
 
 
 def test_markup_and_modules_hold_no_words_of_their_own() -> None:
