@@ -166,12 +166,17 @@ def test_the_policy_closes_what_a_visitor_could_leave_by() -> None:
     assert POLICY["PrintingEnabled"] is True
 
 
-def test_the_kiosk_opens_the_page_once_the_service_is_ready_and_leaves_no_profile(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("given", "opened"), [("", "#kiosk"), ("#token=abc", "#token=abc&kiosk")])
+def test_the_kiosk_opens_the_page_once_the_service_is_ready_and_leaves_no_profile(
+    given: str, opened: str, tmp_path: Path
+) -> None:
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")
     wrapper = tmp_path / "bin" / "chromium"
     wrapper.parent.mkdir()
-    wrapper.write_text(f'#!/bin/sh\nexec "{CHROMIUM}" --headless --no-sandbox --disable-gpu "$@"\n', "utf-8")
+    options = f'printf "%s\\n" "$@" > "{tmp_path}/options"'
+    started = f'exec "{CHROMIUM}" --headless --no-sandbox --disable-gpu "$@"'
+    wrapper.write_text(f"#!/bin/sh\n{options}\n{started}\n", "utf-8")
     wrapper.chmod(0o755)
     runtime = tmp_path / "runtime"
     runtime.mkdir()
@@ -181,7 +186,7 @@ def test_the_kiosk_opens_the_page_once_the_service_is_ready_and_leaves_no_profil
     Answering.asked.clear()
     Answering.is_ready = False
     with site() as address, (tmp_path / "log").open("wb") as log:
-        command = ["sh", DEPLOY / "kiosk.sh", f"{address}/"]
+        command = ["sh", DEPLOY / "kiosk.sh", f"{address}/{given}"]
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
             wait_until(lambda: len(Answering.asked) > 1)
@@ -189,6 +194,7 @@ def test_the_kiosk_opens_the_page_once_the_service_is_ready_and_leaves_no_profil
             assert not list(runtime.iterdir())
             Answering.is_ready = True
             wait_until(lambda: any(path == "/" and "Chrome" in agent for path, agent in Answering.asked))
+            assert (tmp_path / "options").read_text().splitlines()[-1] == f"{address}/{opened}"
             process.terminate()
             assert process.wait(timeout=PATIENCE_S) == 128 + signal.SIGTERM
             assert not list(runtime.glob("edgeskin-kiosk.*"))
