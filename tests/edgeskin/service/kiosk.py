@@ -35,6 +35,12 @@ REFUSED_BY_SERVER = r"status of 4(01|15|22)"
 """What Chromium itself logs of an answer that is an error, which a test provoked."""
 FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
+NO_CAMERA = """() => {
+  const none = new DOMException("", "NotFoundError");
+  navigator.mediaDevices.getUserMedia = () => Promise.reject(none);
+}"""
+"""Make a page believe that there is no camera."""
+
 
 @contextlib.contextmanager
 def service(folder: Path, *options: str) -> Iterator[str]:

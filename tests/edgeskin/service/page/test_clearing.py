@@ -12,13 +12,13 @@ from tests.edgeskin.service.kiosk import Visitor
 
 DEAF = """() => {
   const { fetch } = window;
-  window.answered = 0;
+  document.body.dataset.answered = 0;
   window.fetch = async (path, { signal, ...options } = {}) => {
     const answer = await fetch(path, options);
     const json = answer.json.bind(answer);
     answer.json = async () => {
       const content = await json();
-      if (path === "/v1/assess") window.answered += 1;
+      if (path === "/v1/assess") document.body.dataset.answered = 1 + Number(document.body.dataset.answered);
       return content;
     };
     return answer;
@@ -69,7 +69,7 @@ def test_an_answer_that_comes_late_is_not_shown(visitor: Visitor, pictures: dict
     page.go_back()
     visitor.wait("start")
     held[0].fulfill(json=answers["HIGH"])
-    page.wait_for_function("window.answered === 1")
+    page.wait_for_selector("body[data-answered='1']")
     page.wait_for_timeout(100)
     assert page.is_visible("#start")
     assert visitor.traces() == []
@@ -78,7 +78,7 @@ def test_an_answer_that_comes_late_is_not_shown(visitor: Visitor, pictures: dict
     visitor.wait("start")
     visitor.choose(pictures["LOW"], "waiting")
     held[1].fulfill(json=answers["HIGH"])
-    page.wait_for_function("window.answered === 2")
+    page.wait_for_selector("body[data-answered='2']")
     page.wait_for_timeout(100)
     assert page.is_visible("#waiting")
     held[2].fulfill(json=answers["LOW"])

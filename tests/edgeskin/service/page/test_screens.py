@@ -9,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
 from tests.edgeskin.service import kiosk
-from tests.edgeskin.service.kiosk import Visitor, busy
+from tests.edgeskin.service.kiosk import NO_CAMERA, Visitor, busy
 from tests.edgeskin.service.test_page_texts import PLACEHOLDER, TABLE
 
 
@@ -30,6 +30,12 @@ def start(visitor: Visitor, pictures: dict[str, Path]) -> None:
 def camera(visitor: Visitor, pictures: dict[str, Path]) -> None:
     visitor.page.click("#open-camera")
     visitor.page.wait_for_selector(".advice.good")
+
+
+def camera_problem(visitor: Visitor, pictures: dict[str, Path]) -> None:
+    visitor.page.evaluate(NO_CAMERA)
+    visitor.page.click("#open-camera")
+    visitor.wait("camera-problem")
 
 
 def waiting(visitor: Visitor, pictures: dict[str, Path]) -> None:
@@ -99,7 +105,7 @@ def counting_down(visitor: Visitor, pictures: dict[str, Path]) -> None:
 
 
 SCREENS = (
-    start, camera, waiting, assessed, uncertain, retake, out_of_scope, unreadable, occupied, offline, locked,
+    start, camera, camera_problem, waiting, assessed, uncertain, retake, out_of_scope, unreadable, occupied, offline, locked,
     compared, not_compared, counting_down,
 )  # fmt: skip
 
