@@ -105,8 +105,8 @@ def counting_down(visitor: Visitor, pictures: dict[str, Path]) -> None:
 
 
 SCREENS = (
-    start, camera, camera_problem, waiting, assessed, uncertain, retake, out_of_scope, unreadable, occupied, offline, locked,
-    compared, not_compared, counting_down,
+    start, camera, camera_problem, waiting, assessed, uncertain, retake, out_of_scope, unreadable, occupied,
+    offline, locked, compared, not_compared, counting_down,
 )  # fmt: skip
 
 
