@@ -212,7 +212,7 @@ def test_references_that_do_not_add_up_are_refused(changes: dict[str, object]) -
 
 def test_a_reference_is_of_both_precisions(manifest: Manifest) -> None:
     assert manifest.reference is None
-    whole = dataclasses.replace(manifest, reference=dict.fromkeys(("int8", "fp32"), {"risk": REFERENCE}))
+    whole = dataclasses.replace(manifest, reference={one: {"risk": REFERENCE} for one in ("int8", "fp32")})
     whole.require_consistent()
     with pytest.raises(ValueError, match="a reference for"):
         dataclasses.replace(manifest, reference={"int8": {"risk": REFERENCE}}).require_consistent()
