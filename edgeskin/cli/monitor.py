@@ -45,7 +45,7 @@ def monitor(
     bundle: options.BundleOption = None,
     require_signature: options.RequireSignatureOption = None,
 ) -> None:
-    """Tell whether the pictures of a series have drifted from a reference."""
+    """Compare the pictures of a series with a reference, and report drift."""
     from edgeskin.bundle.bundle import open_bundle
     from edgeskin.monitoring import report
     from edgeskin.monitoring.drift import find_drift

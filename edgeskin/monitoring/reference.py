@@ -179,4 +179,4 @@ def _categorical(name: str, categories: Sequence[str]) -> Measure:
 
 def _rate(status: str, codes: Mapping[str, float]) -> Measure:
     """The share of pictures with a status, among those that it could have been given to."""
-    return Measure(status, "status", ("other", status), codes)
+    return Measure(status, "status", ("no", "yes"), codes)

@@ -38,7 +38,8 @@ def report_text(report: DriftReport) -> str:
     rows = [("Drift", _finding(one)) for one in drifting[:SHOWN_MEASURES]]
     if len(drifting) > SHOWN_MEASURES:
         rows.append(("", f"and {len(drifting) - SHOWN_MEASURES} more (--json lists all)"))
-    rows += [("Look at", advice) for advice in _advice(report)]
+    if drifting:
+        rows.append(("Look at", "; ".join(_advice(report))))
     rows += [
         ("Pictures", _pictures(report)),
         ("Reference", _reference(report)),
@@ -87,8 +88,15 @@ def render_html(report: DriftReport, created: datetime) -> str:
     """The report as a page that loads nothing and runs no script, in the style of a picture's report."""
     ink, ink_dark = RISK_COLORS[_RISKS[report.verdict]]
     template = files("edgeskin.report").joinpath("templates", "report.html").read_text(encoding="utf-8")
-    lines = [_pictures(report), _reference(report), _false_alarms(report)]
-    lines = [*(f"Look at {advice}" for advice in _advice(report)), *lines, f"Not seen: {NOT_SEEN}"]
+    advice = _advice(report)
+    lines = [
+        *([f"Look at {'; '.join(advice)}"] if advice else []),
+        _pictures(report),
+        f"Reference: {_reference(report)}",
+        f"False alarms: {_false_alarms(report)}",
+        f"Not seen: {NOT_SEEN}",
+        "Each bin has a bar and a share of the reference first, then of the pictures",
+    ]
     model = f"{report.model} {report.version}, {report.precision}, bundle SHA-256 {report.sha256}"
     return Template(template).substitute(
         title="drift",
@@ -97,10 +105,10 @@ def render_html(report: DriftReport, created: datetime) -> str:
         ink=ink,
         ink_dark=ink_dark,
         headline=escape(headline(report)),
-        decision="".join(f"<p>{escape(line[:1].upper() + line[1:])}.</p>" for line in lines),
+        decision="".join(f"<p>{escape(line)}.</p>" for line in lines),
         pictures="",
         sections="".join(map(_section, report.measures)),
-        footer=escape(f"Upper bars: reference. Lower bars: pictures. {model}. {NOTICE}"),
+        footer=escape(f"{model}. {NOTICE}"),
     )
 
 
@@ -123,13 +131,13 @@ def _finding(measure: MeasureDrift) -> str:
     most = measure.most_changed
     now, before = most.pictures / measure.pictures, most.reference / measure.reference_pictures
     return (
-        f"{measure.name} {most.label}: {now:.0%} of {measure.pictures} pictures, {before:.0%} of the "
+        f"{measure.name}, {most.label}: {now:.0%} of {measure.pictures} pictures, {before:.0%} of the "
         f"reference; {_effect(measure)}"
     )
 
 
 def _effect(measure: MeasureDrift) -> str:
-    return f"PSI {measure.psi:.2f} ({measure.expected_psi:.2f} without drift), p {measure.p_value:.2g}"
+    return f"PSI {measure.psi:.2f} ({measure.expected_psi:.2g} without drift), p {measure.p_value:.2g}"
 
 
 def _advice(report: DriftReport) -> list[str]:

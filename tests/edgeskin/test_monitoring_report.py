@@ -16,7 +16,7 @@ from edgeskin.report.text import WIDTH
 
 CREATED = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 RETAKE = MeasureDrift(
-    "retake", "drift", 400, 1000, 0.0004, 0.21, 0.004, (Bin("other", 980, 320), Bin("retake", 20, 80))
+    "retake", "drift", 400, 1000, 0.0004, 0.21, 0.004, (Bin("no", 980, 320), Bin("yes", 20, 80))
 )
 RISK = MeasureDrift(
     "risk", "no_drift", 320, 980, 1.0, 0.01, 0.008,
@@ -34,7 +34,7 @@ def test_the_text_starts_with_the_verdict_and_says_where_to_look() -> None:
     lines = report_text(DRIFT).splitlines()
     assert lines[0] == "DRIFT in 1 of 2 measures"
     text = " ".join(" ".join(lines).split())
-    assert "retake retake: 20% of 400 pictures, 2% of the reference; PSI 0.21 (0.00 without drift)" in text
+    assert "retake, yes: 20% of 400 pictures, 2% of the reference; PSI 0.21 (0.004 without drift)" in text
     assert "camera" in text
     assert "400 pictures; 3 more could not be read" in text
     assert "at most 5%" in text
@@ -70,8 +70,8 @@ def test_the_json_has_stable_keys_and_codes() -> None:
         "name": "retake", "verdict": "drift", "pictures": 400, "reference_pictures": 1000,
         "p_value": 0.0004, "psi": 0.21, "expected_psi": 0.004,
         "bins": [
-            {"label": "other", "reference": 980, "pictures": 320},
-            {"label": "retake", "reference": 20, "pictures": 80},
+            {"label": "no", "reference": 980, "pictures": 320},
+            {"label": "yes", "reference": 20, "pictures": 80},
         ],
     }  # fmt: skip
 
