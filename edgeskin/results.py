@@ -24,6 +24,12 @@ ActionCode = Literal["refer_urgently", "refer", "no_referral", "retake", "out_of
 Precision = Literal["int8", "fp32"]
 Method = Literal["grad-cam", "grad-cam++", "layer-cam", "eigen-cam", "occlusion"]
 
+QUALITY_MEASURES = (
+    "transparent", "resolution", "sharpness", "brightness", "contrast", "overexposed", "black",
+    "unnatural_colour", "colour_variation", "red_excess", "hair", "misfit", "lesion_area", "lesion_offset",
+)  # fmt: skip
+"""Keys of `Quality.measures`, the same for every photo; `edgeskin.imaging.quality` measures them."""
+
 SAFETY_NET = (
     "whatever this says, a lesion that changes, bleeds or itches, or that worries anyone, should be examined"
 )
@@ -364,7 +370,7 @@ class Assessment:
     def to_row(self) -> dict[str, str | float | int | None]:
         """One flat row for tables: text and numbers alone, the same columns for every status of a bundle.
 
-        Lists are joined by ``|``; probabilities are in columns ``p_CLASS``, None when not assessed.
+        Lists are joined by ``|``. Columns ``p_CLASS`` and ``quality_NAME`` are None where there is no value.
         """
         confidence, quality, ood = self.confidence, self.quality, self.ood
         row: dict[str, str | float | int | None] = {
@@ -381,6 +387,8 @@ class Assessment:
             "confidence_score": confidence.score if confidence else None,
             "ood_score": ood.score if ood else None,
             "ood_threshold": ood.threshold if ood else None,
+            "ood_features": ood.features if ood else None,
+            "ood_picture": ood.picture if ood else None,
             "quality_failed": "|".join(quality.failed) if quality else None,
             "quality_advised": "|".join(quality.advised) if quality else None,
             "limitations": "|".join(limitation.code for limitation in self.limitations),
@@ -393,5 +401,6 @@ class Assessment:
             "error_code": self.error.code if self.error else None,
             "error": self.error.message if self.error else None,
         }
-        p = self.probabilities or {}
+        p, measures = self.probabilities or {}, quality.measures if quality else {}
+        row |= {f"quality_{name}": measures.get(name) for name in QUALITY_MEASURES}
         return row | {f"p_{name}": p.get(name) for name in self.model.classes}

@@ -16,7 +16,16 @@ import openvino
 
 import edgeskin
 from edgeskin.bundle.bundle import Bundle
-from edgeskin.bundle.manifest import HEAD, OOD, DecisionRules, Manifest, RunRecord, TrainingRecord
+from edgeskin.bundle.manifest import (
+    HEAD,
+    OOD,
+    DecisionRules,
+    Manifest,
+    MeasureReference,
+    RunRecord,
+    TrainingRecord,
+)
+from edgeskin.decision.ood import read_statistics
 from edgeskin.errors import EdgeskinError, SettingError
 from edgeskin.results import Precision
 from quantize import pack, ptq
@@ -26,6 +35,7 @@ from quantize.fitting.decision_rules import fit_decision_rules
 from quantize.fitting.labels import Labels, labels_of
 from quantize.fitting.ood import Activations, fit_statistics, fit_threshold, write_statistics
 from quantize.fitting.ood_comparison import BUNDLE_SCORE, OodReport, compare_scores
+from quantize.fitting.reference import first_of_each_lesion, fit_bundle_reference, measure_quality
 from quantize.inference import CONSOLE, instruction_sets, load, predict, prepare
 from quantize.recipes import INT8, Attempt, QuantizationInputs, search
 from quantize.report import GateReport, checks_table, markdown, validate
@@ -183,7 +193,9 @@ def build(
         int8_calibrations = compare_methods(int8_outputs.logits, source.labels)
         int8 = Fitted(int8_outputs, attempts[-1].rules, int8_calibrations)
         ood, fitted = _fit_ood(source, work, {"fp32": fp32, "int8": int8})
-        manifest = _manifest(name, version, source, fitted, ood, report)
+        CONSOLE.print("fitting the reference")
+        reference = _fit_reference(source, work, fitted)
+        manifest = _manifest(name, version, source, fitted, ood, report, reference)
         bundle = pack.pack(work, out, manifest, markdown(report), replace)
     # The report of an earlier failure would contradict the bundle.
     for path in _failure_reports(out):
@@ -306,6 +318,24 @@ def _fit_ood(
     return OodReport(BUNDLE_SCORE, len(samples), len(known_ood), "int8", compared), with_threshold
 
 
+def _fit_reference(
+    source: Source, work: Path, fitted: Mapping[Precision, Fitted]
+) -> dict[Precision, dict[str, MeasureReference]]:
+    """Fit the reference for monitoring, once the rules have a threshold of the OOD score."""
+    first = first_of_each_lesion(source.labels.lesions)
+    files = [source.val[position].image for position in first]
+    qualities = measure_quality(files, source.config.preprocessing.size)
+    statistics = read_statistics((work / OOD).read_bytes())
+    images = load(work / f"{VALIDATION}.npy")
+    references: dict[Precision, dict[str, MeasureReference]] = {}
+    for precision, one in fitted.items():
+        val = Activations.of(one.outputs, images)
+        distances = statistics.distances(val.features, val.logits, val.pictures)[first]
+        outputs = Outputs(one.outputs.view_logits[first])
+        references[precision] = fit_bundle_reference(qualities, outputs, distances, one.rules)
+    return references
+
+
 def _manifest(
     name: str,
     version: str,
@@ -313,6 +343,7 @@ def _manifest(
     fitted: Mapping[Precision, Fitted],
     ood: OodReport,
     gate: GateReport,
+    reference: Mapping[Precision, Mapping[str, MeasureReference]],
 ) -> Manifest:
     config = source.config
     return Manifest(
@@ -331,6 +362,7 @@ def _manifest(
         gate=asdict(gate.without_lesion_scores()),
         versions=_versions(),
         files={},
+        reference=reference,
     )
 
 

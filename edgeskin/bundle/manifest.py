@@ -186,6 +186,42 @@ class DecisionRules:
 
 
 @dataclass(frozen=True)
+class MeasureReference:
+    """How a measure is distributed over the pictures of a reference; `edgeskin.monitoring` compares with it.
+
+    Pictures are ranked by the measure, and those of equal value by random numbers.
+
+    Attributes:
+        pictures: Their number.
+        bounds: Values of the pictures at some ranks, rising, which divide the ranks into cells.
+        ties: Random numbers of these pictures, 0 to 1.
+        sizes: Gaps between neighbouring ranks in each cell, one more than bounds. All together are pictures
+            + 1, and a new picture falls into each gap with equal chance.
+        upper: Upper bounds of the bins that are shown, rising; a bin includes its bound.
+        counts: Pictures in each bin, one more than upper.
+    """
+
+    pictures: int
+    bounds: tuple[float, ...]
+    ties: tuple[float, ...]
+    sizes: tuple[int, ...]
+    upper: tuple[float, ...]
+    counts: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        cells = list(zip(self.bounds, self.ties, strict=False))
+        is_whole = len(self.bounds) == len(self.ties) == len(self.sizes) - 1
+        if not is_whole or cells != sorted(cells) or not all(0 <= tie <= 1 for tie in self.ties):
+            raise ValueError("the bounds of a reference must rise, with a tie of 0 to 1 and a cell for each")
+        if min(self.sizes) < 1 or sum(self.sizes) != self.pictures + 1:
+            raise ValueError(f"the cells of a reference must hold {self.pictures + 1} gaps, and each some")
+        if len(self.counts) != len(self.upper) + 1 or list(self.upper) != sorted(set(self.upper)):
+            raise ValueError("the bins of a reference must rise, with a count for each")
+        if min(self.counts) < 0 or sum(self.counts) != self.pictures:
+            raise ValueError(f"the bins of a reference must hold {self.pictures} pictures")
+
+
+@dataclass(frozen=True)
 class Normalization:
     """Mean and standard deviation of each channel (R, G, B) of pixels from 0 to 1."""
 
@@ -270,7 +306,8 @@ class Manifest:
     """A bundle's manifest.json.
 
     decision_rules: by precision. ood: how OOD scores compare; None where there was nothing to fit them on.
-    validation, gate, versions: for people and documents; the runtime does not read them.
+    validation, gate, versions: for people and documents; the runtime does not read them. reference: of
+    validation, by precision and measure; None in bundles of 0.14.0 and before.
     """
 
     name: str
@@ -286,6 +323,7 @@ class Manifest:
     versions: Mapping[str, str]
     files: Mapping[str, FileRecord]
     schema_version: int = SCHEMA_VERSION
+    reference: Mapping[Precision, Mapping[str, MeasureReference]] | None = None
 
     def require_consistent(self) -> None:
         """Raise ValueError unless the parts fit each other and all files are listed."""
@@ -295,6 +333,8 @@ class Manifest:
             raise ValueError(f"files {sorted(self.files)}, expected {sorted(files)}")
         if set(self.decision_rules) != set(get_args(Precision)):
             raise ValueError(f"decision rules for {sorted(self.decision_rules)}, expected int8 and fp32")
+        if self.reference is not None and set(self.reference) != set(get_args(Precision)):
+            raise ValueError(f"a reference for {sorted(self.reference)}, expected int8 and fp32")
         # A terminal would obey control characters.
         shown = [self.name, self.version, *self.classes]
         for rules in self.decision_rules.values():

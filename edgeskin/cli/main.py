@@ -19,6 +19,7 @@ from edgeskin.cli.bench import bench
 from edgeskin.cli.bundle import app as bundle
 from edgeskin.cli.compare import compare
 from edgeskin.cli.info import info
+from edgeskin.cli.monitor import monitor
 from edgeskin.cli.predict import predict
 from edgeskin.cli.prepare import prepare
 from edgeskin.cli.report import report
@@ -38,7 +39,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help=f"Skin-lesion assessment on a CPU, offline. {NOTICE}",
 )
-for command in (predict, report, compare, serve, prepare, info, bench):
+for command in (predict, report, compare, monitor, serve, prepare, info, bench):
     app.command()(command)
 app.add_typer(bundle)
 

@@ -149,8 +149,8 @@ def measure(photo: Photo) -> dict[str, float]:
     """Measure what can be wrong with a photo.
 
     Returns:
-        The measures by name. All but ``transparent``, ``resolution`` and ``misfit`` are of the centre square
-        at SIDE pixels:
+        The measures by name, which are those of `edgeskin.results.QUALITY_MEASURES`. All but ``transparent``,
+        ``resolution`` and ``misfit`` are of the centre square at SIDE pixels:
 
         - ``transparent``: share of transparent pixels in the file.
         - ``resolution``: short side as stored, pixels.

@@ -52,11 +52,11 @@ def render_text(assessment: Assessment, *, color: bool = False) -> str:
     """
     rows = _refused(assessment) if assessment.risk is None else _assessed(assessment)
     dropped = 0
-    while len(_rows(rows)) >= MOST_LINES and dropped < len(_DROPPED_FIRST):
+    while len(labelled_lines(rows)) >= MOST_LINES and dropped < len(_DROPPED_FIRST):
         rows = [row for row in rows if row[0] != _DROPPED_FIRST[dropped]]
         dropped += 1
     first = f"{printable(assessment.image)}: {verdict(assessment, color=color)}"
-    return "\n".join([first, *_rows(rows)]) + "\n"
+    return "\n".join([first, *labelled_lines(rows)]) + "\n"
 
 
 def verdict(assessment: Assessment, *, color: bool = False) -> str:
@@ -213,7 +213,7 @@ def comparison_text(comparison: Comparison, *, color: bool = False) -> str:
     lines = [
         f"before {printable(before.image)}: {verdict(before, color=color)}",
         f"after  {printable(after.image)}: {verdict(after, color=color)}",
-        *_rows(rows),
+        *labelled_lines(rows),
         f"  {'':<31}{'before':>9}{'after':>9}{'limit':>9}",
         f"  {'risk':<31}{before.risk:>9}{after.risk:>9}",
         f"  {'P(cancer)':<31}{before.cancer_probability:>9.3f}{after.cancer_probability:>9.3f}",
@@ -236,7 +236,7 @@ def comparison_text(comparison: Comparison, *, color: bool = False) -> str:
     ]
     if any(change.limit is None for change in comparison.changes):
         rows.insert(1, ("No limit", "for P(cancer): its limit holds for the default bundle's INT8 alone"))
-    return "\n".join([*lines, *_rows(rows)]) + "\n"
+    return "\n".join([*lines, *labelled_lines(rows)]) + "\n"
 
 
 def _change(comparison: Comparison) -> str:
@@ -280,8 +280,9 @@ def bundle_text(opened: Bundle) -> str:
         if rules.ood_threshold is not None:
             rows.append(("", f"out of scope above {rules.ood_threshold:.3f}"))
     rows += [(name, f"{record.size / 1e6:.2f} MB") for name, record in manifest.files.items()]
-    return "\n".join([printable(f"{manifest.name} {manifest.version}"), *_rows(rows)])
+    return "\n".join([printable(f"{manifest.name} {manifest.version}"), *labelled_lines(rows)])
 
 
-def _rows(rows: Iterable[tuple[str, str]]) -> list[str]:
+def labelled_lines(rows: Iterable[tuple[str, str]]) -> list[str]:
+    """Labels with their texts beside them, which are wrapped at WIDTH columns."""
     return [line for row in rows for line in _row(*row)]

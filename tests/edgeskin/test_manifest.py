@@ -16,6 +16,7 @@ from edgeskin.bundle.manifest import (
     FileRecord,
     LesionScores,
     Manifest,
+    MeasureReference,
     PredictionSets,
 )
 from edgeskin.decision.calibration import temperature_scaling
@@ -181,3 +182,37 @@ def test_a_file_has_a_bounded_size() -> None:
     for size in (-1, LARGEST_FILE + 1, 10**400):
         with pytest.raises(ValueError, match="bytes"):
             FileRecord("00" * 32, size)
+
+
+REFERENCE = MeasureReference(4, (0.1, 0.1), (0.2, 0.7), (1, 2, 2), (0.1,), (3, 1))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bounds": (0.2, 0.1)},
+        {"bounds": (0.1,)},
+        {"ties": (0.7, 0.2)},
+        {"ties": (0.2, 1.7)},
+        {"sizes": (1, 2, 3)},
+        {"sizes": (0, 3, 2)},
+        {"sizes": (3, 2)},
+        {"upper": (0.2, 0.1), "counts": (1, 2, 1)},
+        {"upper": (0.1, 0.1), "counts": (1, 2, 1)},
+        {"counts": (4,)},
+        {"counts": (5, -1)},
+        {"pictures": 5},
+    ],
+    ids=str,
+)
+def test_references_that_do_not_add_up_are_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="of a reference must"):
+        dataclasses.replace(REFERENCE, **changes)
+
+
+def test_a_reference_is_of_both_precisions(manifest: Manifest) -> None:
+    assert manifest.reference is None
+    whole = dataclasses.replace(manifest, reference={one: {"risk": REFERENCE} for one in ("int8", "fp32")})
+    whole.require_consistent()
+    with pytest.raises(ValueError, match="a reference for"):
+        dataclasses.replace(manifest, reference={"int8": {"risk": REFERENCE}}).require_consistent()

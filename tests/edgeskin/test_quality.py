@@ -12,6 +12,7 @@ import pytest
 from edgeskin import Classifier
 from edgeskin.imaging.quality import LIMITS, SIDE, Limit, assess_quality, measure
 from edgeskin.photo.decode import Photo, load_photo
+from edgeskin.results import QUALITY_MEASURES
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.hazard("H-06")
@@ -161,6 +162,7 @@ def test_a_cut_out_is_told_so_alone(good: Image, radius: float, code: str | None
 
 def test_every_limit_is_of_a_measure_and_has_its_own_code(good: Image) -> None:
     assert {limit.measure for limit in LIMITS} == set(measure(photo(good)))
+    assert set(QUALITY_MEASURES) == set(measure(photo(good)))
     assert len({limit.code for limit in LIMITS}) == len(LIMITS)
 
 

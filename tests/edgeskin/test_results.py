@@ -209,8 +209,12 @@ def test_pixels_are_not_part_of_the_json(explained: Assessment) -> None:
 ROW = [
     "image", "status", "risk", "action_code", "cancer_probability", "threshold", "predicted_class",
     "prediction_set", "most_serious_label", "confidence_level", "confidence_score", "ood_score",
-    "ood_threshold", "quality_failed", "quality_advised", "limitations", "model", "model_version",
-    "model_sha256", "precision", "isa", "total_ms", "error_code", "error",
+    "ood_threshold", "ood_features", "ood_picture", "quality_failed", "quality_advised", "limitations",
+    "model", "model_version", "model_sha256", "precision", "isa", "total_ms", "error_code", "error",
+    "quality_transparent", "quality_resolution", "quality_sharpness", "quality_brightness",
+    "quality_contrast", "quality_overexposed", "quality_black", "quality_unnatural_colour",
+    "quality_colour_variation", "quality_red_excess", "quality_hair", "quality_misfit",
+    "quality_lesion_area", "quality_lesion_offset",
 ]  # fmt: skip
 
 
@@ -223,6 +227,11 @@ def test_rows_are_flat_and_have_the_same_columns(status: str, by_status: dict[st
     assert json.loads(json.dumps(row, allow_nan=False)) == row
     probabilities = {name[2:]: value for name, value in row.items() if name.startswith("p_")}
     assert probabilities == (result.probabilities or dict.fromkeys(result.model.classes))
+    measured = {name[8:]: row[name] for name in ROW if name.startswith("quality_")}
+    del measured["failed"], measured["advised"]
+    assert measured == (dict(result.quality.measures) if result.quality else dict.fromkeys(measured))
+    parts = (row["ood_features"], row["ood_picture"])
+    assert parts == ((result.ood.features, result.ood.picture) if result.ood else (None, None))
     assert (row["image"], row["status"], row["action_code"]) == (result.image, status, result.action_code)
 
 

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from edgeskin import Classifier
 from edgeskin.bundle.bundle import open_bundle
 from edgeskin.errors import SettingError
+from edgeskin.monitoring.reference import fit_reference, measures_of, values_of
 from quantize import gate, recipes
 from quantize.build import GateError, build, open_source
 from quantize.cli import app
@@ -113,6 +114,19 @@ def test_from_run_to_bundle(
         ood = classifier.assess(sample.image).ood
         assert (ood.features, ood.picture) == pytest.approx(tuple(distances), abs=1e-4)
         assert ood.threshold == rules.ood_threshold
+
+    # The reference for monitoring is what the runtime's own results on validation would give.
+    assert len({sample.group for sample in predictions.samples}) == 16
+    measures = measures_of(manifest.classes)
+    for precision in ("int8", "fp32"):
+        with Classifier(out, precision, threads=1) as served:
+            rows = [served.assess(sample.image).to_row() for sample in predictions.samples]
+        fitted = fit_reference(values_of(rows, measures), measures)
+        assert set(fitted) == set(manifest.reference[precision])
+        for measure, one in manifest.reference[precision].items():
+            assert (one.pictures, one.sizes) == (fitted[measure].pictures, fitted[measure].sizes)
+            assert one.bounds == pytest.approx(fitted[measure].bounds, abs=1e-4)
+            assert one.counts == fitted[measure].counts
 
 
 def test_refusals_before_any_work(
