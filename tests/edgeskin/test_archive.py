@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeskin.errors import PhotoError
@@ -72,6 +72,7 @@ def test_it_is_read_as_the_reference_reads_it(tmp_path: Path) -> None:
         assert found(path) == {name: archive.read(name) for name in archive.namelist()}
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=5))
 def test_any_content_comes_back(contents: list[bytes]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -213,6 +214,7 @@ def test_a_fifo_is_not_opened(tmp_path: Path) -> None:
     assert refused(tmp_path / "photos.zip") == "not_a_file"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 300))
 def test_altered_bytes_give_errors_of_ours_alone(noise: bytes, at: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

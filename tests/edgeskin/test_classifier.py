@@ -22,6 +22,7 @@ from edgeskin import classifier as classifier_module
 from edgeskin.errors import BundleError, EdgeskinError, PhotoError, SettingError
 from edgeskin.imaging.preprocess import center_square, preprocess, resize
 from edgeskin.photo.decode import Photo
+from edgeskin.photo.listing import PhotoRef
 from edgeskin.results import Method, Quality
 from tests.conftest import (
     MICRO_PRIORS,
@@ -118,6 +119,31 @@ def test_a_name_stands_for_bytes_arrays_and_paths(
     assert (failed.image, failed.status) == ("<bytes>", "error")
     dark = classifier.assess(np.zeros((300, 300, 3), np.uint8), name="upload 9")
     assert dark.image == "upload 9"
+
+
+@pytest.mark.hazard("H-15")
+def test_listed_pictures_have_names_ages_and_sites_of_their_own(
+    classifier: Classifier, lesion_jpg: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "text.jpg"
+    bad.write_text("no picture")
+    os.utime(bad, (1_600_000_000, 1_600_000_000))
+    photos = [
+        PhotoRef("first", str(lesion_jpg)),
+        PhotoRef("second", str(lesion_jpg), age=30.0, site="nail"),
+        PhotoRef("third", str(bad)),
+        PhotoRef("fourth", str(tmp_path / "missing.jpg")),
+    ]
+    first, second, third, fourth = classifier.assess_many(photos, context=PatientContext(age=70))
+    assert [one.image for one in (first, second, third, fourth)] == ["first", "second", "third", "fourth"]
+    assert [one.code for one in first.limitations][0] == "site_unknown"
+    assert [one.code for one in second.limitations][:2] == ["age_under_40", "site_nail"]
+    assert first.probabilities == classifier.assess(lesion_jpg).probabilities
+    assert third.error is not None
+    assert fourth.error is not None
+    assert (third.error.code, fourth.error.code) == ("unsupported_format", "not_found")
+    assert third.error.message.startswith("third: ")
+    assert "<bytes>" not in third.error.message
 
 
 @pytest.mark.hazard("H-14")

@@ -169,6 +169,7 @@ def test_a_refused_archive_is_one_picture_that_fails(tmp_path: Path) -> None:
 # Standard input
 
 
+@settings(deadline=None)
 @given(st.lists(NAMES.filter(str.strip), max_size=20))
 def test_names_by_line_and_by_nul(wanted: list[str]) -> None:
     lines = "\n".join(wanted).encode()
