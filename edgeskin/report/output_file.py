@@ -22,7 +22,9 @@ def write_whole(output: Path, content: bytes, mode: int = 0o666, *, durable: boo
 
 
 @contextlib.contextmanager
-def opened_whole(output: Path, mode: int = 0o666, *, durable: bool = False) -> Iterator[BinaryIO]:
+def opened_whole(
+    output: Path, mode: int = 0o666, *, durable: bool = False, folder: Path | None = None
+) -> Iterator[BinaryIO]:
     """Open a file that is there whole or not at all, whenever the process ends.
 
     It is written beside its place, under a name that starts with ``.edgeskin-``, and then moved there. What
@@ -32,11 +34,12 @@ def opened_whole(output: Path, mode: int = 0o666, *, durable: bool = False) -> I
         output: The file.
         mode: Permissions of a file that is made, of which the process's umask takes some away.
         durable: Whether to wait until the file is on the disk, so that it outlives a loss of power.
+        folder: Where it is written before it is moved, on the same disk; None for beside its place.
 
     Raises:
         ResourceError: It cannot be written; what was there before is kept.
     """
-    part = output.parent / f".edgeskin-{secrets.token_hex(8)}.part"
+    part = (folder or output.parent) / f".edgeskin-{secrets.token_hex(8)}.part"
     try:
         if os.path.lexists(output) and not stat.S_ISREG(output.lstat().st_mode):
             with output.open("wb") as file:
