@@ -136,7 +136,7 @@ def test_listed_pictures_have_names_ages_and_sites_of_their_own(
     ]
     first, second, third, fourth = classifier.assess_many(photos, context=PatientContext(age=70))
     assert [one.image for one in (first, second, third, fourth)] == ["first", "second", "third", "fourth"]
-    assert [one.code for one in first.limitations][0] == "site_unknown"
+    assert first.limitations[0].code == "site_unknown"
     assert [one.code for one in second.limitations][:2] == ["age_under_40", "site_nail"]
     assert first.probabilities == classifier.assess(lesion_jpg).probabilities
     assert third.error is not None
