@@ -16,10 +16,10 @@ from edgeskin.batch.messages import evaluation_text, progress_text, summary_text
 from edgeskin.batch.runner import PartSettings, count_photos, run
 from edgeskin.batch.sinks import form_of
 from edgeskin.classifier import Classifier
-from edgeskin.cli.outputs import is_folder
+from edgeskin.cli.outputs import is_folder, refuse_overwriting_inputs
 from edgeskin.cli.streams import notice
 from edgeskin.errors import SettingError
-from edgeskin.photo.listing import STANDARD_INPUT, list_photos
+from edgeskin.photo.listing import STANDARD_INPUT, list_photos, matches
 
 LINE_EVERY_S = 30.0
 """Seconds between two lines of progress where stderr is no terminal."""
@@ -54,6 +54,12 @@ def predict_into(
     form = form_of(out)
     if is_folder(out) or not out.absolute().parent.is_dir():
         raise SettingError(f"{out}: name a file in a folder that exists")
+    lists = (
+        path for source in sources for path in matches(source) if path.suffix.lower() == out.suffix.lower()
+    )
+    refuse_overwriting_inputs([out], lists)
+    if retry_errors and out.exists() and not ledger_folder(out).exists():
+        raise SettingError(f"{out}: no picture failed; leave --retry-errors out to assess all of them again")
     total = _count(sources, recursive)
     settings = PartSettings(open_classifier(), form, **sampling)
     photos = list_photos(sources, recursive=recursive, quiet=STANDARD_INPUT not in sources)

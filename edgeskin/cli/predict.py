@@ -100,7 +100,7 @@ def predict(
     if out is not None:
         if explain is not None or as_json:
             raise SettingError("--out writes a table alone: leave --explain and --json out")
-        refuse_overwriting_inputs([out], [*paths, *files_of_bundle(bundle, require_signature)])
+        refuse_overwriting_inputs([out], files_of_bundle(bundle, require_signature))
         from edgeskin.cli.batch import predict_into
 
         sources = [str(path) for path in paths]

@@ -97,7 +97,7 @@ def list_photos(
         if source == STANDARD_INPUT:
             yield from (PhotoRef(name, name) for name in _names(names or sys.stdin.buffer))
             continue
-        for path in _matches(source):
+        for path in matches(source):
             if path.suffix.lower() in (".csv", ".parquet") and not path.is_dir():
                 yield from _listed(path)
             elif path.suffix.lower() == ".zip" and not path.is_dir():
@@ -107,7 +107,7 @@ def list_photos(
                 yield from (PhotoRef(str(photo), str(photo)) for photo in found)
 
 
-def _matches(source: str) -> list[Path]:
+def matches(source: str) -> list[Path]:
     """The files that match a pattern, sorted; the source itself if it is none, or matches none."""
     if glob.has_magic(source) and not os.path.lexists(source):
         return sorted(map(Path, glob.iglob(source, recursive=True))) or [Path(source)]  # noqa: PTH207
@@ -162,6 +162,7 @@ def _number(table: Path, path: str, text: str | None) -> float | None:
 def _archived(archive: Path, quiet: bool) -> Iterator[PhotoRef]:
     """The pictures of a zip archive; the archive itself if it is refused as a whole."""
     try:
+        _settle(str(archive), time.monotonic() + PATIENCE_S, PATIENCE_S)
         for name, member in members_of(archive, quiet=quiet):
             shown = f"{archive}/{name}"
             if isinstance(member, PhotoError):
@@ -185,14 +186,26 @@ def _settled_bytes(path: str, patience_s: float) -> bytes:
     """The bytes of a file that has not changed for SETTLED_S, nor while it was read."""
     deadline = time.monotonic() + patience_s
     while True:
-        before = _version(path)
-        if not 0 <= time.time() - before[1] / 1e9 < SETTLED_S:
-            data = read_bytes(path)
-            if _version(path) == before:
-                return data
-        if time.monotonic() > deadline:
-            raise PhotoError(
-                f"the file is still changing after {patience_s:g} s; try again once it is copied",
-                "still_changing",
-            )
+        before = _settle(path, deadline, patience_s)
+        data = read_bytes(path)
+        if _version(path) == before:
+            return data
+        _require_time(deadline, patience_s)
+
+
+def _settle(path: str, deadline: float, patience_s: float) -> tuple[int, int]:
+    """The version of a file once it has not changed for SETTLED_S. Raises PhotoError after the deadline."""
+    while True:
+        version = _version(path)
+        if not 0 <= time.time() - version[1] / 1e9 < SETTLED_S:
+            return version
+        _require_time(deadline, patience_s)
         time.sleep(_PAUSE_S)
+
+
+def _require_time(deadline: float, patience_s: float) -> None:
+    if time.monotonic() > deadline:
+        raise PhotoError(
+            f"the file is still changing after {patience_s:g} s; try again once it is copied",
+            "still_changing",
+        )

@@ -283,6 +283,8 @@ def test_a_folder_that_may_not_be_written_is_an_error(
         ("--retry-errors",),
         ("--out", "{tmp}/list.csv"),
         ("{tmp}/list.csv", "--out", "{tmp}/list.csv"),
+        ("{tmp}/li*.csv", "--out", "{tmp}/list.csv"),
+        ("--out", "{tmp}/list.csv", "--retry-errors"),
         ("{tmp}/wrong.csv", "--out", "{tmp}/results.csv"),
         ("{tmp}/empty.csv", "--out", "{tmp}/results.csv"),
     ],

@@ -216,6 +216,7 @@ def test_sources_keep_their_order(tree: Path, sources: list[str]) -> None:
     written(tree / "list.csv", b"path\nz.jpg\ny.jpg\n")
     with zipfile.ZipFile(tree / "a.zip", "w") as archive:
         archive.writestr("q.jpg", b"1")
+    os.utime(tree / "a.zip", (OLD, OLD))
     stands_for = {
         "deep": ["deep/2.jpg"], "*.PNG": ["a.PNG"], "list.csv": ["z.jpg", "y.jpg"], "a.zip": ["a.zip/q.jpg"],
     }  # fmt: skip
