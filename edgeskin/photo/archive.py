@@ -68,7 +68,7 @@ def members_of(archive: Path, *, quiet: bool = False) -> Iterator[tuple[str, Mem
         if archive.exists() and not archive.is_file():  # opening a FIFO can block for ever
             raise PhotoError(f"{archive}: this is not a regular file", "not_a_file")
         with _Bounded(archive) as file, zipfile.ZipFile(file) as opened:
-            infos = [info for info in opened.infolist() if not info.is_dir()]
+            infos = [info for info in opened.infolist() if not info.filename.endswith("/")]
     except FileNotFoundError as error:
         raise PhotoError(f"{archive}: there is no such file; check the path", "not_found") from error
     except OSError as error:
@@ -117,7 +117,7 @@ def read_member(archive: Path, member: Member) -> bytes:
         raise PhotoError(
             f"the archive cannot be read ({error.strerror}); check the path", "unreadable"
         ) from error
-    except (struct.error, zlib.error) as error:
+    except (struct.error, zlib.error, ValueError) as error:
         raise _damaged() from error
     if signature != b"PK\x03\x04" or len(data) != member.size or zlib.crc32(data) != member.crc:
         raise _damaged()

@@ -106,6 +106,20 @@ def test_unsafe_names_and_archives_within_are_refused_by_name(tmp_path: Path, na
     assert found(packed(tmp_path, {name: b"x", "good.jpg": b"y"})) == {name: code, "good.jpg": b"y"}
 
 
+def test_what_fuzzing_found(tmp_path: Path) -> None:
+    """A member without a name, and one that begins before the archive."""
+    path = packed(tmp_path, {"x": b"1", "good.jpg": b"y"})
+    data = bytearray(path.read_bytes())
+    at = data.index(b"PK\x01\x02")
+    data[at + 28] = 0  # length of the name: the byte of the name is then that of the extra field's
+    data[at + 30] = 1
+    path.write_bytes(data)
+    assert found(path) == {"": "unsafe_archive", "good.jpg": b"y"}
+    with pytest.raises(PhotoError) as caught:
+        read_member(path, Member(-5, 1, 1, 0, False))
+    assert caught.value.code in ("damaged", "unreadable")
+
+
 def test_links_are_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "photos.zip"
     with zipfile.ZipFile(path, "w") as archive:
