@@ -3,9 +3,7 @@
 import logging
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -35,6 +33,7 @@ from edgeskin.network.cpu import instruction_set
 from edgeskin.network.engine import Engine, NetworkOutputs
 from edgeskin.network.head import Head, read_head
 from edgeskin.photo.decode import Photo, Source, load_photo
+from edgeskin.photo.in_order import in_order, in_order_async
 from edgeskin.photo.isolation import IsolatedDecoder
 from edgeskin.photo.listing import PhotoRef
 from edgeskin.results import (
@@ -334,16 +333,43 @@ class Classifier:
         Raises:
             SettingError: ``images`` is a single photo, or an option is out of range.
         """
-        is_one = isinstance(images, str | bytes | bytearray | os.PathLike | np.ndarray)
-        if is_one or not isinstance(images, Iterable):
-            raise SettingError(
-                f"assess_many takes several images, not one {type(images).__name__}: give a list, or assess"
-            )
-        workers = self.engine.workers
+        _require_several(images, Iterable)
         assess = partial(
             self.assess, explain=explain, target=target, mc_samples=mc_samples, seed=seed, context=context
         )
-        return _in_order(images, partial(self._or_failure, assess), workers)
+        return in_order(images, partial(self._or_failure, assess), self.engine.workers)
+
+    def assess_many_async(
+        self,
+        images: AsyncIterable[Source | PhotoRef] | Iterable[Source | PhotoRef],
+        *,
+        explain: Method | None = None,
+        target: str = CANCER,
+        mc_samples: int = 0,
+        seed: int = 0,
+        context: PatientContext | None = None,
+    ) -> AsyncIterator[Assessment]:
+        """Assess photos as `assess_many` does, in threads, while the event loop goes on.
+
+        Args:
+            images: Photos as `assess_many` takes them, or an asynchronous iterable of such.
+            explain: As `assess`, the same for all photos; so are the others.
+            target: As `assess`.
+            mc_samples: As `assess`.
+            seed: As `assess`.
+            context: As `assess_many`.
+
+        Returns:
+            As `assess_many`.
+
+        Raises:
+            SettingError: As `assess_many`.
+        """
+        _require_several(images, Iterable | AsyncIterable)
+        assess = partial(
+            self.assess, explain=explain, target=target, mc_samples=mc_samples, seed=seed, context=context
+        )
+        return in_order_async(images, partial(self._or_failure, assess), self.engine.workers)
 
     def close(self) -> None:
         """Give the network's memory back. The classifier cannot be used afterwards."""
@@ -421,26 +447,13 @@ class Classifier:
         )
 
 
-def _in_order(
-    images: Iterable[Source | PhotoRef], assess: Callable[[Source | PhotoRef], Assessment], workers: int
-) -> Iterator[Assessment]:
-    """Assess images by so many threads, answered in their order."""
-    if workers == 1:
-        yield from map(assess, images)
-        return
-    waiting: deque[Future[Assessment]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for image in images:
-                waiting.append(pool.submit(assess, image))
-                # Enough that no worker waits for the next photo, and no more, however many come.
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+def _require_several(images: object, kinds: Any) -> None:
+    """Raise SettingError for a single photo, and for what cannot be iterated over."""
+    is_one = isinstance(images, str | bytes | bytearray | os.PathLike | np.ndarray)
+    if is_one or not isinstance(images, kinds):
+        raise SettingError(
+            f"assess_many takes several images, not one {type(images).__name__}: give a list, or assess"
+        )
 
 
 class _StepClock:
