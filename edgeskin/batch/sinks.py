@@ -64,17 +64,29 @@ def csv_text(text: str) -> str:
     return f"'{shown}" if shown.startswith(FORMULAS) else shown
 
 
+def json_line(row: Row) -> str:
+    """A row as one line of JSON, in ASCII."""
+    return f"{json.dumps(row, allow_nan=False)}\n"
+
+
+def csv_lines(row: Row, *, with_header: bool) -> str:
+    """A row as one line of CSV, with the names of its columns in a line before it or not."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if with_header:
+        writer.writerow(row)
+    writer.writerow(csv_text(cell) if isinstance(cell, str) else cell for cell in row.values())
+    return text.getvalue()
+
+
 def _write_jsonl(file: BinaryIO, rows: Iterable[Row]) -> None:
     for row in rows:
-        file.write(f"{json.dumps(row, allow_nan=False)}\n".encode())
+        file.write(json_line(row).encode())
 
 
 def _write_csv(file: BinaryIO, rows: Iterable[Row]) -> None:
     text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="")
-    writer = csv.writer(text, lineterminator="\n")
     for number, row in enumerate(rows):
-        if number == 0:
-            writer.writerow(row)
-        writer.writerow(csv_text(cell) if isinstance(cell, str) else cell for cell in row.values())
+        text.write(csv_lines(row, with_header=number == 0))
     text.flush()
     text.detach()

@@ -63,7 +63,7 @@ def predict_into(
     total = _count(sources, recursive)
     settings = PartSettings(open_classifier(), form, **sampling)
     photos = list_photos(sources, recursive=recursive, quiet=STANDARD_INPUT not in sources)
-    with _Signals() as signals, _progress(total) as show:
+    with Signals("ending after the part in progress") as signals, _progress(total) as show:
         summary = run(
             photos,
             settings,
@@ -99,18 +99,20 @@ def _count(sources: Sequence[str], recursive: bool) -> int | None:
     return None
 
 
-class _Signals:
-    """Lets a first SIGINT or SIGTERM end the run after the part in progress, and a second one at once.
+class Signals:
+    """Lets a first SIGINT or SIGTERM end a run between whole pieces of work, and a second one at once.
 
     Attributes:
         received: The number of the first signal; None so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, words: str) -> None:
+        """Handle signals once it is entered. words: what a first signal does."""
+        self._words = words
         self.received: int | None = None
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> "_Signals":
+    def __enter__(self) -> "Signals":
         for number in (signal.SIGINT, signal.SIGTERM):
             self._before[number] = signal.signal(number, self._receive)
         return self
@@ -123,7 +125,7 @@ class _Signals:
         if self.received is not None:
             os._exit(128 + number)
         self.received = number
-        notice("ending after the part in progress; once more to end at once, which loses that part")
+        notice(f"{self._words}; once more to end at once, which loses it")
 
 
 @contextlib.contextmanager
