@@ -81,8 +81,8 @@ def predict_into(
         print(evaluation_text(summary.evaluation))
     if summary.statuses["error"]:
         notice(
-            f"the same command with --retry-errors assesses the {summary.statuses['error']} errors again; "
-            f"delete {ledger_folder(out)} if you do not need that"
+            "the same command with --retry-errors assesses the failed pictures again; delete "
+            f"{ledger_folder(out)} if you do not need that"
         )
     notice(f"written: {out}")
     notice(NOTICE)
