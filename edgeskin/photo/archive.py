@@ -62,7 +62,8 @@ def members_of(archive: Path, *, quiet: bool = False) -> Iterator[tuple[str, Mem
         with an error instead.
 
     Raises:
-        PhotoError: The archive is unreadable, damaged or unsafe as a whole. The message names it.
+        PhotoError: The archive is unreadable, damaged, unsafe as a whole, or without pictures. The message
+            names it.
     """
     try:
         if archive.exists() and not archive.is_file():  # opening a FIFO can block for ever
@@ -77,23 +78,27 @@ def members_of(archive: Path, *, quiet: bool = False) -> Iterator[tuple[str, Mem
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
         raise PhotoError(f"{archive}: not a whole zip archive ({error}); pack it again", "damaged") from error
     _require_sound(archive, infos)
-    skipped = 0
+    read = skipped = 0
     for info in infos:
         suffix = PurePosixPath(info.filename).suffix.lower()
         unsafe = _unsafe(info)
         if unsafe is None and any(map(is_system_file, PurePosixPath(info.filename).parts)):
             skipped += 1
         elif unsafe or suffix in ARCHIVES:
+            read += 1
             yield (
                 info.filename,
                 unsafe or PhotoError("an archive within an archive; unpack it", "unsupported_format"),
             )
         elif suffix in SUFFIXES:
+            read += 1
             yield info.filename, _place(info)
         else:
             skipped += 1
     if skipped and not quiet:
         _log.warning("%s: skipped %d file(s) not named as pictures", archive, skipped)
+    if not read:
+        raise PhotoError(f"{archive}: the archive holds no pictures; leave it out", "empty_file")
 
 
 def read_member(archive: Path, member: Member) -> bytes:

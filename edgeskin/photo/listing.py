@@ -95,7 +95,7 @@ def list_photos(
     """
     for source in sources:
         if source == STANDARD_INPUT:
-            yield from (PhotoRef(name, name) for name in _names(names or sys.stdin.buffer))
+            yield from (PhotoRef(name, name) for name in _names(names or _standard_input()))
             continue
         for path in matches(source):
             if path.suffix.lower() in (".csv", ".parquet") and not path.is_dir():
@@ -112,6 +112,12 @@ def matches(source: str) -> list[Path]:
     if glob.has_magic(source) and not os.path.lexists(source):
         return sorted(map(Path, glob.iglob(source, recursive=True))) or [Path(source)]  # noqa: PTH207
     return [Path(source)]
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise SettingError("-: standard input is closed; name the pictures")
+    return sys.stdin.buffer
 
 
 def _names(stream: BinaryIO) -> Iterator[str]:
@@ -138,12 +144,17 @@ def _listed(table: Path) -> Iterator[PhotoRef]:
     rows: Iterator[dict[str, Any]] = (
         iter_table(table, ("path",)) if is_csv else iter_parquet(table, "path", OPTIONAL)
     )
+    is_empty = True
     for row in rows:
-        path, label, age, site = (_text(row.get(name)) for name in ("path", *OPTIONAL))
-        if path is None:
+        is_empty = False
+        path = str(row["path"])
+        if _text(row["path"]) is None:
             raise SettingError(f"{table}: a row names no picture; add the path or remove the row")
+        label, age, site = (_text(row.get(name)) for name in OPTIONAL)
         place = str(table.parent / path)
         yield PhotoRef(place, place, label=label, age=_number(table, path, age), site=site)
+    if is_empty:
+        raise SettingError(f"{table}: the list names no pictures; add rows or leave it out")
 
 
 def _text(cell: Any) -> str | None:

@@ -212,6 +212,12 @@ def test_damage_is_an_error(tmp_path: Path) -> None:
     assert caught.value.code == "unreadable"
 
 
+@pytest.mark.parametrize("contents", [{}, {"notes.txt": b"x"}, {"folder/": b""}])
+def test_an_archive_without_pictures_is_an_error(tmp_path: Path, contents: dict[str, bytes]) -> None:
+    """As a folder without pictures is."""
+    assert refused(packed(tmp_path, contents)) == "empty_file"
+
+
 def test_what_is_no_archive_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "photos.zip"
     assert refused(path) == "not_found"

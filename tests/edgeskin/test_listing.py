@@ -105,13 +105,15 @@ def test_patterns(tree: Path) -> None:
 def test_a_csv_list_is_relative_to_itself(tmp_path: Path) -> None:
     table = tmp_path / "deep" / "list.csv"
     absolute = tmp_path / "c.jpg"
-    written(
-        table,
-        f"label,path,age,site,more\nMEL,a.jpg,41,nail,x\n,../b.jpg, ,,\nNV,{absolute},,,\n".encode(
-            "utf-8-sig"
-        ),
+    rows = (
+        "label,path,age,site,more",
+        "MEL,a.jpg,41,nail,x",
+        ",../b.jpg, ,,",
+        f"NV,{absolute},,,",
+        ", c .jpg ,,,",
     )
-    first, second, third = list_photos([str(table)])
+    written(table, "\n".join(rows).encode("utf-8-sig"))
+    first, second, third, fourth = list_photos([str(table)])
     assert (first.name, first.label, first.age, first.site) == (
         str(table.parent / "a.jpg"),
         "MEL",
@@ -120,10 +122,12 @@ def test_a_csv_list_is_relative_to_itself(tmp_path: Path) -> None:
     )
     assert second == PhotoRef(str(table.parent / "../b.jpg"), str(table.parent / "../b.jpg"))
     assert (third.name, third.label) == (str(absolute), "NV")
+    assert fourth.name == str(table.parent / " c .jpg ")
 
 
 @pytest.mark.parametrize(
-    "content", ["name\na.jpg\n", "path,age\na.jpg,old\n", "path,label\n ,MEL\n", 'path\n"a.jpg\n', ""]
+    "content",
+    ["name\na.jpg\n", "path,age\na.jpg,old\n", "path,label\n ,MEL\n", 'path\n"a.jpg\n', "", "path\n"],
 )
 def test_a_wrong_list_is_an_error_that_names_it(tmp_path: Path, content: str) -> None:
     table = written(tmp_path / "list.csv", content.encode())
@@ -188,6 +192,12 @@ def test_names_by_nul_may_hold_line_ends_and_names_need_not_be_unicode() -> None
 def test_many_names_come_over_blocks() -> None:
     wanted = [f"{'x' * 90}{number}.jpg" for number in range(3000)]
     assert names("-", stdin="\n".join(wanted).encode()) == wanted
+
+
+def test_a_closed_standard_input_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(SettingError):
+        list(list_photos(["-"]))
 
 
 def test_names_come_before_standard_input_ends() -> None:
