@@ -19,7 +19,7 @@ TOUCH_EVERY_DEPENDENCY = [
     )
 ]
 """What `oldest` runs unless it is given tests."""
-FUZZED = ("headers", "decode", "exif", "icc", "manifest", "ir", "tables")
+FUZZED = ("headers", "decode", "exif", "icc", "manifest", "ir", "tables", "archives")
 """The targets of tests/fuzz."""
 
 

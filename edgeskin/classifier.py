@@ -3,9 +3,7 @@
 import logging
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -35,7 +33,9 @@ from edgeskin.network.cpu import instruction_set
 from edgeskin.network.engine import Engine, NetworkOutputs
 from edgeskin.network.head import Head, read_head
 from edgeskin.photo.decode import Photo, Source, load_photo
+from edgeskin.photo.in_order import in_order, in_order_async
 from edgeskin.photo.isolation import IsolatedDecoder
+from edgeskin.photo.listing import PhotoRef
 from edgeskin.results import (
     SHOWN_SIDE,
     ActionCode,
@@ -68,6 +68,7 @@ class Classifier:
         engine: The compiled network.
         quality_gate: Whether pictures that are not good enough are refused.
         scope_gate: Whether pictures that are not dermoscopy are refused.
+        sensitivity: The cancer sensitivity that was chosen; None for the bundle's.
     """
 
     def __init__(
@@ -144,7 +145,7 @@ class Classifier:
             "require_signature": key and key.pem,
         }  # fmt: skip
         self._process = os.getpid()
-        self.quality_gate, self.scope_gate = quality_gate, scope_gate
+        self.quality_gate, self.scope_gate, self.sensitivity = quality_gate, scope_gate, sensitivity
         self.manifest = self.bundle.manifest
         rules = self.manifest.decision_rules[precision]
         self.rules = rules if sensitivity is None else rules_for_sensitivity(rules, sensitivity)
@@ -306,7 +307,7 @@ class Classifier:
 
     def assess_many(
         self,
-        images: Iterable[Source],
+        images: Iterable[Source | PhotoRef],
         *,
         explain: Method | None = None,
         target: str = CANCER,
@@ -317,12 +318,13 @@ class Classifier:
         """Assess photos; results come in their order, and memory does not grow with their number.
 
         Args:
-            images: Photos, as `assess` takes them.
+            images: Photos, as `assess` takes them, or as `edgeskin.photo.listing.list_photos` yields them,
+                which have a name of their own and may have an age and a site.
             explain: As `assess`, the same for all photos; so are the others.
             target: As `assess`.
             mc_samples: As `assess`.
             seed: As `assess`.
-            context: As `assess`.
+            context: As `assess`, for photos that have no age and no site of their own.
 
         Returns:
             One assessment a photo; a photo that fails gives one of status ``error``. For a reason that nobody
@@ -331,16 +333,43 @@ class Classifier:
         Raises:
             SettingError: ``images`` is a single photo, or an option is out of range.
         """
-        is_one = isinstance(images, str | bytes | bytearray | os.PathLike | np.ndarray)
-        if is_one or not isinstance(images, Iterable):
-            raise SettingError(
-                f"assess_many takes several images, not one {type(images).__name__}: give a list, or assess"
-            )
-        workers = self.engine.workers
+        _require_several(images, Iterable)
         assess = partial(
             self.assess, explain=explain, target=target, mc_samples=mc_samples, seed=seed, context=context
         )
-        return _in_order(images, partial(self._or_failure, assess), workers)
+        return in_order(images, partial(self._or_failure, assess), self.engine.workers)
+
+    def assess_many_async(
+        self,
+        images: AsyncIterable[Source | PhotoRef] | Iterable[Source | PhotoRef],
+        *,
+        explain: Method | None = None,
+        target: str = CANCER,
+        mc_samples: int = 0,
+        seed: int = 0,
+        context: PatientContext | None = None,
+    ) -> AsyncIterator[Assessment]:
+        """Assess photos as `assess_many` does, in threads, while the event loop goes on.
+
+        Args:
+            images: Photos as `assess_many` takes them, or an asynchronous iterable of such.
+            explain: As `assess`, the same for all photos; so are the others.
+            target: As `assess`.
+            mc_samples: As `assess`.
+            seed: As `assess`.
+            context: As `assess_many`.
+
+        Returns:
+            As `assess_many`.
+
+        Raises:
+            SettingError: As `assess_many`.
+        """
+        _require_several(images, Iterable | AsyncIterable)
+        assess = partial(
+            self.assess, explain=explain, target=target, mc_samples=mc_samples, seed=seed, context=context
+        )
+        return in_order_async(images, partial(self._or_failure, assess), self.engine.workers)
 
     def close(self) -> None:
         """Give the network's memory back. The classifier cannot be used afterwards."""
@@ -388,11 +417,15 @@ class Classifier:
                 f"the network {self.model.name} gave no finite answer; report the photo", "not_finite"
             )
 
-    def _or_failure(self, assess: Callable[[Source], Assessment], image: Source) -> Assessment:
+    def _or_failure(self, assess: Callable[..., Assessment], image: Source | PhotoRef) -> Assessment:
         """The assessment of a photo; a photo that fails has one of status ``error``."""
         clock = _StepClock()
         try:
-            return assess(image)
+            if not isinstance(image, PhotoRef):
+                return assess(image)
+            if image.age is None and image.site is None:
+                return assess(image.source(), name=image.name)
+            return assess(image.source(), name=image.name, context=PatientContext(image.age, image.site))
         except (BundleError, SettingError):  # no image would do better
             raise
         except EdgeskinError as error:
@@ -404,6 +437,8 @@ class Classifier:
             where = EdgeskinError(kind, "internal").with_traceback(error.__traceback__)
             _log.error("a photo failed for an unforeseen reason (%s)", kind, exc_info=where)
         name, message = _name(image), str(failed)
+        if isinstance(image, PhotoRef):
+            message = message.removeprefix("<bytes>: ")
         # Where the network failed, the error names no picture.
         message = message if message.startswith(name) else f"{name}: {message}"
         failure = Failure(type(failed).__name__, message, failed.code)
@@ -412,26 +447,13 @@ class Classifier:
         )
 
 
-def _in_order(
-    images: Iterable[Source], assess: Callable[[Source], Assessment], workers: int
-) -> Iterator[Assessment]:
-    """Assess images by so many threads, answered in their order."""
-    if workers == 1:
-        yield from map(assess, images)
-        return
-    waiting: deque[Future[Assessment]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for image in images:
-                waiting.append(pool.submit(assess, image))
-                # Enough that no worker waits for the next photo, and no more, however many come.
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+def _require_several(images: object, kinds: Any) -> None:
+    """Raise SettingError for a single photo, and for what cannot be iterated over."""
+    is_one = isinstance(images, str | bytes | bytearray | os.PathLike | np.ndarray)
+    if is_one or not isinstance(images, kinds):
+        raise SettingError(
+            f"assess_many takes several images, not one {type(images).__name__}: give a list, or assess"
+        )
 
 
 class _StepClock:
@@ -468,5 +490,7 @@ def _described(result: Assessment) -> Assessment:
     return replace(result, pixels=Pixels(square, mask), descriptors=describe(square, mask))
 
 
-def _name(image: Source) -> str:
+def _name(image: Source | PhotoRef) -> str:
+    if isinstance(image, PhotoRef):
+        return image.name
     return os.fspath(image) if isinstance(image, str | os.PathLike) else f"<{type(image).__name__}>"

@@ -37,6 +37,14 @@ LOW_EVIDENCE = 0.02
 """Of a Grad-CAM map's largest value, in units of the target's score a cell; chosen on validation."""
 EXPLANATION_SCHEMA_VERSION = 1
 _NOT_IN_JSON = ""
+TEXT_COLUMNS = frozenset(
+    (
+        "image", "status", "risk", "action_code", "predicted_class", "prediction_set", "most_serious_label",
+        "confidence_level", "quality_failed", "quality_advised", "limitations", "model", "model_version",
+        "model_sha256", "precision", "isa", "error_code", "error",
+    )
+)  # fmt: skip
+"""The columns of `Assessment.to_row` that hold text; all others hold numbers."""
 
 
 def _json(key: str) -> dict[str, str]:

@@ -25,6 +25,7 @@ from edgeskin.cli.prepare import prepare
 from edgeskin.cli.report import report
 from edgeskin.cli.serve import serve
 from edgeskin.cli.streams import notice, standard_streams
+from edgeskin.cli.watch import watch
 from edgeskin.errors import BundleError, EdgeskinError, SettingError, lack_of_resources
 from edgeskin.report.text import printable
 
@@ -39,7 +40,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help=f"Skin-lesion assessment on a CPU, offline. {NOTICE}",
 )
-for command in (predict, report, compare, monitor, serve, prepare, info, bench):
+for command in (predict, watch, report, compare, monitor, serve, prepare, info, bench):
     app.command()(command)
 app.add_typer(bundle)
 

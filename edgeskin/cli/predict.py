@@ -1,6 +1,7 @@
 """edgeskin predict: assess pictures."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,12 @@ import typer
 
 from edgeskin import NOTICE
 from edgeskin.cli import options
-from edgeskin.cli.outputs import delete_stale_outputs, files_of_bundle, output_paths
+from edgeskin.cli.outputs import (
+    delete_stale_outputs,
+    files_of_bundle,
+    output_paths,
+    refuse_overwriting_inputs,
+)
 from edgeskin.cli.streams import notice
 from edgeskin.decision.limitations import PatientContext
 from edgeskin.errors import ResourceError, SettingError
@@ -21,9 +27,28 @@ def predict(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            parser=options.named_path, metavar="PICTURE...", help="Pictures, or folders of pictures."
+            parser=options.named_path,
+            metavar="PICTURE...",
+            help="Pictures, or folders of pictures. With --out also patterns, CSV or Parquet lists, zip "
+            "archives, and - for names on standard input.",
         ),
     ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            parser=options.named_path,
+            metavar="FILE",
+            help="Write a table (.jsonl, .csv or .parquet) in place of results on stdout. The same command "
+            "goes on where an unfinished run ended.",
+        ),
+    ] = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", help="With --out: read the sub-folders of folders too.")
+    ] = False,
+    retry_errors: Annotated[
+        bool,
+        typer.Option("--retry-errors", help="With --out: assess pictures again that failed in the last run."),
+    ] = False,
     as_json: options.JsonOption = False,
     precision: options.PrecisionOption = None,
     mc_dropout: options.McDropoutOption = 0,
@@ -55,10 +80,11 @@ def predict(
 
     if explain is None and (target or method):
         raise SettingError("--target and --method choose a map: add --explain FILE to write it")
-    photos = list(photos_in(paths))
-    figures = output_paths(explain, photos, *files_of_bundle(bundle, require_signature))
+    if out is None and (recursive or retry_errors):
+        raise SettingError("--recursive and --retry-errors are for a table: add --out FILE")
     context = PatientContext(age, site)
-    classifier = options.open_classifier(
+    open_classifier = partial(
+        options.open_classifier,
         bundle,
         precision,
         threads,
@@ -71,6 +97,18 @@ def predict(
         isolate=isolate,
         require_signature=require_signature,
     )
+    if out is not None:
+        if explain is not None or as_json:
+            raise SettingError("--out writes a table alone: leave --explain and --json out")
+        refuse_overwriting_inputs([out], files_of_bundle(bundle, require_signature))
+        from edgeskin.cli.batch import predict_into
+
+        sources = [str(path) for path in paths]
+        sampling = {"mc_samples": mc_dropout, "seed": seed, "context": context}
+        raise typer.Exit(predict_into(out, sources, recursive, open_classifier, sampling, retry_errors))
+    photos = list(photos_in(paths))
+    figures = output_paths(explain, photos, *files_of_bundle(bundle, require_signature))
+    classifier = open_classifier()
     blocked = delete_stale_outputs(figures)
     results = classifier.assess_many(
         photos,

@@ -97,7 +97,7 @@ def load_photo(source: Source, input_size: int, decoder: Decoder | None = None) 
     name = "<bytes>" if isinstance(source, bytes) else os.fspath(source)
     try:
         with naming_lacks(name):
-            return (decoder or decode)(_read_bytes(source), input_size)
+            return (decoder or decode)(read_bytes(source), input_size)
     except PhotoError as error:
         raise PhotoError(f"{name}: {error}", error.code) from error.__cause__
 
@@ -144,8 +144,13 @@ def _from_array(array: Image) -> Photo:
     return Photo(np.ascontiguousarray(array), width, height, "array")
 
 
-def _read_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
-    """Return the bytes themselves, or those of a regular file, of which at most MAX_BYTES are accepted."""
+def read_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
+    """The bytes themselves, or those of a regular file.
+
+    Raises:
+        PhotoError: There are none, or more than MAX_BYTES; or the file is missing, of another kind, or cannot
+            be read. The message does not name it.
+    """
     if isinstance(source, bytes):
         data = source
     else:

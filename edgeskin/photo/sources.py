@@ -1,6 +1,5 @@
 """The photos that a list of paths names."""
 
-import contextlib
 import logging
 import os
 from collections.abc import Iterable, Iterator
@@ -22,26 +21,29 @@ SYSTEM_FILES = {"thumbs.db", ".ds_store", "desktop.ini", "__macosx"}
 _log = logging.getLogger(__name__)
 
 
-def photos_in(paths: Iterable[Path]) -> Iterator[Path]:
-    """Expand folders to the photos directly inside them.
+def photos_in(paths: Iterable[Path], *, recursive: bool = False, quiet: bool = False) -> Iterator[Path]:
+    """Expand folders to the photos inside them.
 
-    Logs a warning for each folder that holds other files beside its photos, or sub-folders.
+    Logs a warning for each folder that holds other files beside its photos, or sub-folders that are not read.
 
     Args:
         paths: Files and folders.
+        recursive: Whether to read sub-folders too. Links to folders are not followed.
+        quiet: Whether to log nothing.
 
     Yields:
-        Each file as it is named, and all of each folder that is named like a photo, sorted by name. What is
-        no regular file (a dangling link, a FIFO, a folder) is among these, so that it gives an error by name.
-        A folder that holds no photo or cannot be listed is yielded itself; decoding it gives an error that
-        names it.
+        Each file as it is named, and all of each folder that is named like a photo, sorted by name; then its
+        sub-folders, sorted by name. What is no regular file (a dangling link, a FIFO, a folder) is among
+        these, so that it gives an error by name. A folder that holds no photo or cannot be listed is yielded
+        itself; decoding it gives an error that names it.
     """
     for path in paths:
-        photos: list[Path] = []
-        with contextlib.suppress(OSError):
-            if path.is_dir():
-                photos = _photos_in(path)
-        yield from photos or [path]
+        is_empty = True
+        for photo in _photos_in(path, recursive, quiet):
+            is_empty = False
+            yield photo
+        if is_empty:
+            yield path
 
 
 def is_system_file(name: str) -> bool:
@@ -49,24 +51,44 @@ def is_system_file(name: str) -> bool:
     return name.lower() in SYSTEM_FILES or name.startswith("._")
 
 
-def _photos_in(folder: Path) -> list[Path]:
-    """What is named like a photo directly in a folder, sorted. Raises OSError if it cannot be listed."""
-    photos, skipped, folders = [], 0, 0
+def _photos_in(top: Path, recursive: bool, quiet: bool) -> Iterator[Path]:
+    """The photos in a folder, and its sub-folders that cannot be listed; nothing if it is no folder."""
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            if not folder.is_dir():
+                continue
+            photos, folders = _entries(folder, recursive, quiet)
+        except OSError:
+            if folder != top:
+                yield folder
+            continue
+        yield from (folder / name for name in photos)
+        waiting += [folder / name for name in reversed(folders)]
+
+
+def _entries(folder: Path, recursive: bool, quiet: bool) -> tuple[list[str], list[str]]:
+    """The names of a folder's photos and of its folders to read, sorted. Raises OSError."""
+    photos, folders, skipped, unread = [], [], 0, 0
     with os.scandir(folder) as entries:
         for entry in entries:
             if is_system_file(entry.name):
                 skipped += 1
+            elif recursive and _is_folder(entry) and not entry.is_symlink():
+                folders.append(entry.name)
             elif Path(entry.name).suffix.lower() in SUFFIXES:
-                photos.append(folder / entry.name)
+                photos.append(entry.name)
             elif _is_folder(entry):
-                folders += 1
+                unread += 1
             else:
                 skipped += 1
-    if photos and skipped:
+    if (photos or recursive) and skipped and not quiet:
         _log.warning("%s: skipped %d file(s) not named as pictures", folder, skipped)
-    if folders:
-        _log.warning("%s: contains %d sub-folder(s), which are not read; name them", folder, folders)
-    return sorted(photos)
+    if unread and not quiet:
+        kind = "linked folder(s)" if recursive else "sub-folder(s)"
+        _log.warning(f"%s: contains %d {kind}, which are not read; name them", folder, unread)
+    return sorted(photos), sorted(folders)
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

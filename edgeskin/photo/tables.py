@@ -2,8 +2,7 @@
 
 import codecs
 import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgeskin.errors import SettingError
@@ -12,7 +11,12 @@ SAVE_AS = "save it as CSV in UTF-8, separated by commas"
 
 
 def read_table(table: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a CSV file, without blank ones.
+    """All rows of `iter_table`; arguments and errors as there."""
+    return list(iter_table(table, columns))
+
+
+def iter_table(table: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
+    """The rows of a CSV file, without blank ones, read as they are needed.
 
     A byte order mark, which spreadsheets put in front of UTF-8, is no part of the first column's name.
 
@@ -20,16 +24,15 @@ def read_table(table: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         table: The file.
         columns: Names that its first row must hold, among others.
 
-    Returns:
+    Yields:
         The cells of each row by column.
 
     Raises:
         SettingError: The file cannot be read, is not in UTF-8, or is no CSV; a column is missing or there
             twice; or a row has fewer or more cells than the first one. The message names file and row.
     """
-    reader = csv.reader(io.StringIO(_text_of(table), newline=""), strict=True)
+    reader = csv.reader(_lines(table), strict=True)
     names: list[str] = []
-    rows = []
     while True:
         place = f"{table}: row {reader.line_num + 1}"
         try:
@@ -50,28 +53,31 @@ def read_table(table: Path, columns: Sequence[str]) -> list[dict[str, str]]:
                 "that hold a comma"
             )
         else:
-            rows.append(dict(zip(names, cells, strict=True)))
+            yield dict(zip(names, cells, strict=True))
     if not names:
         raise SettingError(f"{table}: the table is empty; it needs the columns {', '.join(columns)}")
-    return rows
 
 
-def _text_of(table: Path) -> str:
+def _lines(table: Path) -> Iterator[str]:
+    """The lines of a text file with their ends. Raises SettingError, naming the row."""
     try:
-        content = table.read_bytes()
+        with table.open("rb") as file:
+            if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                raise SettingError(f"{table}: row 1: the table is in UTF-16; {SAVE_AS}")
+        # A byte that is not UTF-8 becomes half of a surrogate pair, which encoding then finds.
+        with table.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+            for row, line in enumerate(text, 1):
+                if "\0" in line:
+                    raise SettingError(f"{table}: row {row}: holds NUL characters, as UTF-16 does; {SAVE_AS}")
+                if not line.isascii():
+                    line.encode()
+                yield line
+    except UnicodeEncodeError as error:
+        raise SettingError(
+            f"{table}: row {row}: not in UTF-8 (a byte that starts no character); {SAVE_AS}"
+        ) from error
     except OSError as error:
         raise SettingError(f"{table}: cannot be read ({error.strerror}); check its permissions") from error
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise SettingError(f"{table}: row 1: the table is in UTF-16; {SAVE_AS}")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        row = content.count(b"\n", 0, error.start) + 1
-        raise SettingError(f"{table}: row {row}: not in UTF-8 ({error.reason}); {SAVE_AS}") from error
-    if "\0" in text:
-        row = text.count("\n", 0, text.index("\0")) + 1
-        raise SettingError(f"{table}: row {row}: holds NUL characters, as UTF-16 does; {SAVE_AS}")
-    return text
 
 
 def _require_columns(place: str, names: list[str], columns: Sequence[str]) -> None:

@@ -33,6 +33,8 @@ SOURCES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE
 ALLOWED = {
     "bench/plot.py": {"matplotlib"},
     "bundle/signature.py": {"cryptography"},
+    "photo/parquet.py": {"pyarrow"},
+    "batch/parquet.py": {"pyarrow"},
     "monitoring/rows.py": {"pyarrow"},
 } | {name: SERVE for name in SOURCES if name.startswith("service/")}
 """Modules of an extra, which nothing outside the extra imports at module level."""

@@ -1,5 +1,6 @@
 """The classifier: assessments by hand, workers, gates, copies, and what it refuses."""
 
+import asyncio
 import concurrent.futures
 import json
 import multiprocessing
@@ -8,9 +9,9 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ from edgeskin import classifier as classifier_module
 from edgeskin.errors import BundleError, EdgeskinError, PhotoError, SettingError
 from edgeskin.imaging.preprocess import center_square, preprocess, resize
 from edgeskin.photo.decode import Photo
+from edgeskin.photo.listing import PhotoRef
 from edgeskin.results import Method, Quality
 from tests.conftest import (
     MICRO_PRIORS,
@@ -118,6 +120,89 @@ def test_a_name_stands_for_bytes_arrays_and_paths(
     assert (failed.image, failed.status) == ("<bytes>", "error")
     dark = classifier.assess(np.zeros((300, 300, 3), np.uint8), name="upload 9")
     assert dark.image == "upload 9"
+
+
+@pytest.mark.hazard("H-15")
+def test_listed_pictures_have_names_ages_and_sites_of_their_own(
+    classifier: Classifier, lesion_jpg: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "text.jpg"
+    bad.write_text("no picture")
+    os.utime(bad, (1_600_000_000, 1_600_000_000))
+    photos = [
+        PhotoRef("first", str(lesion_jpg)),
+        PhotoRef("second", str(lesion_jpg), age=30.0, site="nail"),
+        PhotoRef("third", str(bad)),
+        PhotoRef("fourth", str(tmp_path / "missing.jpg")),
+    ]
+    first, second, third, fourth = classifier.assess_many(photos, context=PatientContext(age=70))
+    assert [one.image for one in (first, second, third, fourth)] == ["first", "second", "third", "fourth"]
+    assert first.limitations[0].code == "site_unknown"
+    assert [one.code for one in second.limitations][:2] == ["age_under_40", "site_nail"]
+    assert first.probabilities == classifier.assess(lesion_jpg).probabilities
+    assert third.error is not None
+    assert fourth.error is not None
+    assert (third.error.code, fourth.error.code) == ("unsupported_format", "not_found")
+    assert third.error.message.startswith("third: ")
+    assert "<bytes>" not in third.error.message
+
+
+@pytest.mark.hazard("H-15")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_asynchronous_answers_are_the_same(
+    shared_micro_bundle: Path, lesion_jpg: Path, workers: int
+) -> None:
+    """In order, from an iterable of either kind, while the event loop goes on."""
+    sources: list[Any] = [lesion_jpg, "missing.jpg", lesion_jpg.read_bytes()] * 3
+    ticks = 0
+
+    async def asynchronous() -> AsyncIterator[Any]:
+        for source in sources:
+            yield source
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await asyncio.sleep(0.001)
+
+    async def assess(images: Any) -> list[Assessment]:
+        ticking = asyncio.create_task(tick())
+        found = [one async for one in several.assess_many_async(images)]
+        ticking.cancel()
+        return found
+
+    with Classifier(shared_micro_bundle, threads=2, workers=workers) as several:
+        wanted = list(several.assess_many(sources))
+        assert asyncio.run(assess(sources)) == wanted
+        assert asyncio.run(assess(asynchronous())) == wanted
+        assert ticks > 10
+        with pytest.raises(SettingError):
+            several.assess_many_async(lesion_jpg)  # type: ignore[arg-type]
+
+
+@pytest.mark.hazard("H-14")
+def test_an_asynchronous_run_takes_no_more_than_it_needs_and_may_be_left(
+    shared_micro_bundle: Path, lesion_jpg: Path
+) -> None:
+    taken = 0
+
+    def endless() -> Iterator[Path]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield lesion_jpg
+
+    async def first() -> Assessment:
+        results = classifier.assess_many_async(endless())
+        async for one in results:
+            await results.aclose()  # type: ignore[attr-defined]
+            return one
+        raise AssertionError
+
+    with Classifier(shared_micro_bundle, threads=2, workers=2) as classifier:
+        assert asyncio.run(first()).status == "assessed"
+        assert taken == 5
 
 
 @pytest.mark.hazard("H-14")

@@ -1,8 +1,10 @@
 """What is fuzzed: each target takes any bytes, and raises for nothing but a fault of edgeskin."""
 
 import contextlib
+import io
 import json
 import tempfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +17,9 @@ from edgeskin.bundle.ir import require_plain_ir
 from edgeskin.bundle.manifest import FILES
 from edgeskin.decision.decide import decide
 from edgeskin.errors import BundleError, PhotoError, ResourceError, SettingError
+from edgeskin.photo.archive import Member, members_of, read_member
 from edgeskin.photo.color_profile import inflated, read_profile
-from edgeskin.photo.decode import load_photo
+from edgeskin.photo.decode import MAX_BYTES, load_photo
 from edgeskin.photo.directory import exif_orientation
 from edgeskin.photo.headers import PNG_SIGNATURE, read_header
 from edgeskin.taxonomy import ISIC_2019
@@ -103,6 +106,17 @@ def read_tables(data: bytes) -> None:
             assert not left_out.keys() & set(ISIC_2019)
 
 
+def read_archive(data: bytes) -> None:
+    path = FOLDER / "photos.zip"
+    path.write_bytes(data)
+    with contextlib.suppress(PhotoError):
+        for name, member in members_of(path, quiet=True):
+            assert isinstance(name, str)
+            if isinstance(member, Member):
+                with contextlib.suppress(PhotoError):
+                    assert len(read_member(path, member)) == member.size <= MAX_BYTES
+
+
 def read_network(data: bytes) -> None:
     with contextlib.suppress(ValueError):
         require_plain_ir(data, 1000)
@@ -136,6 +150,17 @@ def _manifests() -> list[bytes]:
     return [json.dumps(one).encode() for one in (values, older)]
 
 
+def _archives() -> list[bytes]:
+    found = []
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w", method) as archive:
+            for name in ("a.jpg", "deep/b.png", "../c.jpg", "notes.txt"):
+                archive.writestr(name, b"picture " * 9)
+        found.append(stream.getvalue())
+    return found
+
+
 TABLES = [
     b"path,label\na.jpg,MEL\nb.jpg,NV\n",
     b'\xef\xbb\xbfpath,label,split\r\n"a ""b"".jpg",MEL,val\r\n\r\n,,\r\nc.jpg,XYZ,train\r\n',
@@ -161,6 +186,7 @@ TARGETS = {
     "decode": Target(decode, _pictures),
     "manifest": Target(read_manifest, _manifests),
     "tables": Target(read_tables, lambda: TABLES),
+    "archives": Target(read_archive, _archives),
     "icc": Target(read_colors, lambda: [profile(curve=curve) for curve in CURVES]),
     "exif": Target(
         read_orientation,

@@ -1,0 +1,163 @@
+"""edgeskin predict --out: many pictures into one table."""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from edgeskin import NOTICE
+from edgeskin.batch.ledger import ledger_folder
+from edgeskin.batch.messages import evaluation_text, progress_text, summary_text
+from edgeskin.batch.runner import PartSettings, count_photos, run
+from edgeskin.batch.sinks import form_of
+from edgeskin.classifier import Classifier
+from edgeskin.cli.outputs import is_folder, refuse_overwriting_inputs
+from edgeskin.cli.streams import notice
+from edgeskin.errors import SettingError
+from edgeskin.photo.listing import STANDARD_INPUT, list_photos, matches
+
+LINE_EVERY_S = 30.0
+"""Seconds between two lines of progress where stderr is no terminal."""
+Show = Callable[[int, int], None]
+
+
+def predict_into(
+    out: Path,
+    sources: Sequence[str],
+    recursive: bool,
+    open_classifier: Callable[[], Classifier],
+    sampling: Mapping[str, Any],
+    retry_errors: bool,
+) -> int:
+    """Assess all pictures of sources into a table.
+
+    Args:
+        out: The table.
+        sources: As `list_photos` takes them.
+        recursive: As `list_photos`.
+        open_classifier: Called once the sources and the table are known to be valid.
+        sampling: ``mc_samples``, ``seed`` and ``context`` of `PartSettings`.
+        retry_errors: As `run`.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        SettingError: The table or a source is not usable.
+        ResourceError: The table cannot be written.
+    """
+    form = form_of(out)
+    if is_folder(out) or not out.absolute().parent.is_dir():
+        raise SettingError(f"{out}: name a file in a folder that exists")
+    lists = (
+        path for source in sources for path in matches(source) if path.suffix.lower() == out.suffix.lower()
+    )
+    refuse_overwriting_inputs([out], lists)
+    if retry_errors and out.exists() and not ledger_folder(out).exists():
+        raise SettingError(f"{out}: no picture failed; leave --retry-errors out to assess all of them again")
+    total = _count(sources, recursive)
+    settings = PartSettings(open_classifier(), form, **sampling)
+    photos = list_photos(sources, recursive=recursive, quiet=STANDARD_INPUT not in sources)
+    with Signals("ending after the part in progress") as signals, _progress(total) as show:
+        summary = run(
+            photos,
+            settings,
+            out,
+            retry_errors=retry_errors,
+            progress=show,
+            should_stop=lambda: signals.received is not None,
+        )
+    for line in summary_text(summary).splitlines():
+        notice(line)
+    if not summary.is_finished:
+        notice(f"ended before its end; {ledger_folder(out)} has what is done, and the same command goes on")
+        return 128 + (signals.received or 0)
+    if summary.evaluation is not None:
+        print(evaluation_text(summary.evaluation))
+    if summary.statuses["error"]:
+        notice(
+            "the same command with --retry-errors assesses the failed pictures again; delete "
+            f"{ledger_folder(out)} if you do not need that"
+        )
+    notice(f"written: {out}")
+    notice(NOTICE)
+    return int(summary.statuses.keys() != {"assessed"})
+
+
+def _count(sources: Sequence[str], recursive: bool) -> int | None:
+    """The number of pictures, whose lists are checked on the way; None where names come on standard input."""
+    if STANDARD_INPUT not in sources:
+        return count_photos(list_photos(sources, recursive=recursive))
+    others = [source for source in sources if source != STANDARD_INPUT]
+    if others:
+        count_photos(list_photos(others, recursive=recursive, quiet=True))
+    return None
+
+
+class Signals:
+    """Lets a first SIGINT or SIGTERM end a run between whole pieces of work, and a second one at once.
+
+    Attributes:
+        received: The number of the first signal; None so far.
+    """
+
+    def __init__(self, words: str) -> None:
+        """Handle signals once it is entered. words: what a first signal does."""
+        self._words = words
+        self.received: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Signals":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            os._exit(128 + number)
+        self.received = number
+        notice(f"{self._words}; once more to end at once, which loses it")
+
+
+@contextlib.contextmanager
+def _progress(total: int | None) -> Iterator[Show]:
+    """Show progress on stderr while a run lasts: a bar on a terminal, else a line now and then."""
+    started = time.monotonic()
+
+    def text(done: int, computed: int) -> str:
+        return progress_text(done, total, computed, time.monotonic() - started)
+
+    if sys.stderr.isatty():
+        with _bar(total, text) as show:
+            yield show
+        return
+    last = started
+
+    def line(done: int, computed: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LINE_EVERY_S:
+            last = time.monotonic()
+            notice(text(done, computed))
+
+    yield line
+
+
+@contextlib.contextmanager
+def _bar(total: int | None, text: Callable[[int, int], str]) -> Iterator[Show]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    console = Console(file=sys.stderr, highlight=False)
+    columns = (BarColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
+        task = progress.add_task(text(0, 0), total=total)
+        yield lambda done, computed: progress.update(task, completed=done, description=text(done, computed))

@@ -1,0 +1,222 @@
+"""The pictures that sources name: files, folders, patterns, lists, zip archives and standard input.
+
+Names come as they are needed, so that a million of them take no more memory than one folder's.
+"""
+
+import glob
+import math
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from edgeskin.errors import PhotoError, SettingError
+from edgeskin.photo.archive import Member, members_of, read_member
+from edgeskin.photo.decode import read_bytes
+from edgeskin.photo.parquet import iter_parquet
+from edgeskin.photo.sources import photos_in
+from edgeskin.photo.tables import iter_table
+
+STANDARD_INPUT = "-"
+OPTIONAL = ("label", "age", "site")
+"""Columns of a list beside ``path``."""
+SETTLED_S = 2.0
+"""A file that changed within so many seconds may still be being written."""
+PATIENCE_S = 60.0
+"""Seconds to wait for a file that is being written."""
+_PAUSE_S = 0.2
+_UNKNOWN = (-1, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoRef:
+    """A picture that a source names, not read yet.
+
+    Attributes:
+        name: How it is shown and named in tables.
+        path: The file, or the archive that holds it.
+        member: Its place in the archive; None for a file.
+        refusal: Why it is not read; None if it is.
+        label: Of a list: its class, or None.
+        age: Of a list: age in years, or None.
+        site: Of a list: body site, or None.
+    """
+
+    name: str
+    path: str
+    member: Member | None = None
+    refusal: PhotoError | None = None
+    label: str | None = None
+    age: float | None = None
+    site: str | None = None
+
+    def version(self) -> tuple[int, int]:
+        """Size in bytes and time of the last change in ns; -1 and -1 if the file cannot be found."""
+        return _version(self.path)
+
+    def source(self, patience_s: float = PATIENCE_S) -> bytes:
+        """The bytes of the picture's file, once nobody is writing it.
+
+        Args:
+            patience_s: Seconds to wait for a file that is still being written.
+
+        Raises:
+            PhotoError: It is refused or cannot be read, or it is still changing (code ``still_changing``).
+                The message does not name it.
+        """
+        if self.refusal is not None:
+            raise PhotoError(str(self.refusal), self.refusal.code)
+        if self.member is not None:
+            return read_member(Path(self.path), self.member)
+        return _settled_bytes(self.path, patience_s)
+
+
+def list_photos(
+    sources: Iterable[str], *, recursive: bool = False, names: BinaryIO | None = None, quiet: bool = False
+) -> Iterator[PhotoRef]:
+    """The pictures that sources name, in their order.
+
+    Args:
+        sources: Pictures, folders, patterns such as ``photos/*.jpg``, lists (CSV or Parquet with the column
+            ``path``, relative to the list, and optionally ``label``, ``age`` and ``site``), zip archives, and
+            ``-`` for the names of pictures on standard input, one a line or each ended by NUL.
+        recursive: Whether to read the sub-folders of folders.
+        names: Instead of standard input.
+        quiet: Whether to log no warnings about what is skipped.
+
+    Yields:
+        Each picture. What cannot be read is yielded too; reading it gives an error by name.
+
+    Raises:
+        SettingError: A list cannot be read, or a row of it is wrong.
+    """
+    for source in sources:
+        if source == STANDARD_INPUT:
+            yield from (PhotoRef(name, name) for name in _names(names or _standard_input()))
+            continue
+        for path in matches(source):
+            if path.suffix.lower() in (".csv", ".parquet") and not path.is_dir():
+                yield from _listed(path)
+            elif path.suffix.lower() == ".zip" and not path.is_dir():
+                yield from _archived(path, quiet)
+            else:
+                found = photos_in([path], recursive=recursive, quiet=quiet)
+                yield from (PhotoRef(str(photo), str(photo)) for photo in found)
+
+
+def matches(source: str) -> list[Path]:
+    """The files that match a pattern, sorted; the source itself if it is none, or matches none."""
+    if glob.has_magic(source) and not os.path.lexists(source):
+        return sorted(map(Path, glob.iglob(source, recursive=True))) or [Path(source)]  # noqa: PTH207
+    return [Path(source)]
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise SettingError("-: standard input is closed; name the pictures")
+    return sys.stdin.buffer
+
+
+def _names(stream: BinaryIO) -> Iterator[str]:
+    """The names on a stream, as they come: ended by NUL if the first block holds one, else by line."""
+    separator, rest = b"", b""
+    read = getattr(stream, "read1", stream.read)
+    while block := read(2**16):
+        separator = separator or (b"\0" if b"\0" in block else b"\n")
+        *whole, rest = (rest + block).split(separator)
+        yield from _decoded(whole, separator)
+    yield from _decoded([rest], separator)
+
+
+def _decoded(names: list[bytes], separator: bytes) -> Iterator[str]:
+    for name in names:
+        text = os.fsdecode(name.rstrip(b"\r") if separator == b"\n" else name)
+        if text.strip():
+            yield text
+
+
+def _listed(table: Path) -> Iterator[PhotoRef]:
+    """The pictures of a list."""
+    is_csv = table.suffix.lower() == ".csv"
+    rows: Iterator[dict[str, Any]] = (
+        iter_table(table, ("path",)) if is_csv else iter_parquet(table, "path", OPTIONAL)
+    )
+    is_empty = True
+    for row in rows:
+        is_empty = False
+        path = str(row["path"])
+        if _text(row["path"]) is None:
+            raise SettingError(f"{table}: a row names no picture; add the path or remove the row")
+        label, age, site = (_text(row.get(name)) for name in OPTIONAL)
+        place = str(table.parent / path)
+        yield PhotoRef(place, place, label=label, age=_number(table, path, age), site=site)
+    if is_empty:
+        raise SettingError(f"{table}: the list names no pictures; add rows or leave it out")
+
+
+def _text(cell: Any) -> str | None:
+    """A cell's text; None if it is empty, or not a number as pandas writes it."""
+    is_missing = cell is None or (isinstance(cell, float) and math.isnan(cell))
+    return None if is_missing else str(cell).strip() or None
+
+
+def _number(table: Path, path: str, text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        raise SettingError(f"{table}: {path}: age {text!r}: write years as a number, or nothing") from None
+
+
+def _archived(archive: Path, quiet: bool) -> Iterator[PhotoRef]:
+    """The pictures of a zip archive; the archive itself if it is refused as a whole."""
+    try:
+        _settle(str(archive), time.monotonic() + PATIENCE_S, PATIENCE_S)
+        for name, member in members_of(archive, quiet=quiet):
+            shown = f"{archive}/{name}"
+            if isinstance(member, PhotoError):
+                yield PhotoRef(shown, str(archive), refusal=member)
+            else:
+                yield PhotoRef(shown, str(archive), member)
+    except PhotoError as error:
+        message = str(error).removeprefix(f"{archive}: ")
+        yield PhotoRef(str(archive), str(archive), refusal=PhotoError(message, error.code))
+
+
+def _version(path: str) -> tuple[int, int]:
+    try:
+        status = os.stat(path)  # noqa: PTH116  (a million Path objects take longer than the calls)
+    except (OSError, ValueError):
+        return _UNKNOWN
+    return status.st_size, status.st_mtime_ns
+
+
+def _settled_bytes(path: str, patience_s: float) -> bytes:
+    """The bytes of a file that has not changed for SETTLED_S, nor while it was read."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        before = _settle(path, deadline, patience_s)
+        data = read_bytes(path)
+        if _version(path) == before:
+            return data
+        _require_time(deadline, patience_s)
+
+
+def _settle(path: str, deadline: float, patience_s: float) -> tuple[int, int]:
+    """The version of a file once it has not changed for SETTLED_S. Raises PhotoError after the deadline."""
+    while True:
+        version = _version(path)
+        if not 0 <= time.time() - version[1] / 1e9 < SETTLED_S:
+            return version
+        _require_time(deadline, patience_s)
+        time.sleep(_PAUSE_S)
+
+
+def _require_time(deadline: float, patience_s: float) -> None:
+    if time.monotonic() > deadline:
+        raise PhotoError(
+            f"the file is still changing after {patience_s:g} s; try again once it is copied",
+            "still_changing",
+        )

@@ -1,0 +1,47 @@
+"""Parquet tables of pictures, by pyarrow (extra ``parquet``)."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgeskin.errors import SettingError
+
+ROWS_AT_ONCE = 4096
+
+
+def require_pyarrow() -> None:
+    """Raise SettingError if the extra is missing."""
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise SettingError(
+            'Parquet needs the package pyarrow: pip install "edgeskin[parquet]", or use CSV or JSONL'
+        ) from error
+
+
+def iter_parquet(table: Path, column: str, optional: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Some columns of a Parquet file, row by row, a few thousand rows in memory at once.
+
+    Args:
+        table: The file.
+        column: A column that it must have.
+        optional: Columns that it may have.
+
+    Raises:
+        SettingError: The extra is missing, the file cannot be read, or it lacks the column.
+    """
+    require_pyarrow()
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(table) as file:
+            names = file.schema_arrow.names
+            if column not in names:
+                raise SettingError(f"{table}: no column {column}; it has {', '.join(names)}")
+            columns = [column, *(name for name in optional if name in names)]
+            for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns):
+                yield from batch.to_pylist()
+    except (OSError, pyarrow.ArrowException) as error:
+        reason = str(error).partition("\n")[0]
+        raise SettingError(f"{table}: cannot be read as Parquet ({reason}); write it again") from error
