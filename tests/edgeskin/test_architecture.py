@@ -25,13 +25,17 @@ FORBIDDEN = {
     "train", "quantize", "benchmarks", "tests", "torch", "torchvision", "timm", "lightning", "nncf", "onnx",
     "onnxruntime", "sklearn", "scipy", "matplotlib", "yaml", "pandas", "PIL", "cryptography", "model_signing",
     "fastapi", "starlette", "uvicorn", "pydantic", "prometheus_client", "limits", "python_multipart", "httpx",
-    "h11",
+    "h11", "pydicom", "highdicom", "pi_heif",
 }  # fmt: skip
 SERVE = {"fastapi", "starlette", "uvicorn", "prometheus_client", "limits", "python_multipart", "h11"}
 
 SOURCES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
-ALLOWED = {"bench/plot.py": {"matplotlib"}, "bundle/signature.py": {"cryptography"}} | {
-    name: SERVE for name in SOURCES if name.startswith("service/")
+ALLOWED = {
+    "bench/plot.py": {"matplotlib"},
+    "bundle/signature.py": {"cryptography"},
+    "photo/dicom.py": {"pydicom"},
+    "photo/heic.py": {"pi_heif"},
+    **{name: SERVE for name in SOURCES if name.startswith("service/")},
 }
 """Modules of an extra, which nothing outside the extra imports at module level."""
 INNER = {name: path for name, path in SOURCES.items() if name not in ("__init__.py", "__main__.py")}
