@@ -11,7 +11,7 @@ from edgeskin.cli import options
 from edgeskin.cli.outputs import delete_stale_outputs, files_of_bundle, refuse_overwriting_inputs
 from edgeskin.cli.streams import notice
 from edgeskin.decision.limitations import PatientContext
-from edgeskin.errors import ResourceError
+from edgeskin.errors import PhotoError, ResourceError
 from edgeskin.report.output_file import write_whole
 
 
@@ -24,7 +24,8 @@ def report(
             "-o",
             parser=options.named_path,
             metavar="FILE",
-            help="File to write: .html, .json or .png. May be given several times.",
+            help="File to write: .html, .json or .png; of a DICOM picture also .sr.dcm (structured report) "
+            "or .sc.dcm (evidence map). May be given several times.",
         ),
     ],
     precision: options.PrecisionOption = None,
@@ -44,12 +45,13 @@ def report(
     require_signature: options.RequireSignatureOption = None,
 ) -> None:
     """Write a report of one picture, with its evidence map, to a file."""
-    from edgeskin.report import html
+    from edgeskin.report import dicom, html
     from edgeskin.report.text import printable
 
     for path in out:
         html.require_writable(path)
     refuse_overwriting_inputs(out, [photo, *files_of_bundle(bundle, require_signature)])
+    source = dicom.read_source(photo) if any(map(dicom.is_dicom, out)) else None
     context = PatientContext(age, site)
     classifier = options.open_classifier(
         bundle,
@@ -80,8 +82,8 @@ def report(
         if path in blocked:
             continue
         try:
-            write_whole(path, html.encode(result, path, now))
-        except ResourceError as error:
+            write_whole(path, html.encode(result, path, now, source))
+        except (PhotoError, ResourceError) as error:
             notice(f"error: {error}")
         else:
             written.append(path)

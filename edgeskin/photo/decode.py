@@ -100,7 +100,7 @@ def load_photo(source: Source, input_size: int, decoder: Decoder | None = None) 
     name = "<bytes>" if isinstance(source, bytes) else os.fspath(source)
     try:
         with naming_lacks(name):
-            return (decoder or decode)(_read_bytes(source), input_size)
+            return (decoder or decode)(read_bytes(source), input_size)
     except PhotoError as error:
         raise PhotoError(f"{name}: {error}", error.code) from error.__cause__
 
@@ -147,8 +147,12 @@ def _from_array(array: Image) -> Photo:
     return Photo(np.ascontiguousarray(array), width, height, "array")
 
 
-def _read_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
-    """Return the bytes themselves, or those of a regular file, of which at most MAX_BYTES are accepted."""
+def read_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
+    """Return the bytes themselves, or those of a regular file, of which at most MAX_BYTES are accepted.
+
+    Raises:
+        PhotoError: As `load_photo`, without the file's name.
+    """
     if isinstance(source, bytes):
         data = source
     else:

@@ -7,6 +7,7 @@ are known before any pixel is decoded.
 import contextlib
 import io
 import itertools
+import logging
 import re
 import struct
 import threading
@@ -19,7 +20,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pydicom.config
 from pydicom import uid
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
@@ -79,6 +79,9 @@ TAGS = {
     "ICCProfile": 0x00282000,
 }
 _QUIET = threading.Lock()
+_LOGGERS = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+for _logger in _LOGGERS:
+    _logger.addHandler(logging.NullHandler())  # else logging prints warnings that no other handler takes
 
 
 @dataclass(frozen=True)
@@ -125,15 +128,17 @@ def read_dicom(data: bytes) -> DicomPicture:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what pydicom warns and logs to itself: it may quote the file, and so the patient."""
-    logger = pydicom.config.logger
+    """Silence what pydicom and highdicom warn and log: it may quote the file, and so the patient."""
     with _QUIET, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        was_disabled, logger.disabled = logger.disabled, True
+        kept = [(logger, logger.propagate) for logger in _LOGGERS]
         try:
+            for logger in _LOGGERS:
+                logger.propagate = False
             yield
         finally:
-            logger.disabled = was_disabled
+            for logger, propagate in kept:
+                logger.propagate = propagate
 
 
 class _Bounded(io.BytesIO):
