@@ -117,8 +117,9 @@ def encode(assessment: Assessment, path: Path, created: datetime, source: "Datas
     buffer = io.BytesIO()
     try:
         with quiet():
-            document = write(assessment, source, created)
+            document = write(assessment, source)
             document.SpecificCharacterSet = "ISO_IR 192"
+            document.ContentDate, document.ContentTime = created.date(), created.time()
             document.save_as(buffer, enforce_file_format=True)
     except (KeyError, TypeError, ValueError):  # of highdicom, which quotes the value
         raise PhotoError(f"{assessment.image}: {_unusable()}", "damaged") from None
@@ -140,7 +141,7 @@ def _highdicom() -> Any:
     return highdicom
 
 
-def _shared(assessment: Assessment, created: datetime, series: int, description: str) -> dict[str, Any]:
+def _shared(assessment: Assessment, series: int, description: str) -> dict[str, Any]:
     """Arguments of both documents; each is a series of its own."""
     from pydicom.uid import generate_uid
 
@@ -154,12 +155,10 @@ def _shared(assessment: Assessment, created: datetime, series: int, description:
         "manufacturer_model_name": assessment.model.name,
         "software_versions": (__version__, assessment.model.version),
         "device_serial_number": assessment.model.sha256[:16],
-        "content_date": created.date(),
-        "content_time": created.time(),
     }
 
 
-def _report(assessment: Assessment, source: "Dataset", created: datetime) -> "Dataset":
+def _report(assessment: Assessment, source: "Dataset") -> "Dataset":
     """A Comprehensive SR: preliminary and not verified, for a person to read."""
     from highdicom import sr
     from pydicom.sr.codedict import codes
@@ -200,7 +199,7 @@ def _report(assessment: Assessment, source: "Dataset", created: datetime) -> "Da
         is_complete=True,
         is_final=False,
         is_verified=False,
-        **_shared(assessment, created, REPORT_SERIES, f"edgeskin: {NOT_FOR_DIAGNOSIS}"),
+        **_shared(assessment, REPORT_SERIES, f"edgeskin: {NOT_FOR_DIAGNOSIS}"),
     )
 
 
@@ -235,7 +234,7 @@ def _evaluations(assessment: Assessment) -> "list[tuple[Code, Code]]":
     return [(Code(name, SCHEME, title), Code(value, SCHEME, text)) for name, title, value, text in found]
 
 
-def _capture(assessment: Assessment, source: "Dataset", created: datetime) -> "Dataset":
+def _capture(assessment: Assessment, source: "Dataset") -> "Dataset":
     """A Secondary Capture of the picture and its evidence, with what it is not for in its pixels."""
     from highdicom.sc import SCImage
     from pydicom.dataset import Dataset
@@ -250,7 +249,7 @@ def _capture(assessment: Assessment, source: "Dataset", created: datetime) -> "D
         coordinate_system="PATIENT",
         patient_orientation=("L", "F"),
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        **_shared(assessment, created, CAPTURE_SERIES, f"edgeskin evidence map: {NOT_FOR_DIAGNOSIS}"),
+        **_shared(assessment, CAPTURE_SERIES, f"edgeskin evidence map: {NOT_FOR_DIAGNOSIS}"),
     )
     # highdicom wants an orientation, which a photograph has not; the standard lets both be empty.
     capture.PatientOrientation = []
