@@ -20,7 +20,7 @@ TOUCH_EVERY_DEPENDENCY = [
     )
 ]
 """What `oldest` runs unless it is given tests."""
-FUZZED = ("headers", "decode", "exif", "icc", "manifest", "ir", "tables")
+FUZZED = ("headers", "decode", "dicom", "exif", "icc", "manifest", "ir", "tables")
 """The targets of tests/fuzz."""
 
 
