@@ -68,14 +68,18 @@ def report(
     blocked = delete_stale_outputs(out)
     for error in blocked.values():  # the other files are written all the same
         notice(f"error: {error}")
-    result = classifier.assess(
-        photo,
-        explain=method or "grad-cam",
-        target=target or "cancer",
-        mc_samples=mc_dropout,
-        seed=seed,
-        context=context,
-    )
+    try:
+        result = classifier.assess(
+            photo if source is None else source.content,
+            name=str(photo),
+            explain=method or "grad-cam",
+            target=target or "cancer",
+            mc_samples=mc_dropout,
+            seed=seed,
+            context=context,
+        )
+    except PhotoError as error:
+        raise PhotoError(str(error).replace("<bytes>", str(photo), 1), error.code) from error
     now = datetime.now().astimezone()
     written = []
     for path in out:

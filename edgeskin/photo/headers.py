@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from edgeskin.arrays import UInt8s
 from edgeskin.photo.color_profile import inflated, joined_segments
@@ -23,6 +24,7 @@ from edgeskin.photo.formats import (
     other_format,
     unsupported,
 )
+from edgeskin.photo.heic_boxes import read_layout
 from edgeskin.photo.jpeg import JpegLayout, read_segments
 from edgeskin.photo.tiff import DEFLATE, NONE, TiffLayout, read_tiff
 
@@ -242,14 +244,15 @@ def _read_dicom(data: bytes) -> Header:
 
 def _read_heic(data: bytes) -> Header:
     try:
-        from edgeskin.photo.heic import read_heic
+        from edgeskin.photo import heic
     except ImportError:
         kind = "a HEIC picture (iPhone: Settings, Camera, Formats, Most Compatible)"
         raise needs_extra(kind, "heic") from None
-    picture = read_heic(data)
+    layout = read_layout(data)
+    heic.require_ordinary_colors(layout)
     return Header(
-        "heic", b"", picture.width, picture.height, held=picture.held, profile=picture.profile,
-        pixels=picture.pixels,
+        "heic", b"", layout.width, layout.height, held=heic.held_by_decoding(layout), profile=layout.profile,
+        pixels=partial(heic.decode_heic, data, layout),
     )  # fmt: skip
 
 

@@ -1,109 +1,65 @@
-"""The picture in a HEIC file, decoded by libheif. This module needs the extra ``heic``.
+"""The pixels of a HEIC picture, decoded by libheif. This module needs the extra ``heic``.
 
-The size is known before any pixel is decoded. libheif turns the picture upright itself, so EXIF is not read.
-It reports missing data, but no damage within the coded data, for which HEVC has no checksum.
+libheif crops, turns and mirrors the picture as the file says, so EXIF is not read. It reports missing data,
+but no damage within the coded data, for which HEVC has no checksum.
 """
-
-import struct
-from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pi_heif
 
 from edgeskin.arrays import UInt8s
 from edgeskin.photo.color_profile import display_p3
-from edgeskin.photo.formats import MAX_SEGMENTS, cut_off, damaged, unsupported
+from edgeskin.photo.formats import damaged, unsupported
+from edgeskin.photo.heic_boxes import UNSPECIFIED, HeicLayout
 
 MODES = ("L", "BGR", "BGRA")
 """Grey, colours, and colours with transparency; of 8 bits."""
 DISPLAY_P3 = 12
-ORDINARY_PRIMARIES = (1, 2, 5, 6, 7)
-"""Colour primaries of BT.709, which sRGB shares, and of BT.601, which are close; 2 is unspecified (H.273)."""
-ORDINARY_CURVES = (1, 2, 6, 13)
-"""Transfer characteristics of BT.709, BT.601 and sRGB; 2 is unspecified."""
+PRIMARIES = (1, UNSPECIFIED, 5, 6, 7, DISPLAY_P3)
+"""Colour primaries that are read (H.273): BT.709, which sRGB shares, BT.601, which is close, and P3."""
+CURVES = (1, UNSPECIFIED, 6, 13)
+"""Transfer characteristics that are read: BT.709, BT.601 and sRGB."""
 
 
-@dataclass(frozen=True)
-class HeicPicture:
-    """The primary picture of a HEIC file.
+def require_ordinary_colors(layout: HeicLayout) -> None:
+    """Raise PhotoError for a picture of high dynamic range or in colours that are not converted."""
+    if not layout.profile and (layout.primaries not in PRIMARIES or layout.curve not in CURVES):
+        raise unsupported("this HEIC picture is of high dynamic range or has unknown colours")
 
-    Attributes:
-        width: Pixels a row of the upright picture.
-        height: Rows of the upright picture.
-        profile: The ICC profile, not yet checked; empty for none.
-        pixels: Decodes it to uint8 grey (h, w), BGR or BGRA (h, w, c), upright, or raises PhotoError.
-        held: Bytes a pixel that decoding holds at once.
+
+def held_by_decoding(layout: HeicLayout) -> int:
+    """Bytes a pixel that decoding holds at once.
+
+    Measured: 5 with colours of a quarter of the pixels, 7 with transparency, 15 with 10 bits.
     """
-
-    width: int
-    height: int
-    profile: bytes
-    pixels: "partial[UInt8s]"
-    held: int
+    return 8 if layout.bits == 8 else 16
 
 
-def read_heic(data: bytes) -> HeicPicture:
-    """Read the header of a HEIC file.
+def decode_heic(data: bytes, layout: HeicLayout) -> UInt8s:
+    """Decode the primary picture.
 
     Args:
         data: All bytes of the file.
+        layout: What it says of the picture.
+
+    Returns:
+        uint8 grey (h, w), BGR or BGRA (h, w, c), as it is to be shown.
 
     Raises:
-        PhotoError: The file is cut off, holds no picture that libheif can decode, or one of high dynamic
-            range.
+        PhotoError: libheif cannot read the file, or finds another picture than the layout.
     """
-    _require_whole(data)
     try:
         file = pi_heif.open_heif(data, convert_hdr_to_8bit=True, bgr_mode=True)
         picture = file[file.primary_index]
-    except MemoryError:
-        raise
-    except Exception:
-        raise unsupported("this HEIC file holds no picture that libheif can read") from None
-    if "avif" in file.mimetype:
-        raise unsupported("this is an AVIF picture")
-    profile, color = picture.info.get("icc_profile", b""), picture.info.get("nclx_profile")
-    is_p3 = False
-    if not profile and color:
-        primaries, curve = color["color_primaries"], color["transfer_characteristics"]
-        is_p3 = primaries == DISPLAY_P3
-        if not (is_p3 or primaries in ORDINARY_PRIMARIES) or curve not in ORDINARY_CURVES:
-            raise unsupported("this HEIC picture is of high dynamic range or has unknown colours")
-    # Measured: 5 with BGR, 7 with BGRA, 15 with 10 bits and full resolution of the colours.
-    held = 16 if picture.info["bit_depth"] > 8 else 8
-    width, height = picture.size
-    return HeicPicture(width, height, profile, partial(_decode, picture, is_p3), held)
-
-
-def _require_whole(data: bytes) -> None:
-    """Raise PhotoError unless the boxes end where the file does (ISO/IEC 14496-12, 4.2)."""
-    position = 0
-    for _ in range(MAX_SEGMENTS):
-        if position == len(data):
-            return
-        size, head = struct.unpack_from(">I", data, position)[0], 8
-        if size == 0:  # the last box, up to the end
-            return
-        if size == 1:
-            size, head = struct.unpack_from(">Q", data, position + 8)[0], 16
-        if size < head:
-            raise damaged()
-        position += size
-        if position > len(data):
-            raise cut_off()
-    raise damaged()
-
-
-def _decode(picture: pi_heif.HeifImage, is_p3: bool) -> UInt8s:
-    try:
-        pixels = np.asarray(picture)
+        is_as_announced = picture.size == (layout.width, layout.height)
+        # A copy, because the pixels are libheif's and go when the file does.
+        pixels = np.array(picture) if is_as_announced and picture.mode in MODES else None
     except MemoryError:
         raise
     except Exception:
         raise damaged() from None
-    if picture.mode not in MODES or pixels.dtype != np.uint8:
+    if pixels is None or pixels.dtype != np.uint8:
         raise damaged()
-    if is_p3 and picture.mode == "BGR":
+    if layout.primaries == DISPLAY_P3 and not layout.profile and picture.mode == "BGR":
         return np.ascontiguousarray(display_p3().to_srgb(np.ascontiguousarray(pixels[..., ::-1]))[..., ::-1])
     return pixels

@@ -6,7 +6,9 @@ to the patient and the study of the photograph. highdicom writes them, which nee
 
 import io
 import uuid
+from dataclasses import dataclass
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +56,21 @@ def is_dicom(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def read_source(photo: Path) -> "Dataset":
-    """Read of a DICOM photograph what its reports need: ATTRIBUTES.
+@dataclass(frozen=True)
+class Source:
+    """A DICOM photograph that is reported on.
+
+    Attributes:
+        content: All bytes of the file, so that what is assessed is what the report names.
+        attributes: ATTRIBUTES, as text; empty where they are missing.
+    """
+
+    content: bytes
+    attributes: "Dataset"
+
+
+def read_source(photo: Path) -> Source:
+    """Read a DICOM photograph.
 
     Raises:
         PhotoError: The photograph cannot be read, or does not name its study.
@@ -68,15 +83,16 @@ def read_source(photo: Path) -> "Dataset":
                 f"{photo}: not a DICOM file, so it names no patient and no study, to which "
                 f"{' and '.join(SUFFIXES)} belong; write .html, .json or .png"
             )
-        return _attributes(data)
+        return Source(data, _attributes(data))
     except PhotoError as error:
         raise PhotoError(f"{photo}: {error}", error.code) from None
 
 
 def _attributes(data: bytes) -> "Dataset":
-    _highdicom()
+    _require_extra()
     from pydicom.datadict import tag_for_keyword
     from pydicom.dataset import Dataset
+    from pydicom.multival import MultiValue
 
     from edgeskin.photo.dicom import quiet, read_attributes
 
@@ -86,7 +102,10 @@ def _attributes(data: bytes) -> "Dataset":
         with quiet():
             syntax, attributes, _ = read_attributes(data, tags)
             for name in ATTRIBUTES:
-                setattr(source, name, str(attributes.get(name) or ""))
+                value = attributes.get(name)
+                if isinstance(value, MultiValue):  # which none of them may be
+                    raise _unusable()
+                setattr(source, name, str(value or ""))
     except PhotoError:
         raise
     except Exception:  # which quotes the value
@@ -98,26 +117,26 @@ def _attributes(data: bytes) -> "Dataset":
     return source
 
 
-def encode(assessment: Assessment, path: Path, created: datetime, source: "Dataset") -> bytes:
+def encode(assessment: Assessment, path: Path, created: datetime, source: Source) -> bytes:
     """The content of a report of the kind that its path's suffix names.
 
     Args:
         assessment: Of the photograph, with ``explain=``.
         path: Of the report.
         created: When it was made, with a time zone.
-        source: By `read_source`, of the same photograph.
+        source: The photograph.
 
     Raises:
         PhotoError: The attributes of patient or study are not valid DICOM.
     """
-    _highdicom()
+    _require_extra()
     from edgeskin.photo.dicom import quiet
 
     write = _report if path.name.lower().endswith(STRUCTURED_REPORT) else _capture
     buffer = io.BytesIO()
     try:
         with quiet():
-            document = write(assessment, source)
+            document = write(assessment, source.attributes)
             document.SpecificCharacterSet = "ISO_IR 192"
             document.ContentDate, document.ContentTime = created.date(), created.time()
             document.save_as(buffer, enforce_file_format=True)
@@ -133,12 +152,9 @@ def _unusable() -> PhotoError:
     )
 
 
-def _highdicom() -> Any:
-    try:
-        import highdicom
-    except ImportError as error:
-        raise SettingError('reports as DICOM need the extra dicom: pip install "edgeskin[dicom]"') from error
-    return highdicom
+def _require_extra() -> None:
+    if find_spec("highdicom") is None:
+        raise SettingError('reports as DICOM need the extra dicom: pip install "edgeskin[dicom]"')
 
 
 def _shared(assessment: Assessment, series: int, description: str) -> dict[str, Any]:
@@ -162,8 +178,10 @@ def _report(assessment: Assessment, source: "Dataset") -> "Dataset":
     """A Comprehensive SR: preliminary and not verified, for a person to read."""
     from highdicom import sr
     from pydicom.sr.codedict import codes
+    from pydicom.uid import generate_uid
 
     model = assessment.model
+    # One UID for all reports by the same bundle.
     device = sr.DeviceObserverIdentifyingAttributes(
         uid=f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, model.sha256).int}",
         name="edgeskin",
@@ -178,7 +196,7 @@ def _report(assessment: Assessment, source: "Dataset") -> "Dataset":
         percent = round(100 * assessment.cancer_probability, 4)
         measurements.append(sr.Measurement(codes.DCM.ProbabilityOfCancer, percent, codes.UCUM.Percent))
     group = sr.MeasurementsAndQualitativeEvaluations(
-        sr.TrackingIdentifier(uid=_new_uid(), identifier="lesion"),
+        sr.TrackingIdentifier(uid=generate_uid(prefix=None), identifier="lesion"),
         finding_type=codes.SCT.SkinLesion,
         algorithm_id=sr.AlgorithmIdentification(
             model.name,
@@ -201,10 +219,6 @@ def _report(assessment: Assessment, source: "Dataset") -> "Dataset":
         is_verified=False,
         **_shared(assessment, REPORT_SERIES, f"edgeskin: {NOT_FOR_DIAGNOSIS}"),
     )
-
-
-def _new_uid() -> str:
-    return f"2.25.{uuid.uuid4().int}"
 
 
 def _parameters(assessment: Assessment) -> list[str]:
@@ -260,10 +274,8 @@ def _capture(assessment: Assessment, source: "Dataset") -> "Dataset":
     reference, purpose = Dataset(), Dataset()
     concept = codes.DCM.SourceImageForImageProcessingOperation
     purpose.CodeValue, purpose.CodingSchemeDesignator, purpose.CodeMeaning = concept[:3]
-    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = (
-        source.SOPClassUID,
-        source.SOPInstanceUID,
-    )
+    reference.ReferencedSOPClassUID = source.SOPClassUID
+    reference.ReferencedSOPInstanceUID = source.SOPInstanceUID
     reference.PurposeOfReferenceCodeSequence = [purpose]
     capture.SourceImageSequence = [reference]
     capture.DerivationDescription = f"Evidence map of a neural network. {NOTICE}"

@@ -12,7 +12,6 @@ from html import escape as escape_markup
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING
 
 from edgeskin import NOTICE, __version__
 from edgeskin.arrays import Image
@@ -31,9 +30,6 @@ from edgeskin.report.text import (
 )
 from edgeskin.results import Assessment
 from edgeskin.taxonomy import full_name
-
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
 
 INTENDED_USE = "Intended use: research, on dermoscopy pictures of one skin lesion in the middle."
 RISK_COLORS = {
@@ -81,14 +77,16 @@ def escape(text: str) -> str:
     return escape_markup(printable(text))
 
 
-def encode(assessment: Assessment, path: Path, created: datetime, source: "Dataset | None" = None) -> bytes:
+def encode(
+    assessment: Assessment, path: Path, created: datetime, source: dicom.Source | None = None
+) -> bytes:
     """The content of a report of the kind that its path's suffix names.
 
     Args:
         assessment: Of any status.
         path: It ends in .html, .json, .png, or those of `edgeskin.report.dicom`.
         created: When it was made, with a time zone.
-        source: What those of DICOM need of the picture.
+        source: The picture, for those of DICOM.
 
     Raises:
         SettingError: The suffix is another one.

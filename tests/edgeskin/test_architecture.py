@@ -36,7 +36,6 @@ ALLOWED = {
     "photo/dicom.py": {"pydicom"},
     "photo/heic.py": {"pi_heif"},
     "report/dicom.py": {"pydicom", "highdicom"},
-    "report/html.py": {"pydicom"},  # of a type
     **{name: SERVE for name in SOURCES if name.startswith("service/")},
 }
 """Modules of an extra, which nothing outside the extra imports at module level."""

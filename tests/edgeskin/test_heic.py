@@ -13,7 +13,7 @@ from edgeskin.errors import PhotoError
 from edgeskin.photo.decode import decode
 from edgeskin.photo.headers import read_header
 from tests.conftest import ROOT
-from tests.edgeskin.pictures import GRAY, RGBA, by_pillow, encode
+from tests.edgeskin.pictures import GRAY, RGBA, by_pillow, encode, smooth
 from tests.edgeskin.profiles import profile
 
 pytest.importorskip("pi_heif", reason="the extra heic is not installed")
@@ -31,6 +31,14 @@ def test_pixels_are_those_that_were_encoded() -> None:
     np.testing.assert_array_equal(found.image, RGB)
     assert (found.width, found.height, found.format, found.transparent) == (160, 120, "heic", 0)
     assert found.image.flags.c_contiguous
+
+
+@pytest.mark.parametrize(("height", "width"), [(121, 161), (97, 64), (64, 97)])
+def test_odd_sides_are_cropped_as_the_file_says(height: int, width: int) -> None:
+    picture = smooth(height, width)
+    found = decode(heic(picture), 32)
+    np.testing.assert_array_equal(found.image, picture)
+    assert (found.width, found.height) == (width, height)
 
 
 def test_grey_transparent_and_10_bit_pictures() -> None:

@@ -195,6 +195,21 @@ def test_invalid_attributes_are_not_quoted(
         assert not (lesion_dcm.parent / BOTH[0]).exists()
 
 
+def test_several_patients_in_one_file_are_refused(shared_micro_bundle: Path, lesion_dcm: Path) -> None:
+    lesion_dcm.write_bytes(lesion_dcm.read_bytes().replace(b"Marker^Patient", b"Marker\\Patient"))
+    done = report(lesion_dcm, shared_micro_bundle)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Marker" not in done.stderr
+
+
+def test_a_damaged_picture_is_named(shared_micro_bundle: Path, lesion_jpg: Path, tmp_path: Path) -> None:
+    photo = tmp_path / "lesion.dcm"
+    photo.write_bytes(framed(lesion_jpg.read_bytes())[:-3000])
+    done = report(photo, shared_micro_bundle)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: {photo}: ")
+
+
 def test_a_file_that_does_not_identify_itself_is_refused(shared_micro_bundle: Path, lesion_dcm: Path) -> None:
     dataset = pydicom.dcmread(lesion_dcm)
     del dataset.StudyInstanceUID
