@@ -15,11 +15,14 @@ TOUCH_EVERY_DEPENDENCY = [
     f"tests/edgeskin/{name}.py"
     for name in (
         *("test_arrays", "test_decode", "test_engine", "test_main", "test_plot", "test_preprocess"),
+        *("test_dicom", "test_heic", "test_report_dicom"),
         *("service/test_api", "service/test_limits", "service/test_server", "service/test_uploads"),
     )
 ]
 """What `oldest` runs unless it is given tests."""
-FUZZED = ("headers", "decode", "exif", "icc", "manifest", "ir", "tables", "archives")
+FUZZED = (
+    "headers", "decode", "dicom", "exif", "icc", "manifest", "ir", "tables", "archives",
+)  # fmt: skip
 """The targets of tests/fuzz."""
 
 

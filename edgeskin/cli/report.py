@@ -11,7 +11,7 @@ from edgeskin.cli import options
 from edgeskin.cli.outputs import delete_stale_outputs, files_of_bundle, refuse_overwriting_inputs
 from edgeskin.cli.streams import notice
 from edgeskin.decision.limitations import PatientContext
-from edgeskin.errors import ResourceError
+from edgeskin.errors import PhotoError, ResourceError
 from edgeskin.report.output_file import write_whole
 
 
@@ -24,7 +24,8 @@ def report(
             "-o",
             parser=options.named_path,
             metavar="FILE",
-            help="File to write: .html, .json or .png. May be given several times.",
+            help="File to write: .html, .json or .png; of a DICOM picture also .sr.dcm (structured report) "
+            "or .sc.dcm (evidence map). May be given several times.",
         ),
     ],
     precision: options.PrecisionOption = None,
@@ -44,12 +45,13 @@ def report(
     require_signature: options.RequireSignatureOption = None,
 ) -> None:
     """Write a report of one picture, with its evidence map, to a file."""
-    from edgeskin.report import html
+    from edgeskin.report import dicom, html
     from edgeskin.report.text import printable
 
     for path in out:
         html.require_writable(path)
     refuse_overwriting_inputs(out, [photo, *files_of_bundle(bundle, require_signature)])
+    source = dicom.read_source(photo) if any(map(dicom.is_dicom, out)) else None
     context = PatientContext(age, site)
     classifier = options.open_classifier(
         bundle,
@@ -66,22 +68,26 @@ def report(
     blocked = delete_stale_outputs(out)
     for error in blocked.values():  # the other files are written all the same
         notice(f"error: {error}")
-    result = classifier.assess(
-        photo,
-        explain=method or "grad-cam",
-        target=target or "cancer",
-        mc_samples=mc_dropout,
-        seed=seed,
-        context=context,
-    )
+    try:
+        result = classifier.assess(
+            photo if source is None else source.content,
+            name=str(photo),
+            explain=method or "grad-cam",
+            target=target or "cancer",
+            mc_samples=mc_dropout,
+            seed=seed,
+            context=context,
+        )
+    except PhotoError as error:
+        raise PhotoError(str(error).replace("<bytes>", str(photo), 1), error.code) from error
     now = datetime.now().astimezone()
     written = []
     for path in out:
         if path in blocked:
             continue
         try:
-            write_whole(path, html.encode(result, path, now))
-        except ResourceError as error:
+            write_whole(path, html.encode(result, path, now, source))
+        except (PhotoError, ResourceError) as error:
             notice(f"error: {error}")
         else:
             written.append(path)

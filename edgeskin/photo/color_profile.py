@@ -31,6 +31,12 @@ SRGB_TO_D50 = (
     (0.0139322, 0.0971045, 0.7141733),
 )
 """From linear sRGB to XYZ with the white D50, adapted by Bradford (Lindbloom)."""
+DISPLAY_P3_TO_D50 = (
+    (0.5151187, 0.2919778, 0.1571035),
+    (0.2411892, 0.6922441, 0.0665668),
+    (-0.0010505, 0.0418791, 0.7840713),
+)
+"""From linear Display P3, adapted in the same way."""
 WHITE_ERROR = 0.1
 """Largest distance of a profile's white from D50; beyond it the profile is damaged."""
 SAME = 1.5
@@ -91,6 +97,15 @@ def read_profile(data: bytes) -> ColorProfile | None:
     if np.abs(profile.to_srgb(levels).astype(int) - levels).max() < SAME:
         return None
     return profile
+
+
+@functools.cache
+def display_p3() -> ColorProfile:
+    """The profile of pictures that are labelled Display P3 without carrying a profile."""
+    levels = np.linspace(0, 1, 256)
+    light = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    matrix = np.linalg.solve(np.array(SRGB_TO_D50), np.array(DISPLAY_P3_TO_D50))
+    return ColorProfile(np.stack([light] * 3, axis=1).astype(np.float32), matrix.astype(np.float32))
 
 
 def joined_segments(segments: Iterable[bytes]) -> bytes:

@@ -24,7 +24,10 @@ from edgeskin.photo.tiff_pixels import read_pixels
 from edgeskin.photo.webp_integrity import require_whole_webp
 
 Source = str | os.PathLike[str] | bytes | Image
-"""A path, the bytes of a JPEG, PNG, WebP, BMP or TIFF file, or uint8 RGB of shape (h, w, 3)."""
+"""A path, the bytes of a picture file, or uint8 RGB of shape (h, w, 3).
+
+Files are JPEG, PNG, WebP, BMP or TIFF; DICOM and HEIC with the extras of these names.
+"""
 
 MAX_BYTES = 64 * 2**20
 """Size of a file, bytes."""
@@ -209,9 +212,9 @@ def _decode(header: Header, input_size: int) -> tuple[Image, float, bool]:
     """
     short_side = min(header.width, header.height)
     scale = next((s for s in REDUCED if short_side // s >= 2 * input_size), 1)
-    decoded_scale = scale if header.format == "jpeg" else 1
+    decoded_scale = scale if header.jpeg is not None else 1
     flags = cv2.IMREAD_COLOR if header.format == "bmp" else cv2.IMREAD_UNCHANGED  # with the alpha channel
-    if header.format == "jpeg":
+    if header.jpeg is not None:
         flags = REDUCED[scale]
     pixels = header.width * header.height
     memory = header.held * pixels + 6 * pixels // scale**2
@@ -221,8 +224,10 @@ def _decode(header: Header, input_size: int) -> tuple[Image, float, bool]:
     if header.format == "webp":
         require_whole_webp(header.encoded)
     try:
-        if header.tiff is not None:
-            image: cv2.typing.MatLike | None = read_pixels(header.encoded, header.tiff)[..., ::-1]
+        if header.pixels is not None:
+            image: cv2.typing.MatLike | None = header.pixels()
+        elif header.tiff is not None:
+            image = read_pixels(header.encoded, header.tiff)[..., ::-1]
         else:
             encoded = np.frombuffer(header.encoded, np.uint8)
             # OpenCV's versions differ in which formats they orient, so _make_upright does it for all.

@@ -8,7 +8,7 @@ from typing import Literal
 
 from edgeskin.errors import PhotoError
 
-FileFormat = Literal["jpeg", "png", "webp", "bmp", "tiff"]
+FileFormat = Literal["jpeg", "png", "webp", "bmp", "tiff", "dicom", "heic"]
 
 MAX_SEGMENTS = 100_000
 """Segments or chunks that are read of one file. A small file of many could keep a reader busy for minutes."""
@@ -25,10 +25,6 @@ PROLOGUE = rb"(?i)(?:\xef\xbb\xbf)?(?>\s|<\?.*?\?>|<!--.*?-->|<!doctype\s+(?!htm
 
 OTHERS: dict[bytes, tuple[str, str]] = {
     rb".{4}ftypavi[fs]": ("an AVIF picture", ""),
-    rb".{4}ftyp(hei|hev|mif1|msf1)": (
-        "a HEIC picture (iPhone: Settings, Camera, Formats, Most Compatible)",
-        "",
-    ),
     rb".{4}ftypcrx ": (f"{RAW} (Canon CR3)", DEVELOP),
     rb"II\*\0.{4}CR": (f"{RAW} (Canon CR2)", DEVELOP),
     rb"II.\0\0\0HEAPCCDR": (f"{RAW} (Canon CRW)", DEVELOP),
@@ -52,7 +48,6 @@ OTHERS: dict[bytes, tuple[str, str]] = {
     rb"DDS ": ("a DDS texture", ""),
     rb"BPG\xfb": ("a BPG picture", ""),
     rb"[\x8a\x8b][MJ]NG\r\n": ("an MNG or JNG picture", ""),
-    rb".{128}DICM": ("a DICOM file", ""),
     rb"%PDF": ("a PDF document", ""),
     rb"%!PS|\xc5\xd0\xd3\xc6": ("a PostScript document (PS or EPS)", ""),
     PROLOGUE + rb"<(?:\w+:)?svg\b": ("an SVG drawing", ""),
@@ -92,6 +87,15 @@ def unsupported(finding: str, way_out: str = "") -> PhotoError:
     """Return the error of a file in a format or coding that is not read."""
     return PhotoError(
         f"{finding}; edgeskin reads JPEG, PNG, WebP, BMP and TIFF, so {way_out or 'export it as JPEG'}",
+        "unsupported_format",
+    )
+
+
+def needs_extra(kind: str, extra: str) -> PhotoError:
+    """Return the error of a file in a format that only an extra reads, which is not installed."""
+    install = f'pip install "edgeskin[{extra}]"'
+    return PhotoError(
+        f"this is {kind}, which the extra {extra} reads; {install}, or export it as JPEG",
         "unsupported_format",
     )
 

@@ -5,15 +5,28 @@ orientation, and checks that the file is complete, in plain Python and without t
 length is checked against the file.
 """
 
+import re
 import struct
 import zlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 
+from edgeskin.arrays import UInt8s
 from edgeskin.photo.color_profile import inflated, joined_segments
 from edgeskin.photo.directory import exif_orientation
-from edgeskin.photo.formats import MAX_SEGMENTS, FileFormat, cut_off, damaged, other_format, unsupported
+from edgeskin.photo.formats import (
+    MAX_SEGMENTS,
+    FileFormat,
+    cut_off,
+    damaged,
+    needs_extra,
+    other_format,
+    unsupported,
+)
+from edgeskin.photo.heic_boxes import read_layout
 from edgeskin.photo.jpeg import JpegLayout, read_segments
-from edgeskin.photo.tiff import DEFLATE, NONE, TiffLayout, is_tiff, read_tiff
+from edgeskin.photo.tiff import DEFLATE, NONE, TiffLayout, read_tiff
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
@@ -43,7 +56,9 @@ class Header:
         has_surplus: Whether the file is not as long as its header says, so that a byte too many may have
             shifted pixels that are not compressed.
         tiff: Where the pixels of a TIFF lie; None for other formats.
-        jpeg: Where the parts of a JPEG lie; None for other formats.
+        jpeg: Where the parts of a JPEG lie, also of one within a DICOM file; None for other formats.
+        pixels: Decodes a picture that OpenCV does not, to grey (h, w), BGR or BGRA (h, w, c), or raises
+            PhotoError; None for other formats.
     """
 
     format: FileFormat
@@ -56,6 +71,7 @@ class Header:
     has_surplus: bool = False
     tiff: TiffLayout | None = None
     jpeg: JpegLayout | None = None
+    pixels: Callable[[], UInt8s] | None = None
 
 
 def read_header(data: bytes) -> Header:
@@ -69,16 +85,9 @@ def read_header(data: bytes) -> Header:
             ``damaged`` and ``cut_off``).
     """
     try:
-        if data.startswith(b"\xff\xd8\xff"):
-            return _read_jpeg(data)
-        if data.startswith(PNG_SIGNATURE):
-            return _read_png(data)
-        if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-            return _read_webp(data)
-        if data.startswith(b"BM"):
-            return _read_bmp(data)
-        if is_tiff(data) and data[8:10] != b"CR":
-            return _read_tiff(data)
+        for start, read in _READERS.items():
+            if re.match(start, data, re.DOTALL):
+                return read(data)
     except struct.error as error:
         raise cut_off() from error
     raise other_format(data)
@@ -211,3 +220,49 @@ def _read_tiff(data: bytes) -> Header:
     return Header(
         "tiff", data, tiff.width, tiff.height, tiff.orientation, held, tiff.profile, has_surplus, tiff
     )
+
+
+def _read_dicom(data: bytes) -> Header:
+    try:
+        from edgeskin.photo.dicom import read_dicom
+    except ImportError:
+        raise needs_extra("a DICOM file", "dicom") from None
+    picture = read_dicom(data)
+    if not picture.jpeg:
+        return Header(
+            "dicom", b"", picture.width, picture.height, held=picture.held, profile=picture.profile,
+            has_surplus=picture.has_surplus, pixels=picture.pixels,
+        )  # fmt: skip
+    if not picture.jpeg.startswith(b"\xff\xd8\xff"):
+        raise damaged()
+    header = _read_jpeg(picture.jpeg)
+    assert header.jpeg is not None
+    if (header.width, header.height, len(header.jpeg.sampling)) != (picture.width, picture.height, 3):
+        raise damaged()
+    return replace(header, format="dicom", profile=picture.profile or header.profile)
+
+
+def _read_heic(data: bytes) -> Header:
+    try:
+        from edgeskin.photo import heic
+    except ImportError:
+        kind = "a HEIC picture (iPhone: Settings, Camera, Formats, Most Compatible)"
+        raise needs_extra(kind, "heic") from None
+    layout = read_layout(data)
+    heic.require_ordinary_colors(layout)
+    return Header(
+        "heic", b"", layout.width, layout.height, held=heic.held_by_decoding(layout), profile=layout.profile,
+        pixels=partial(heic.decode_heic, data, layout),
+    )  # fmt: skip
+
+
+_READERS: dict[bytes, Callable[[bytes], Header]] = {
+    rb"\xff\xd8\xff": _read_jpeg,
+    re.escape(PNG_SIGNATURE): _read_png,
+    rb"RIFF.{4}WEBP": _read_webp,
+    rb"BM": _read_bmp,
+    rb"(?!.{8}CR)(?:II[*+]\0|MM\0[*+])": _read_tiff,
+    rb".{128}DICM": _read_dicom,
+    rb".{4}ftyp(?:hei|hev|mif1|msf1)": _read_heic,
+}
+"""What reads a file, by its start as a regular expression; the first that fits counts."""

@@ -72,11 +72,6 @@ class TiffLayout:
     end: int
 
 
-def is_tiff(data: bytes) -> bool:
-    """Whether a file starts as a TIFF or a BigTIFF."""
-    return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-
 def read_tiff(data: bytes) -> TiffLayout:
     """Read the first directory of a TIFF file.
 

@@ -60,7 +60,9 @@ def read_pixels(data: bytes, layout: TiffLayout) -> Image:
 
 def _decompress(part: bytes, compression: int, shortest: int, longest: int) -> bytes:
     """Decompress a strip or tile to one of two lengths."""
-    content = {NONE: _stored, DEFLATE: _inflated, PACKBITS: _unpacked, LZW: _lzw}[compression](part, longest)
+    content = {NONE: _stored, DEFLATE: _inflated, PACKBITS: unpack_bits, LZW: _lzw}[compression](
+        part, longest
+    )
     if len(content) < shortest:
         raise cut_off()
     if len(content) not in (shortest, longest):
@@ -85,8 +87,8 @@ def _inflated(part: bytes, longest: int) -> bytes:
     return content
 
 
-def _unpacked(part: bytes, longest: int) -> bytes:
-    """Undo PackBits (section 9)."""
+def unpack_bits(part: bytes, longest: int) -> bytes:
+    """Undo PackBits (section 9), up to a run beyond the longest content that is expected."""
     content = bytearray()
     position = 0
     part = part[: 2 * longest + 2]  # more holds bytes that stand for nothing, which take time

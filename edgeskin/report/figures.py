@@ -121,7 +121,7 @@ def _in_a_row(panels: list[tuple[Image, str]]) -> Image:
     width = MARGIN + len(panels) * (SHOWN_SIDE + MARGIN)
     page = np.full((MARGIN + SHOWN_SIDE + 4 * LINE, width, 3), 255, dtype=np.uint8)
     for place, (square, text) in enumerate(panels):
-        left = _left(place)
+        left = panel_left(place)
         page[MARGIN : MARGIN + SHOWN_SIDE, left : left + SHOWN_SIDE] = _shown(square)
         _write(page, text, left, MARGIN + SHOWN_SIDE + LINE)
     return page
@@ -129,7 +129,7 @@ def _in_a_row(panels: list[tuple[Image, str]]) -> Image:
 
 def _legend(page: Image, place: int, square: Image, least: str, most: str) -> None:
     """The map's colours over the colour of the skin, below the panel at a place."""
-    left, top = _left(place), MARGIN + SHOWN_SIDE + 2 * LINE - 6
+    left, top = panel_left(place), MARGIN + SHOWN_SIDE + 2 * LINE - 6
     heat = np.tile(np.linspace(0, 1, 128, dtype=np.float32), (12, 1))
     skin = np.full((*heat.shape, 3), skin_color(square), dtype=np.uint8)
     page[top + 2 : top + 14, left + 40 : left + 168] = _blended(heat, skin)
@@ -137,7 +137,8 @@ def _legend(page: Image, place: int, square: Image, least: str, most: str) -> No
     _write(page, most, left + 176, top + 12, GRAY)
 
 
-def _left(place: int) -> int:
+def panel_left(place: int) -> int:
+    """First column of a panel of `side_by_side`, by its place."""
     return MARGIN + place * (SHOWN_SIDE + MARGIN)
 
 

@@ -16,7 +16,7 @@ from string import Template
 from edgeskin import NOTICE, __version__
 from edgeskin.arrays import Image
 from edgeskin.errors import SettingError
-from edgeskin.report import figures
+from edgeskin.report import dicom, figures
 from edgeskin.report.text import (
     cancer_probability_text,
     certified,
@@ -77,17 +77,30 @@ def escape(text: str) -> str:
     return escape_markup(printable(text))
 
 
-def encode(assessment: Assessment, path: Path, created: datetime) -> bytes:
-    """The content of a report of the kind that its path's suffix names: .html, .json or .png.
+def encode(
+    assessment: Assessment, path: Path, created: datetime, source: dicom.Source | None = None
+) -> bytes:
+    """The content of a report of the kind that its path's suffix names.
 
-    Raises SettingError for another suffix.
+    Args:
+        assessment: Of any status.
+        path: It ends in .html, .json, .png, or those of `edgeskin.report.dicom`.
+        created: When it was made, with a time zone.
+        source: The picture, for those of DICOM.
+
+    Raises:
+        SettingError: The suffix is another one.
+        PhotoError: What the source says of patient or study is not valid DICOM.
     """
+    if source is not None and dicom.is_dicom(path):
+        return dicom.encode(assessment, path, created, source)
     return _encoder(path)(assessment, created)
 
 
 def require_writable(path: Path) -> None:
     """Raise SettingError unless `encode` knows the suffix and the folder exists."""
-    _encoder(path)
+    if not dicom.is_dicom(path):
+        _encoder(path)
     if os.path.isdir(path):  # noqa: PTH112  (Path.is_dir raises OSError for a name that is too long)
         raise SettingError(f"{path}: this is a folder; name a file")
     if not path.absolute().parent.is_dir():
@@ -97,7 +110,7 @@ def require_writable(path: Path) -> None:
 def _encoder(path: Path) -> Callable[[Assessment, datetime], bytes]:
     suffix = path.suffix.lower()
     if suffix not in _ENCODERS:
-        raise SettingError(f"{path}: choose a name that ends in {', '.join(_ENCODERS)}")
+        raise SettingError(f"{path}: choose a name that ends in {', '.join([*_ENCODERS, *dicom.SUFFIXES])}")
     return _ENCODERS[suffix]
 
 

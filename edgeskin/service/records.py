@@ -6,13 +6,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edgeskin.errors import PhotoError, SettingError
+from edgeskin.photo.formats import FileFormat
 from edgeskin.photo.headers import read_header
 from edgeskin.report.output_file import write_whole
 from edgeskin.results import Assessment
 
 OWNER_ONLY = 0o600
 """Permissions of the files."""
-_SUFFIXES = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "bmp": ".bmp", "tiff": ".tif"}
+_SUFFIXES: dict[FileFormat, str] = {
+    "jpeg": ".jpg", "png": ".png", "webp": ".webp", "bmp": ".bmp", "tiff": ".tif", "dicom": ".dcm",
+    "heic": ".heic",
+}  # fmt: skip
 _OTHER = ".bin"
 
 

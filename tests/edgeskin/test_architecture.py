@@ -25,7 +25,7 @@ FORBIDDEN = {
     "train", "quantize", "benchmarks", "tests", "torch", "torchvision", "timm", "lightning", "nncf", "onnx",
     "onnxruntime", "sklearn", "scipy", "matplotlib", "yaml", "pandas", "PIL", "cryptography", "model_signing",
     "fastapi", "starlette", "uvicorn", "pydantic", "prometheus_client", "limits", "python_multipart", "httpx",
-    "h11", "pyarrow",
+    "h11", "pyarrow", "pydicom", "highdicom", "pi_heif",
 }  # fmt: skip
 SERVE = {"fastapi", "starlette", "uvicorn", "prometheus_client", "limits", "python_multipart", "h11"}
 
@@ -37,6 +37,11 @@ ALLOWED = {
     "batch/parquet.py": {"pyarrow"},
     "monitoring/rows.py": {"pyarrow"},
 } | {name: SERVE for name in SOURCES if name.startswith("service/")}
+    "photo/dicom.py": {"pydicom"},
+    "photo/heic.py": {"pi_heif"},
+    "report/dicom.py": {"pydicom", "highdicom"},
+    **{name: SERVE for name in SOURCES if name.startswith("service/")},
+}
 """Modules of an extra, which nothing outside the extra imports at module level."""
 INNER = {name: path for name, path in SOURCES.items() if name not in ("__init__.py", "__main__.py")}
 

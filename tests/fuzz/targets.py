@@ -24,7 +24,7 @@ from edgeskin.photo.directory import exif_orientation
 from edgeskin.photo.headers import PNG_SIGNATURE, read_header
 from edgeskin.taxonomy import ISIC_2019
 from tests.conftest import write_manifest
-from tests.edgeskin.pictures import right_checksums, smooth
+from tests.edgeskin.pictures import encode, right_checksums, smooth
 from tests.edgeskin.profiles import SRGB_CURVE, gamma, parametric, profile, srgb_light, table
 from tests.edgeskin.samples import kinds_of, refused_kinds, with_metadata
 from tests.edgeskin.tiffs import directory
@@ -127,6 +127,19 @@ def _pictures() -> list[bytes]:
     return [*kinds_of(SMALL).values(), *tagged]
 
 
+def _dicoms() -> list[bytes]:
+    from tests.edgeskin.dicoms import photograph, with_jpeg  # which needs the extra dicom
+
+    height, width = SMALL.shape[:2]
+    syntaxes = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99")
+    return [
+        *(photograph(SMALL, syntax) for syntax in syntaxes),
+        photograph(SMALL, color="YBR_FULL", PlanarConfiguration=1),
+        with_jpeg(encode(SMALL, "JPEG"), Rows=height, Columns=width),
+        with_jpeg(encode(SMALL, "JPEG"), fragments=2, Rows=height, Columns=width),
+    ]
+
+
 def _manifests() -> list[bytes]:
     """One of today's schema, short, and what schema 3 made of it."""
     folder = _bundle()
@@ -184,6 +197,7 @@ NETWORK = (
 TARGETS = {
     "headers": Target(read_headers, lambda: [*_pictures(), *refused_kinds(SMALL).values()]),
     "decode": Target(decode, _pictures),
+    "dicom": Target(decode, _dicoms),
     "manifest": Target(read_manifest, _manifests),
     "tables": Target(read_tables, lambda: TABLES),
     "archives": Target(read_archive, _archives),
