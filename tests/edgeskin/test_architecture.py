@@ -36,7 +36,6 @@ ALLOWED = {
     "photo/parquet.py": {"pyarrow"},
     "batch/parquet.py": {"pyarrow"},
     "monitoring/rows.py": {"pyarrow"},
-} | {name: SERVE for name in SOURCES if name.startswith("service/")}
     "photo/dicom.py": {"pydicom"},
     "photo/heic.py": {"pi_heif"},
     "report/dicom.py": {"pydicom", "highdicom"},
