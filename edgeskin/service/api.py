@@ -164,7 +164,7 @@ class Api:
         result, language = await self._assess_for_message(request)
         if result.status == "error":
             return _answer(result)
-        request.state.leave_bodies()
+        request.state.body.leave()
         worded = await while_connected(request, self._wording.message(result, language))
         return JSONResponse({"assessment": result.to_dict(), **to_plain(worded)})
 

@@ -20,7 +20,7 @@ from edgeskin.classifier import Classifier
 from edgeskin.errors import EdgeskinError, RequestError, lack_of_resources
 from edgeskin.service import api, kserve, logs, openapi
 from edgeskin.service.error_bodies import UNFORESEEN, error_response
-from edgeskin.service.limits import Guard
+from edgeskin.service.limits import Bodies, Guard
 from edgeskin.service.metrics import Metrics
 from edgeskin.service.settings import ServiceSettings
 from edgeskin.service.waiting_queue import WaitingQueue
@@ -43,6 +43,7 @@ def create_app(classifier: Classifier, settings: ServiceSettings) -> FastAPI:
     """The service, as an ASGI application.
 
     ``app.state.queue`` is its queue. ``app.state.draining`` turns ``/readyz`` to 503.
+    ``app.state.bodies`` are the bodies in memory.
 
     Args:
         classifier: Which assesses. Its workers are the threads of the queue.
@@ -67,8 +68,9 @@ def create_app(classifier: Classifier, settings: ServiceSettings) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.queue, app.state.metrics, app.state.draining = queue, metrics, False
+    app.state.bodies = Bodies(queue, settings.max_bodies)
     # The last one is outermost.
-    app.add_middleware(Guard, settings=settings, queue=queue)
+    app.add_middleware(Guard, settings=settings, bodies=app.state.bodies)
     app.add_middleware(Observer, metrics=metrics)
     app.add_exception_handler(HTTPException, _http_error)
     app.include_router(routes)

@@ -9,7 +9,6 @@ import hmac
 import ipaddress
 import time
 from collections.abc import Iterable
-from functools import partial
 
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
@@ -30,17 +29,15 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 class Guard:
     """Middleware that refuses requests, by raising RequestError, and limits the body of the others."""
 
-    def __init__(self, app: ASGIApp, settings: ServiceSettings, queue: WaitingQueue) -> None:
+    def __init__(self, app: ASGIApp, settings: ServiceSettings, bodies: "Bodies") -> None:
         """Guard an application by the settings of the service.
 
-        The places in the queue are also those for bodies, so that bodies which are still to be read, or
-        which wait, take a bounded amount of memory. A route that is done with the body and still waits for
-        something else gives its place back by ``request.state.leave_bodies()``.
+        A request with a body has ``request.state.body``, its place among the bodies. A route that is done
+        with the body and still waits for something else leaves it.
         """
-        self._app, self._settings, self._queue = app, settings, queue
+        self._app, self._settings, self._bodies = app, settings, bodies
         self._tokens = Tokens(settings.tokens)
         self._rate = None if settings.rate_limit is None else RateLimit(settings.rate_limit)
-        self._bodies: set[object] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request as ASGI asks. Raises RequestError where it is refused."""
@@ -55,19 +52,83 @@ class Guard:
                 self._rate.require(client_of(scope))
             self._tokens.require(headers.get("authorization", ""))
         body = LimitedBody(receive, self._settings.max_body, self._settings.time_limit_s)
-        body.require_length(headers.get("content-length", ""))
+        announced = body.require_length(headers.get("content-length", ""))
         if scope["method"] in SAFE_METHODS:
             await self._app(scope, body.receive, send)
             return
-        if len(self._bodies) >= self._queue.size + self._queue.workers:
-            raise self._queue.full()
-        place = object()
-        self._bodies.add(place)
-        scope.setdefault("state", {})["leave_bodies"] = partial(self._bodies.discard, place)
+        place = self._bodies.enter(announced)
+        scope.setdefault("state", {})["body"] = place
+
+        async def receive_counted() -> Message:
+            message = await body.receive()
+            place.add(len(message.get("body", b"")))
+            return message
+
         try:
-            await self._app(scope, body.receive, send)
+            await self._app(scope, receive_counted, send)
         finally:
-            self._bodies.discard(place)
+            place.leave()
+
+
+class Bodies:
+    """The bodies that are in memory, while they are read and while their photos wait.
+
+    Attributes:
+        size: Bytes of all of them.
+    """
+
+    def __init__(self, queue: WaitingQueue, limit: int) -> None:
+        """Let in as many as the queue has places, workers included, and so many bytes of all together."""
+        self._queue, self._limit = queue, limit
+        self._places: set[BodyPlace] = set()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all bodies."""
+        return sum(place.size for place in self._places)
+
+    def enter(self, announced: int) -> "BodyPlace":
+        """A place for a body of so many bytes, 0 for an unknown number.
+
+        Raises:
+            RequestError: There is no place or too little memory (``queue_full``).
+        """
+        if len(self._places) >= self._queue.size + self._queue.workers:
+            raise self._queue.full()
+        self.require_room(announced)
+        place = BodyPlace(self)
+        self._places.add(place)
+        return place
+
+    def leave(self, place: "BodyPlace") -> None:
+        """Forget a body."""
+        self._places.discard(place)
+
+    def require_room(self, number: int) -> None:
+        """Raise RequestError (``queue_full``) unless so many bytes more may come."""
+        if self.size + number > self._limit:
+            raise RequestError(
+                f"the photos that wait take {self.size / 1e6:.0f} MB already; try again in some seconds",
+                "queue_full",
+                self._queue.retry_after,
+            )
+
+
+class BodyPlace:
+    """The place of one body. size: its bytes in memory."""
+
+    def __init__(self, bodies: Bodies) -> None:
+        """Begin with no byte."""
+        self._bodies, self.size = bodies, 0
+
+    def add(self, number: int) -> None:
+        """Count further bytes. Raises RequestError (``queue_full``) if they are too many for all bodies."""
+        self._bodies.require_room(number)
+        self.size += number
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self._bodies.leave(self)
 
 
 def is_open(path: str) -> bool:
@@ -158,10 +219,12 @@ class LimitedBody:
         self._is_complete = False
         self._deadline: float | None = None
 
-    def require_length(self, content_length: str) -> None:
-        """Raise RequestError where the header announces too long a body."""
-        if content_length.isascii() and content_length.isdigit() and int(content_length) > self._limit:
+    def require_length(self, content_length: str) -> int:
+        """The bytes that the header announces, 0 for an unknown number. Raises RequestError if too many."""
+        announced = int(content_length) if content_length.isascii() and content_length.isdigit() else 0
+        if announced > self._limit:
             raise self._too_large()
+        return announced
 
     async def receive(self) -> Message:
         """The next message. Raises RequestError (``body_too_large``, ``slow_body``)."""

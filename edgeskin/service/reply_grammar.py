@@ -1,7 +1,8 @@
 """The sentences that a language model's reply may consist of, by kind and in both languages.
 
 A reply is shown only if each of its sentences is one of these, filled in with the facts. The patterns are
-regular expressions of lower-case text. ``<name>`` stands for a phrase of the language or for a fact. Words are written out, so that no word is allowed that cannot be read here.
+regular expressions of lower-case text. ``<name>`` stands for a phrase of the language or for a fact.
+Words are written out, so that no word is allowed that cannot be read here.
 """
 
 import re

@@ -24,6 +24,7 @@ class ServiceSettings:
         queue_size: Photos that wait, at most.
         time_limit_s: Seconds for a request from its last byte to its answer, and for its body to arrive.
         max_megabytes: Size of a request's body, MB of 10^6 bytes.
+        bodies_megabytes: Size of all bodies in memory together, MB; one body of the largest size always fits.
         max_megapixels: Pixels of a photo, millions.
         batch_limit: Photos of one request.
         rate_limit: Requests a minute of one client; None for no limit.
@@ -45,6 +46,7 @@ class ServiceSettings:
     queue_size: int = 64
     time_limit_s: float = 30.0
     max_megabytes: float = 20.0
+    bodies_megabytes: float = 512.0
     max_megapixels: float = 100.0
     batch_limit: int = 32
     rate_limit: int | None = None
@@ -61,6 +63,7 @@ class ServiceSettings:
             "queue_size": (self.queue_size, 1, 100_000),
             "time_limit_s": (self.time_limit_s, 0.001, 3600),
             "max_megabytes": (self.max_megabytes, 0.001, 1000),
+            "bodies_megabytes": (self.bodies_megabytes, 0.001, 100_000),
             "max_megapixels": (self.max_megapixels, 0.001, 1000),
             "batch_limit": (self.batch_limit, 1, 10_000),
             "rate_limit": (1 if self.rate_limit is None else self.rate_limit, 1, 1_000_000),
@@ -103,6 +106,11 @@ class ServiceSettings:
     def max_body(self) -> int:
         """Bytes of a request's body, at most."""
         return round(self.max_megabytes * 1e6)
+
+    @property
+    def max_bodies(self) -> int:
+        """Bytes of all bodies in memory together, at most."""
+        return max(self.max_body, round(self.bodies_megabytes * 1e6))
 
     @property
     def photos_at_once(self) -> int:

@@ -1,5 +1,6 @@
 """The photos and options of a request, read in memory: nothing is written to disk."""
 
+import io
 import re
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
@@ -73,9 +74,17 @@ async def read_form(
             else:
                 pairs.append((name, value))
     elif tuple(parts) == (PHOTO,):
-        photos[PHOTO].append(Upload(PHOTO, await request.body()))
+        photos[PHOTO].append(Upload(PHOTO, await read_body(request)))
     _require_parts(photos, parts)
     return Form({name: tuple(items) for name, items in photos.items()}, _options(pairs, options))
+
+
+async def read_body(request: Request) -> bytes:
+    """The body of a request. Neither its chunks nor the request keep a second copy."""
+    content = io.BytesIO()
+    async for chunk in request.stream():
+        content.write(chunk)
+    return content.getvalue()  # not a copy: CPython shares the buffer
 
 
 class _InMemoryParser(MultiPartParser):
@@ -118,7 +127,9 @@ async def _parse(request: Request, fields: int, files: int) -> list[tuple[str, U
 async def _read(value: UploadFile | str) -> Upload | str:
     if isinstance(value, str):
         return value
-    return Upload(_base_name(value.filename or ""), await value.read())
+    content = await value.read()
+    await value.close()  # so that only one part at a time is in memory twice
+    return Upload(_base_name(value.filename or ""), content)
 
 
 def _require_parts(photos: Mapping[str, list[Upload]], parts: Mapping[str, int]) -> None:

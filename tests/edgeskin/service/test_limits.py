@@ -1,6 +1,8 @@
 """What a request must keep to: host, site, token, rate, and the size and time of its body."""
 
+import socket
 import time
+import zlib
 from pathlib import Path
 
 import httpx
@@ -177,6 +179,45 @@ def test_bodies_take_the_places_of_the_queue(micro_classifier: Classifier, lesio
         assert small.client.get("/readyz").status_code == 200
         full = small.client.post("/v1/assess", content=lesion)
         assert int(full.headers["Retry-After"]) >= 1
+
+
+def test_all_bodies_together_are_limited(micro_classifier: Classifier, lesion: bytes) -> None:
+    """Of 1.5 MB, one that is not complete takes 0.9: another of 0.7 is refused, announced or in chunks."""
+    head = b"POST /v1/assess HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    sizes = {"max_megabytes": 1.0, "bodies_megabytes": 1.5}
+    with running(micro_classifier, **sizes) as small:
+        bodies = small.app.state.bodies
+        with socket.create_connection(("127.0.0.1", small.port), timeout=30) as first:
+            first.sendall(head + b"Content-Length: 1000000\r\n\r\n" + bytes(900_000))
+            small.until(lambda: bodies.size == 900_000)
+            announced = small.exchange(head + b"Content-Length: 700000\r\nExpect: 100-continue\r\n\r\n")
+            assert announced.startswith(b"HTTP/1.1 503 ")
+            assert b'"code":"queue_full"' in announced
+            assert b"retry-after: " in announced
+            in_chunks = small.client.post("/v1/assess", content=(bytes(100_000) for _ in range(7)))
+            assert (in_chunks.status_code, code_of(in_chunks)) == (503, "queue_full")
+            assert small.call(lambda: bodies.size) == 900_000
+            assert small.client.post("/v1/assess", content=lesion).status_code == 200
+            first.sendall(bytes(100_000))
+            assert first.recv(1000).startswith(b"HTTP/1.1 415 ")
+        small.until(lambda: bodies.size == 0)
+        assert small.client.post("/v1/assess", content=bytes(700_000)).status_code == 415
+
+
+def test_what_a_body_inflates_to_is_counted(micro_classifier: Classifier) -> None:
+    """0.9 MB of zeros are 1 kB deflated, and find no room beside 0.9 MB."""
+    head = b"POST /v1/assess HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
+    path = f"/v2/models/{micro_classifier.manifest.name}/infer"
+    deflated = zlib.compress(bytes(900_000))
+    with running(micro_classifier, max_megabytes=1.0, bodies_megabytes=1.5) as small:
+        with socket.create_connection(("127.0.0.1", small.port), timeout=30) as first:
+            first.sendall(head + bytes(900_000))
+            small.until(lambda: small.app.state.bodies.size == 900_000)
+            answer = small.client.post(path, content=deflated, headers={"Content-Encoding": "deflate"})
+            assert answer.status_code == 503
+        small.until(lambda: small.app.state.bodies.size == 0)
+        answer = small.client.post(path, content=deflated, headers={"Content-Encoding": "deflate"})
+        assert answer.status_code == 422
 
 
 def test_limits_hold_on_every_path(tmp_path: Path, micro_classifier: Classifier) -> None:
