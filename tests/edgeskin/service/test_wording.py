@@ -6,6 +6,8 @@ The endpoint is a stub on loopback, which answers as each test asks and keeps wh
 import asyncio
 import http.client
 import json
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -256,6 +258,32 @@ def test_without_settings_nothing_is_asked() -> None:
 def test_a_picture_without_a_result_is_not_asked_about(ask: Ask, endpoint: Endpoint) -> None:
     assert ask(ERROR) == Message(template(ERROR, "en"), None, ("not_asked",))
     assert endpoint.asked == []
+
+
+def test_a_silent_endpoint_with_tls_is_given_up_in_time(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not answer, nor does it take part in the end of TLS, for which asyncio waits 30 s."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as threads:
+        listener.settimeout(20)
+
+        def keep_silent() -> None:
+            with listener.accept()[0] as plain, context.wrap_socket(plain, server_side=True):
+                done.wait(20)
+
+        silent = threads.submit(keep_silent)
+        url = f"https://localhost:{listener.getsockname()[1]}/v1"
+        wording = Wording(WordingSettings(url, "stub-model", timeout_s=1))
+        try:
+            message = asyncio.run(asyncio.wait_for(wording.message(ASSESSED, "en"), 15))
+        finally:
+            done.set()
+        assert message.rejected == ("timed_out",)
+        silent.result(20)
 
 
 def test_only_some_questions_are_open_at_once(endpoint: Endpoint) -> None:
