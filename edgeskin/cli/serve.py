@@ -73,7 +73,9 @@ def serve(
     records: Annotated[
         Path | None,
         typer.Option(
-            parser=options.named_path, metavar="FOLDER", help="Keep each picture and answer in this folder."
+            parser=options.named_path,
+            metavar="FOLDER",
+            help="Keep the picture and answer of each /v1/assess in this folder.",
         ),
     ] = None,
     wording_url: Annotated[

@@ -77,7 +77,7 @@ class Api:
         as_picture = "image/png" in request.headers.get("accept", "")
 
         def work() -> tuple[Assessment, bytes | None]:
-            result = self._recorded(request, form.photo, options)
+            result = self._one(form.photo, options)
             return result, _map_alone(result) if as_picture else None
 
         result, picture = await self._run(request, work)
@@ -110,7 +110,7 @@ class Api:
         now = datetime.now().astimezone()
 
         def work() -> tuple[Assessment, bytes]:
-            result = self._recorded(request, form.photo, options)
+            result = self._one(form.photo, options)
             is_read = result.status != "error"
             return result, html.encode(result, Path(f"report.{kind}"), now) if is_read else b""
 
@@ -216,7 +216,8 @@ class Api:
     def _recorded(self, request: Request, photo: Upload, options: AssessOptions) -> Assessment:
         """The assessment of a photo, kept if the operator asks for it.
 
-        A full disk costs the record and not the answer, which somebody waits for.
+        Only `assess` keeps it, because the page sends the same photo again for maps and a report. A full disk
+        costs the record and not the answer, which somebody waits for.
         """
         result, request_id = self._one(photo, options), request.state.request_id
         if self._records is not None:
