@@ -46,7 +46,8 @@ class Guard:
             return
         headers = Headers(scope=scope)
         require_known_host(headers.get("host", ""), self._settings.known_hosts)
-        require_same_site(scope["method"], headers)
+        if scope["method"] not in SAFE_METHODS:
+            require_same_origin(headers)
         if not is_open(scope["path"]):
             if self._rate is not None:
                 self._rate.require(client_of(scope))
@@ -157,10 +158,25 @@ def require_known_host(host: str, known: frozenset[str] | None) -> None:
         )
 
 
-def require_same_site(method: str, headers: Headers) -> None:
-    """Raise RequestError where a browser says that a page of another site sends data (Fetch Metadata)."""
-    if method not in SAFE_METHODS and headers.get("sec-fetch-site") == "cross-site":
+def require_same_origin(headers: Headers) -> None:
+    """Raise RequestError where a browser shows that a page of another origin sends data.
+
+    Another port of this machine is another origin too. Browsers leave ``Sec-Fetch-Site`` (Fetch Metadata) out
+    over plain HTTP to other machines, but not ``Origin``. Other clients send neither.
+    """
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    is_foreign = origin is not None and not _is_origin_of(origin, headers.get("host", ""))
+    if is_foreign or site not in (None, "same-origin", "none"):
         raise RequestError("a page of another site sent this; use the service's own page", "cross_site")
+
+
+def _is_origin_of(origin: str, host: str) -> bool:
+    """Whether an Origin header, such as ``https://example.org``, names the place of a Host header."""
+    scheme, separator, place = origin.lower().partition("://")
+    default = {"http": ":80", "https": ":443"}.get(scheme)
+    if not separator or default is None:
+        return False
+    return place.removesuffix(default) == host.lower().removesuffix(default)
 
 
 class Tokens:
