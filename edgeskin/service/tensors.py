@@ -24,8 +24,12 @@ BYTES, UINT8, FP32 = "BYTES", "UINT8", "FP32"
 MOST_TENSORS = 32
 """Inputs or outputs that a request may name; a bound for the work on a hostile one."""
 MOST_AXES = 4
-MOST_VALUES = 2**20
-"""Values in JSON. Reading it lets no other thread work, such as the one that answers health checks."""
+MOST_VALUES = 2**18
+"""Values and lists in JSON: a picture of 224 x 224 pixels fits. Reading JSON lets no other thread work, such as
+the one that answers health checks.
+"""
+MOST_KEYS = 2**12
+"""Keys and objects in JSON."""
 BASE64 = "base64"
 _LENGTH_BYTES = 4
 # Of `zlib.decompressobj`: finds out whether the data is of gzip or zlib ("deflate" in HTTP).
@@ -131,8 +135,13 @@ def read_request(body: bytes, json_length: str | None) -> InferRequest:
     size = len(body) if json_length is None else _whole(json_length)
     if size > len(body):
         raise RequestError(f"Inference-Header-Content-Length {size}: the body has {len(body)} bytes")
-    if body.count(b",", 0, size) >= MOST_VALUES:
-        raise RequestError(f"more than {MOST_VALUES} values in JSON; send a binary tensor")
+    # By the characters that come with them, before anything is read.
+    for marks, most, what in (
+        (b",[", MOST_VALUES, "values and lists"),
+        (b":{", MOST_KEYS, "keys and objects"),
+    ):
+        if sum(body.count(mark, 0, size) for mark in marks) >= most:
+            raise RequestError(f"more than {most} {what} in JSON; send a binary tensor")
     try:
         values = read_json(body[:size])
         _require_few(values)
