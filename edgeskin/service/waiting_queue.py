@@ -115,13 +115,24 @@ class WaitingQueue:
         self._waiting.discard(task)
         self.busy += 1
         loop, started = asyncio.get_running_loop(), time.perf_counter()
+        is_wanted = True
+
+        def start() -> T:
+            if not is_wanted:
+                raise asyncio.CancelledError
+            return work()
 
         def leave(_: Future[T]) -> None:
             # Only here: the thread of a request whose time is up works on.
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(self._leave, time.perf_counter() - started)
 
-        future = self._threads.submit(work)
+        try:
+            future = self._threads.submit(start)
+        except BaseException:  # no thread could be started, but a later one may still take the work
+            is_wanted = False
+            self._leave(self.service_time_s)
+            raise
         future.add_done_callback(leave)
         return await asyncio.wrap_future(future)
 
