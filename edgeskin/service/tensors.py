@@ -25,8 +25,8 @@ MOST_TENSORS = 32
 """Inputs or outputs that a request may name; a bound for the work on a hostile one."""
 MOST_AXES = 4
 MOST_VALUES = 2**18
-"""Values and lists in JSON: a picture of 224 x 224 pixels fits. Reading JSON lets no other thread work, such as
-the one that answers health checks.
+"""Values and lists in JSON: a picture of 224 x 224 pixels fits. Reading JSON lets no other thread work, such
+as the one that answers health checks.
 """
 MOST_KEYS = 2**12
 """Keys and objects in JSON."""

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from starlette.datastructures import UploadFile
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -94,7 +95,7 @@ class _InMemoryParser(MultiPartParser):
 
     def __init__(self, request: Request, *, max_files: int, max_fields: int) -> None:
         super().__init__(
-            request.headers,
+            Headers({"Content-Type": f'multipart/form-data; boundary="{_boundary(request)}"'}),
             self._to_its_end(request.stream()),
             max_files=max_files,
             max_fields=max_fields,
@@ -110,6 +111,18 @@ class _InMemoryParser(MultiPartParser):
             yield chunk
         if not self._has_ended:  # raised here, the parser closes its files
             raise MultiPartException("it ends before its last boundary")
+
+
+def _boundary(request: Request) -> str:
+    """The boundary of a multipart body (RFC 2046).
+
+    Starlette gets nothing else of the header: it would decode names by any ``charset`` that Python has.
+    """
+    _, parameters = parse_options_header(request.headers["Content-Type"])
+    boundary = parameters.get(b"boundary", b"").decode("latin-1")
+    if not re.fullmatch(r"[0-9A-Za-z'()+_,./:=? -]{1,70}", boundary):
+        raise RequestError("the multipart body has no valid boundary; give 1 to 70 letters and digits")
+    return boundary
 
 
 async def _parse(request: Request, fields: int, files: int) -> list[tuple[str, Upload | str]]:
