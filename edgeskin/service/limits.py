@@ -65,8 +65,12 @@ class Guard:
             place.add(len(message.get("body", b"")))
             return message
 
+        async def send_without_body(message: Message) -> None:
+            place.leave()  # a client that reads slowly holds no place
+            await send(message)
+
         try:
-            await self._app(scope, receive_counted, send)
+            await self._app(scope, receive_counted, send_without_body)
         finally:
             place.leave()
 

@@ -18,14 +18,17 @@ from fastapi import FastAPI
 
 from edgeskin.errors import ResourceError, SettingError
 from edgeskin.service import logs
+from edgeskin.service.connections import ACCEPTED_AT_ONCE, BoundedProtocol, StalledConnections, is_idle
 from edgeskin.service.settings import ServiceSettings
 
+WAITING_CONNECTIONS = 1024
+"""Connections that may wait to be accepted."""
 IDLE_GRACE_S = 0.5
 """Seconds in which idle clients may close their connections when the service ends."""
 
 
 class DrainingServer(uvicorn.Server):
-    """A server that a first signal drains and a second one ends at once.
+    """A server that drains at the first signal, and ends at once at the second.
 
     SIGTERM turns ``/readyz`` to 503, and the listener stays open for the drain delay, in which load balancers
     notice. SIGINT, by a person, closes it at once. Running requests are answered in both cases.
@@ -36,7 +39,7 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._app, self._settings, self.url = app, settings, url
         self._close_at = math.inf
-        self._silent: dict[Any, tuple[object, float]] = {}
+        self._stalled = StalledConnections(settings.time_limit_s)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain, or end the process with 128 + the signal's number."""
@@ -51,8 +54,14 @@ class DrainingServer(uvicorn.Server):
         if time.monotonic() >= self._close_at:
             self.should_exit = True
         if counter % 10 == 0:
-            self._close_silent()
+            self._stalled.close(self._connections())
         return await super().on_tick(counter)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen. Connections wait in the system's queue, which is longer than what is accepted at once."""
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(WAITING_CONNECTIONS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the listener and answer what runs. Connections without a request are not waited for."""
@@ -60,32 +69,16 @@ class DrainingServer(uvicorn.Server):
         await super().shutdown(sockets)
         ending.cancel()
 
-    def _close_silent(self) -> None:
-        """Close connections on which no request begins within the time limit.
-
-        uvicorn waits for the rest of a request's head for ever.
-        """
-        now, silent = time.monotonic(), {}
-        for connection in self._idle():
-            earlier, since = self._silent.get(connection, (connection.cycle, now))
-            silent[connection] = (connection.cycle, since if earlier is connection.cycle else now)
-        self._silent = silent
-        for connection, (_, since) in silent.items():
-            if now - since > self._settings.time_limit_s:
-                connection.transport.close()
-
     async def _abort_idle(self) -> None:
         """End connections whose clients do not close them. With TLS, asyncio would wait 30 s for that."""
         while True:
             await asyncio.sleep(IDLE_GRACE_S)
-            for connection in self._idle():
+            for connection in filter(is_idle, self._connections()):
                 if not connection.transport.get_write_buffer_size():
                     connection.transport.abort()
 
-    def _idle(self) -> list[Any]:
-        """Connections that are at no request: uvicorn's ``cycle`` is None before the first one."""
-        connections: list[Any] = list(self.server_state.connections)
-        return [one for one in connections if one.cycle is None or one.cycle.response_complete]
+    def _connections(self) -> list[Any]:
+        return list(self.server_state.connections)
 
 
 def listen(settings: ServiceSettings) -> socket.socket:
@@ -112,7 +105,8 @@ def config_of(app: FastAPI, settings: ServiceSettings) -> uvicorn.Config:
     """How uvicorn serves an application."""
     return uvicorn.Config(
         app,
-        http="h11",  # which limits the size of a request's head
+        http=BoundedProtocol,  # h11, which limits the size of a request's head
+        backlog=ACCEPTED_AT_ONCE,
         ws="none",
         lifespan="on",
         log_config=None,
