@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import hmac
 import ipaddress
+import re
 import time
 from collections.abc import Iterable
 
@@ -24,6 +25,7 @@ HEALTH = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
 MAX_CLIENTS = 10_000
 """Clients whose requests are counted apart; any more share one count."""
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+_HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^:\[\]]*))(?::[0-9]*)?")
 
 
 class Guard:
@@ -45,7 +47,8 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        require_known_host(headers.get("host", ""), self._settings.known_hosts)
+        if not (scope["path"] in HEALTH and "host" not in headers):  # a health check by HTTP/1.0
+            require_known_host(headers.get("host", ""), self._settings.known_hosts)
         if scope["method"] not in SAFE_METHODS:
             require_same_origin(headers)
         if not is_open(scope["path"]):
@@ -99,7 +102,7 @@ class Bodies:
             RequestError: There is no place or too little memory (``queue_full``).
         """
         if len(self._places) >= self._queue.size + self._queue.workers:
-            raise self._queue.full()
+            raise self._full(f"{len(self._places)} requests are being read or answered already")
         self.require_room(announced)
         place = BodyPlace(self)
         self._places.add(place)
@@ -112,11 +115,10 @@ class Bodies:
     def require_room(self, number: int) -> None:
         """Raise RequestError (``queue_full``) unless so many bytes more may come."""
         if self.size + number > self._limit:
-            raise RequestError(
-                f"the photos that wait take {self.size / 1e6:.0f} MB already; try again in some seconds",
-                "queue_full",
-                self._queue.retry_after,
-            )
+            raise self._full(f"the photos of other requests take {self.size / 1e6:.0f} MB already")
+
+    def _full(self, reason: str) -> RequestError:
+        return RequestError(f"{reason}; try again in some seconds", "queue_full", self._queue.retry_after)
 
 
 class BodyPlace:
@@ -153,10 +155,8 @@ def require_known_host(host: str, known: frozenset[str] | None) -> None:
     """
     if known is None:
         return
-    name = host.lower()
-    name = name[1 : name.index("]")] if name.startswith("[") and "]" in name else name.partition(":")[0]
-    name = name.removesuffix(".")
-    if name not in known:
+    parts = _HOST.fullmatch(host.lower())
+    if parts is None or (parts["address"] or parts["name"].removesuffix(".")) not in known:
         raise RequestError(
             f"host {host!r} is not a name of this service; add it with --allowed-host", "unknown_host"
         )

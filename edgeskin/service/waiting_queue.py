@@ -59,12 +59,8 @@ class WaitingQueue:
         if self._is_closed:
             raise RequestError("the service is stopping; try another one", "draining", self.retry_after)
         if self.waiting + number > self.size + self.workers - self.busy:
-            raise self.full()
-
-    def full(self) -> RequestError:
-        """The error ``queue_full``."""
-        message = f"{self.waiting} pictures are waiting already; try again in some seconds"
-        return RequestError(message, "queue_full", self.retry_after)
+            message = f"{self.waiting} pictures are waiting already; try again in some seconds"
+            raise RequestError(message, "queue_full", self.retry_after)
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run one piece of work. See `run_all`."""

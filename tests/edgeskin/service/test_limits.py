@@ -30,13 +30,35 @@ def test_a_known_host_is_answered(host: str, service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "[::2]", "[", "", "::1"]
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "localhost@evil.example",
+        "[::2]",
+        "[",
+        "",
+        "::1",
+        "[::1]evil.example",
+        "[::1]:80evil",
+        "localhost:80:80",
+        "localhost:x",
+        "[localhost]",
+    ],
 )
 def test_another_host_is_refused(host: str, service: Service) -> None:
     """A name that its owner lets resolve to 127.0.0.1 would make a foreign page one of this origin."""
     for path in ("/", "/v1/model", "/healthz", "/static/x.js"):
         answer = service.client.get(path, headers={"Host": host})
         assert (answer.status_code, code_of(answer)) == (421, "unknown_host")
+
+
+def test_health_needs_no_host(service: Service) -> None:
+    """Load balancers check by HTTP/1.0."""
+    assert service.exchange(b"GET /healthz HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+    assert service.exchange(b"GET /v1/model HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 421 ")
+    evil = b"GET /healthz HTTP/1.0\r\nHost: evil.example\r\n\r\n"
+    assert service.exchange(evil).startswith(b"HTTP/1.1 421 ")
 
 
 def test_hosts_are_known_by_setting(micro_classifier: Classifier) -> None:
