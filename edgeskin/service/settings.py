@@ -1,6 +1,7 @@
 """What the service is started with: addresses, limits, tokens and folders, checked before anything runs."""
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,15 +60,15 @@ class ServiceSettings:
 
     def __post_init__(self) -> None:
         ranges = {
-            "port": (self.port, 0, 65_535),
-            "queue_size": (self.queue_size, 1, 100_000),
-            "time_limit_s": (self.time_limit_s, 0.001, 3600),
-            "max_megabytes": (self.max_megabytes, 0.001, 1000),
+            "--port": (self.port, 0, 65_535),
+            "--queue": (self.queue_size, 1, 100_000),
+            "--time-limit": (self.time_limit_s, 0.001, 3600),
+            "--max-megabytes": (self.max_megabytes, 0.001, 1000),
             "bodies_megabytes": (self.bodies_megabytes, 0.001, 100_000),
-            "max_megapixels": (self.max_megapixels, 0.001, 1000),
+            "--max-megapixels": (self.max_megapixels, 0.001, 1000),
             "batch_limit": (self.batch_limit, 1, 10_000),
-            "rate_limit": (1 if self.rate_limit is None else self.rate_limit, 1, 1_000_000),
-            "drain_delay_s": (self.drain_delay_s, 0, 3600),
+            "--rate-limit": (1 if self.rate_limit is None else self.rate_limit, 1, 1_000_000),
+            "--drain-delay": (self.drain_delay_s, 0, 3600),
         }
         for name, (value, low, high) in ranges.items():
             if not low <= value <= high:
@@ -76,6 +77,11 @@ class ServiceSettings:
             if len(token) < MIN_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
                 raise SettingError(
                     f"a token of {len(token)} characters: use at least {MIN_TOKEN} of printable ASCII"
+                )
+        for name in self.allowed_hosts:
+            if not re.fullmatch(r"[A-Za-z0-9._-]+", name) and not _is_address(name):
+                raise SettingError(
+                    f"--allowed-host {name!r}: give a name or an address, without http:// and port"
                 )
         if (self.tls_cert is None) != (self.tls_key is None):
             raise SettingError("TLS needs both a certificate and its key: --tls-cert and --tls-key")
@@ -134,6 +140,10 @@ def read_tokens(path: Path) -> tuple[str, ...]:
     if not tokens:
         raise SettingError(f"{path}: no token in it; write one a line")
     return tokens
+
+
+def _is_address(host: str) -> bool:
+    return _is_kind(host, "version")
 
 
 def _is_kind(host: str, kind: str) -> bool:
