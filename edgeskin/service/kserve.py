@@ -164,7 +164,9 @@ class Kserve:
 
     def _require_ready(self, request: Request) -> None:
         if request.app.state.draining:
-            raise RequestError("the service is stopping; try another one", "draining")
+            raise RequestError(
+                "the service is stopping; try another one", "draining", self._queue.retry_after
+            )
 
 
 def router(classifier: Classifier, queue: WaitingQueue, settings: ServiceSettings) -> APIRouter:

@@ -449,7 +449,9 @@ def test_ready_turns_off_while_the_service_drains(micro_classifier: Classifier, 
             assert draining.client.get(path).json()["ready"] is True
         draining.app.state.draining = True
         for path in paths:
-            require_text(draining.client.get(path), 503)
+            answer = draining.client.get(path)
+            require_text(answer, 503)
+            assert int(answer.headers["Retry-After"]) >= 1
         assert draining.client.get("/v2/health/live").json() == {"live": True}
         outputs_of(draining.client.post(INFER, json=request(in_base64(lesion))))
 
