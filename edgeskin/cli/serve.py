@@ -90,7 +90,9 @@ def serve(
     """Serve a page and an HTTP API (extra: serve)."""
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
-        raise SettingError(f'the service needs {", ".join(missing)}: run pip install "edgeskin[serve]"')
+        raise SettingError(
+            f'the service needs {", ".join(missing)}: run pip install ".[serve]" in a checkout of edgeskin'
+        )
     from edgeskin.service import server
     from edgeskin.service.app import create_app
     from edgeskin.service.settings import ServiceSettings, read_tokens
