@@ -93,6 +93,8 @@ def test_options_mean_what_they_mean_in_the_library(
         ("mc_dropout=x", "bad_request"),
         ("seed=-1&mc_dropout=2", "setting"),
         ("seed=1.5", "bad_request"),
+        ("seed=1", "bad_request"),  # of a sampling that nobody asked for
+        ("seed=1&mc_dropout=0", "bad_request"),
         ("age=121", "setting"),
         ("age=nan", "setting"),
         ("age=old", "bad_request"),
