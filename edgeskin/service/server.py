@@ -157,8 +157,15 @@ def _announce(server: DrainingServer, open_page: bool) -> None:
     logs.event("ready", url=server.url)
     with contextlib.suppress(OSError, ResourceError):  # nobody reads it, and the log has it too
         print(server.url, flush=True)
-    if open_page:
-        webbrowser.open(server.url)
+    if open_page and not _is_opened(server.url):
+        logs.event("page_not_opened", logging.WARNING, url=server.url)
+
+
+def _is_opened(url: str) -> bool:
+    try:
+        return webbrowser.open(url)
+    except webbrowser.Error:
+        return False
 
 
 def _log_to_stderr() -> None:

@@ -63,6 +63,14 @@ def test_sigterm_drains(shared_micro_bundle: Path, lesion: bytes) -> None:
         assert served.process.stdout.read() == ""
 
 
+def test_a_page_that_no_browser_opens_is_logged(shared_micro_bundle: Path) -> None:
+    """There is no browser on an empty path."""
+    nothing = {"PATH": "", "DISPLAY": "", "WAYLAND_DISPLAY": "", "BROWSER": ""}
+    with command(shared_micro_bundle, "--open", **nothing) as served:
+        assert served.event("page_not_opened")["url"] == served.url
+        assert served.client.get("/").status_code == 200
+
+
 def test_a_second_signal_ends_at_once(shared_micro_bundle: Path, lesion: bytes) -> None:
     with command(shared_micro_bundle, "--drain-delay", 3600) as served:
         running = request_in_progress(served, lesion)
@@ -148,7 +156,11 @@ def test_a_connection_that_says_nothing_does_not_stop_the_end(shared_micro_bundl
 
 
 def test_health_answers_while_photos_are_assessed(shared_micro_bundle: Path, lesion: bytes) -> None:
-    """64 clients at once are more than there is room for: all are answered, with 200 or 503."""
+    """The loop stays free while workers work and the queue is full.
+
+    64 clients at once are more than there is room for. Every health check and every request is answered, the
+    requests with 200 or 503; none is lost, and at least as many as have a place succeed.
+    """
     with command(shared_micro_bundle, "--queue", 16, "--threads", 1) as served:
         statuses: list[int] = []
 
