@@ -156,10 +156,14 @@ def _as_ours(error: Exception, request_id: str) -> EdgeskinError:
 async def _http_error(request: Request, error: Exception) -> Response:
     """The body of an error that Starlette found: no such path, or another method."""
     assert isinstance(error, HTTPException)
-    failure = RequestError(
-        f"{request.method}: {error.detail}",
-        {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request"),
-    )
+    path = request.url.path
+    if error.status_code == 404:
+        failure = RequestError(f"there is no {path!r:.80}; /openapi.json lists what there is", "not_found")
+    elif error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        failure = RequestError(f"{path!r:.80} takes {allowed}, not {request.method}", "method_not_allowed")
+    else:
+        failure = RequestError(str(error.detail))
     request.state.outcome = failure.code
     response = error_response(failure, request.scope, request.state.request_id)
     response.headers.update(error.headers or {})
