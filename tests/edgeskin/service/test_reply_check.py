@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from edgeskin.service.message_facts import Facts
 from edgeskin.service.reply_check import check
 from edgeskin.service.texts import Language
-from tests.edgeskin.service.replies import BAD, CALM, DRINGEND, GOOD, MISLEADING, RUHIG, URGENTLY
+from tests.edgeskin.service.misleading_sentences import MISLEADING
+from tests.edgeskin.service.replies import BAD, CALM, DRINGEND, GOOD, RUHIG, URGENTLY
 
 pytestmark = pytest.mark.hazard("H-25")
 
