@@ -1,4 +1,4 @@
-"""The application: routes, the page, health, and what every answer has."""
+"""The application: routes, the page, health, and the headers that every answer has."""
 
 import contextlib
 import re
@@ -84,7 +84,7 @@ def create_app(classifier: Classifier, settings: ServiceSettings) -> FastAPI:
 class Observer:
     """Outermost middleware: gives each request an id, its answer the common headers, and one line in the log.
 
-    It turns every exception into an answer, so that neither the server nor the log shows its words.
+    It turns every exception into an answer, so neither the server nor the log shows its message.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -154,7 +154,7 @@ def _as_ours(error: Exception, request_id: str) -> EdgeskinError:
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    """The body of an error that Starlette found: no such path, or another method."""
+    """The answer to an unknown path or a method that a path does not take."""
     assert isinstance(error, HTTPException)
     path = request.url.path
     if error.status_code == 404:

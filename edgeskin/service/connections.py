@@ -1,4 +1,4 @@
-"""What one client, or many, may hold of the server beside their requests: connections and unread bytes."""
+"""Limits on what clients hold beside their requests: connections, unread answers and early requests."""
 
 import asyncio
 import sys
@@ -11,13 +11,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from edgeskin.service import logs
 
 ACCEPTED_AT_ONCE = 16
-"""Connections that the event loop accepts before it looks at any of them."""
+"""Connections that the event loop accepts in one step, before it can refuse any."""
 RESERVE = 128
-"""File descriptors for everything else, and for connections that are accepted before others are refused."""
+"""File descriptors left for everything else, and for connections about to be refused."""
 MOST_CONNECTIONS = 1000
 MOST_PIPELINED = 2**20
-"""Bytes that a client may send behind a request before its answer. Reading stops there, but each answer lets
-a further piece in."""
+"""Bytes that a client may send after a request before it is answered. uvicorn stops reading then, but each
+answer lets another piece in."""
 _PAUSE_S = 60.0
 
 
@@ -38,7 +38,7 @@ class BoundedProtocol(H11Protocol):
     _warned_at = -_PAUSE_S
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, or refuse: without descriptors, the event loop would fail to accept again and again."""
+        """Take the connection, or refuse it: an event loop without descriptors keeps failing to accept."""
         super().connection_made(transport)
         if len(self.connections) > self.most:
             now = time.monotonic()
@@ -48,24 +48,24 @@ class BoundedProtocol(H11Protocol):
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes of the client."""
+        """Take bytes from the client."""
         super().data_received(data)
         if self.conn.their_state is h11.DONE and len(self.conn.trailing_data[0]) > MOST_PIPELINED:
             self.transport.abort()
 
 
 class StalledConnections:
-    """Finds connections on which nothing moves: no request begins, or an answer is not read."""
+    """Closes connections on which nothing moves: no request begins, or an answer is not read."""
 
     def __init__(self, seconds: float) -> None:
-        """Wait so many seconds for each."""
+        """Give each connection this many seconds."""
         self._seconds = seconds
         self._since: dict[Any, tuple[tuple[Any, int], float]] = {}
 
     def close(self, connections: list[Any]) -> None:
-        """Close those among uvicorn's connections that have not moved in time. Call it again and again.
+        """Close those of uvicorn's connections that have not moved in time. Call it every second or so.
 
-        uvicorn waits for the rest of a request's head, and for the reader of an answer, for ever.
+        uvicorn itself waits for ever for the rest of a request's head, and for a client to read its answer.
         """
         now = time.monotonic()
         since: dict[Any, tuple[tuple[Any, int], float]] = {}
@@ -84,5 +84,5 @@ class StalledConnections:
 
 
 def is_idle(connection: Any) -> bool:
-    """Whether a connection is at no request: uvicorn's ``cycle`` is None before the first one."""
+    """Whether no request is in progress on a connection: uvicorn's ``cycle`` is None before the first one."""
     return connection.cycle is None or connection.cycle.response_complete

@@ -1,7 +1,7 @@
 """The routes below /v2: the Open Inference Protocol, which clients of KServe and Triton speak.
 
 A picture goes through the same classifier, queue and limits as one of /v1. One that cannot be read or is
-refused is an element as any other: without a risk, and without a probability.
+refused still gets its element, without a risk and without a probability.
 """
 
 import asyncio
@@ -196,7 +196,7 @@ def router(classifier: Classifier, queue: WaitingQueue, settings: ServiceSetting
 
 
 def _options(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """The options of a request, as text, as those of /v1."""
+    """The options of a request as text, like those of /v1."""
     options = {name: value for name, value in parameters.items() if name != BINARY_OUTPUT}
     for name, value in options.items():
         if name not in ASSESS:
@@ -229,7 +229,7 @@ def _requested(request: InferRequest) -> dict[str, bool]:
 def _output(
     name: str, results: Sequence[Assessment], classes: Sequence[str], is_binary: bool
 ) -> OutputTensor:
-    """An output for all pictures: texts, "" for none, or numbers, NaN where there is none."""
+    """An output for all pictures: texts ("" for a missing one) or numbers (NaN for a missing one)."""
     if name in _TEXTS:
         return OutputTensor(name, [_TEXTS[name](result) or "" for result in results], is_binary)
     values = [_NUMBERS[name](result) for result in results]

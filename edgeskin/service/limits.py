@@ -1,4 +1,4 @@
-"""What a request must keep to before a route sees it: host, site, rate, token, and its body.
+"""Checks on a request before a route sees it: host, origin, rate, token, and the size of its body.
 
 One pure ASGI middleware, as a chain of checks. The cheapest come first, and none reads the body.
 """
@@ -23,7 +23,7 @@ from edgeskin.service.waiting_queue import WaitingQueue
 
 HEALTH = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
 MAX_CLIENTS = 10_000
-"""Clients whose requests are counted apart; any more share one count."""
+"""Clients that are counted individually; any more share one count."""
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^:\[\]]*))(?::[0-9]*)?")
 
@@ -86,7 +86,7 @@ class Bodies:
     """
 
     def __init__(self, queue: WaitingQueue, limit: int) -> None:
-        """Let in as many as the queue has places, workers included, and so many bytes of all together."""
+        """Let in a body for each place in the queue and each worker. limit: bytes of all together."""
         self._queue, self._limit = queue, limit
         self._places: set[BodyPlace] = set()
 
@@ -96,7 +96,7 @@ class Bodies:
         return sum(place.size for place in self._places)
 
     def enter(self, announced: int) -> "BodyPlace":
-        """A place for a body of so many bytes, 0 for an unknown number.
+        """Take a place for a body. announced: its bytes, 0 if unknown.
 
         Raises:
             RequestError: There is no place or too little memory (``queue_full``).
@@ -113,7 +113,7 @@ class Bodies:
         self._places.discard(place)
 
     def require_room(self, number: int) -> None:
-        """Raise RequestError (``queue_full``) unless so many bytes more may come."""
+        """Raise RequestError (``queue_full``) unless this number of further bytes fits."""
         if self.size + number > self._limit:
             raise self._full(f"the photos of other requests take {self.size / 1e6:.0f} MB already")
 
@@ -125,7 +125,7 @@ class BodyPlace:
     """The place of one body. size: its bytes in memory."""
 
     def __init__(self, bodies: Bodies) -> None:
-        """Begin with no byte."""
+        """Start with 0 bytes."""
         self._bodies, self.size = bodies, 0
 
     def add(self, number: int) -> None:
@@ -146,8 +146,8 @@ def is_open(path: str) -> bool:
 def require_known_host(host: str, known: frozenset[str] | None) -> None:
     """Raise RequestError unless a Host header names this service.
 
-    A page of another site could else reach a service on loopback by a name of its own that resolves to
-    127.0.0.1 (DNS rebinding), and would be of the same origin.
+    Otherwise a page of another site could reach a service on loopback through its own name, made to resolve
+    to 127.0.0.1 (DNS rebinding), and its requests would count as same-origin.
 
     Args:
         host: The header.
@@ -187,24 +187,24 @@ class Tokens:
     """Bearer tokens (RFC 6750), of which only hashes are kept."""
 
     def __init__(self, tokens: Iterable[str]) -> None:
-        """Keep hashes of tokens; of none, everyone is let in."""
+        """Keep hashes of tokens. Without tokens, everyone is let in."""
         self._hashes = [_hash(token) for token in tokens]
 
     def require(self, authorization: str) -> None:
         """Raise RequestError unless the header carries one of the tokens."""
         scheme, _, token = authorization.partition(" ")
         presented = _hash(token.strip())
-        # All are compared, so that the time says nothing of which one fits.
+        # All are compared, so the time does not show which one matches.
         matches = [hmac.compare_digest(presented, one) for one in self._hashes]
         if self._hashes and not (scheme.lower() == "bearer" and any(matches)):
             raise RequestError("send a valid token as 'Authorization: Bearer TOKEN'", "unauthorized")
 
 
 class RateLimit:
-    """So many requests a minute of one client, in a moving window."""
+    """A limit on the requests of each client, in a moving window of one minute."""
 
     def __init__(self, requests: int) -> None:
-        """Allow so many requests a minute."""
+        """Allow this number of requests a minute."""
         self._item = RateLimitItemPerMinute(requests)
         self._storage = MemoryStorage()
         self._limiter = MovingWindowRateLimiter(self._storage)
@@ -230,10 +230,10 @@ class RateLimit:
 
 
 class LimitedBody:
-    """The body of a request, as it is received: so many bytes, in so many seconds."""
+    """The body of a request while it is received, limited in bytes and in seconds."""
 
     def __init__(self, receive: Receive, limit: int, seconds: float) -> None:
-        """Limit what an ASGI server receives to so many bytes and seconds."""
+        """Limit the body that an ASGI server receives. limit: bytes."""
         self._receive, self._limit, self._seconds = receive, limit, seconds
         self._size = 0
         self._is_complete = False
@@ -248,7 +248,7 @@ class LimitedBody:
 
     async def receive(self) -> Message:
         """The next message. Raises RequestError (``body_too_large``, ``slow_body``)."""
-        if self._is_complete:  # what comes now is the end of the connection
+        if self._is_complete:  # only the end of the connection can follow
             return await self._receive()
         loop = asyncio.get_running_loop()
         self._deadline = self._deadline or loop.time() + self._seconds
@@ -270,7 +270,7 @@ class LimitedBody:
 
 
 def client_of(scope: Scope) -> str:
-    """The client that a rate limit counts: its address, of IPv6 the network that one household has."""
+    """The client that a rate limit counts: its IPv4 address, or its IPv6 network, as a household has one."""
     text = str((scope.get("client") or ("unknown", 0))[0])
     try:
         address = ipaddress.ip_address(text)
@@ -278,7 +278,7 @@ def client_of(scope: Scope) -> str:
         return text
     if isinstance(address, ipaddress.IPv4Address):
         return text
-    mapped = address.ipv4_mapped  # of a client by IPv4, where the service listens by IPv6
+    mapped = address.ipv4_mapped  # an IPv4 client of a service that listens on IPv6
     return str(mapped or ipaddress.ip_network(f"{address}/64", strict=False))
 
 

@@ -87,14 +87,14 @@ def _of_form(lowered: str) -> Iterator[str]:
 
 
 def _sentences(lowered: str) -> list[str]:
-    """The sentences of a text. Quotation marks around the whole are left off; others stay, as irony may."""
+    """The sentences of a text. Quotation marks around the whole are dropped; others may be ironic."""
     unquoted = lowered[1:-1] if lowered[0] == lowered[-1] == '"' else lowered
     parts = re.split(r"[.!?;](?=\s|$)|\n", unquoted)
     return [joined for part in parts if (joined := " ".join(part.split()))]
 
 
 def _reasons(sentence: str, facts: Facts, language: Language) -> Iterator[str]:
-    """What is wrong with a sentence of no kind, as far as its words show."""
+    """Codes for a sentence of no kind, by its words."""
     words = {
         "class": CLASS_WORDS,
         "number": NUMBER_WORDS,

@@ -1,6 +1,6 @@
-"""Words that tell why a sentence of a language model's reply was thrown away.
+"""Words that explain why a sentence of a language model's reply was thrown away.
 
-They only choose the code. What may be shown, `edgeskin.service.reply_grammar` says.
+They only choose the code. `edgeskin.service.reply_grammar` decides what may be shown.
 """
 
 import re

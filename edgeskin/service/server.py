@@ -1,4 +1,4 @@
-"""uvicorn, with draining: readiness goes first, then the listener, and running requests are answered."""
+"""uvicorn with draining: readiness ends, then the listener closes, and running requests are answered."""
 
 import asyncio
 import contextlib
@@ -50,7 +50,7 @@ class DrainingServer(uvicorn.Server):
         self._close_at = time.monotonic() + delay
 
     async def on_tick(self, counter: int) -> bool:
-        """Whether to close the listener; called every 0.1 s."""
+        """Whether the server ends now; uvicorn calls it every 0.1 s."""
         if time.monotonic() >= self._close_at:
             self.should_exit = True
         if counter % 10 == 0:
@@ -58,13 +58,13 @@ class DrainingServer(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen. Connections wait in the system's queue, which is longer than what is accepted at once."""
+        """Listen, with a longer queue in the system than the number of connections accepted at once."""
         await super().startup(sockets)
         for listener in sockets or ():
             listener.listen(WAITING_CONNECTIONS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the listener and answer what runs. Connections without a request are not waited for."""
+        """Close the listener and answer running requests, without waiting for idle connections."""
         ending = asyncio.create_task(self._abort_idle())
         await super().shutdown(sockets)
         ending.cancel()
@@ -82,7 +82,7 @@ class DrainingServer(uvicorn.Server):
 
 
 def listen(settings: ServiceSettings) -> socket.socket:
-    """A socket bound to the host and port. Raises SettingError where another program has it."""
+    """A socket bound to the host and port. Raises SettingError if another program has the port."""
     place = f"{settings.host} port {settings.port}"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -134,7 +134,7 @@ def serve(app: FastAPI, settings: ServiceSettings, listener: socket.socket, open
         config.load()
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise SettingError(
-            f"{settings.tls_cert}, {settings.tls_key}: no certificate with its key in PEM ({error})"
+            f"{settings.tls_cert}, {settings.tls_key}: not a certificate and its key in PEM ({error})"
         ) from error
     _log_to_stderr()
     server = DrainingServer(config, app, settings, url_of(settings, listener))
@@ -155,7 +155,9 @@ def _announce(server: DrainingServer, open_page: bool) -> None:
     while not server.started:
         time.sleep(0.01)
     logs.event("ready", url=server.url)
-    with contextlib.suppress(OSError, ResourceError):  # nobody reads it, and the log has it too
+    with contextlib.suppress(
+        OSError, ResourceError
+    ):  # stdout may be closed or full; the log has the address too
         print(server.url, flush=True)
     if open_page and not _is_opened(server.url):
         logs.event("page_not_opened", logging.WARNING, url=server.url)

@@ -1,4 +1,4 @@
-"""What the service is started with: addresses, limits, tokens and folders, checked before anything runs."""
+"""The settings of the service: addresses, limits, tokens and folders, checked before anything runs."""
 
 import ipaddress
 import re
@@ -100,8 +100,8 @@ class ServiceSettings:
     def known_hosts(self) -> frozenset[str] | None:
         """Names that requests may address, in lower case; None for any.
 
-        An address that stands for all of this machine's does not say what its names are, so that any is
-        known there, unless some are given.
+        A wildcard address such as 0.0.0.0 does not tell this machine's names, so any name is accepted there
+        unless some are given.
         """
         is_wildcard = _is_kind(self.host, "is_unspecified")
         if is_wildcard and not self.allowed_hosts:

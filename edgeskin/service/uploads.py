@@ -15,7 +15,7 @@ from edgeskin.arrays import Image
 from edgeskin.errors import RequestError
 
 PHOTO = "photo"
-"""The part with a photo, and the name of one that has no other."""
+"""The name of the part with a photo, and of a photo without a file name."""
 MAX_NAME = 255
 MAX_OPTION = 1024
 """Bytes of an option's value."""
@@ -39,14 +39,14 @@ class DecodedPhoto:
 
 @dataclass(frozen=True)
 class Form:
-    """What a request holds. photos: by part, in their order. options: by name."""
+    """The content of a request. photos: by part, in their order. options: by name."""
 
     photos: Mapping[str, tuple[Upload, ...]]
     options: Mapping[str, str]
 
     @property
     def photo(self) -> Upload:
-        """The one photo of a request for one."""
+        """The photo of a request that takes one."""
         return self.photos[PHOTO][0]
 
 
@@ -89,9 +89,9 @@ async def read_body(request: Request) -> bytes:
 
 
 class _InMemoryParser(MultiPartParser):
-    """Starlette's parser, with files that never leave memory, for a body that has to end as it should."""
+    """Starlette's parser, with files that never leave memory. It refuses a body without its last boundary."""
 
-    spool_max_size = 0  # of a SpooledTemporaryFile: no size at which it would be written to disk
+    spool_max_size = 0  # a SpooledTemporaryFile then never goes to disk
 
     def __init__(self, request: Request, *, max_files: int, max_fields: int) -> None:
         super().__init__(
@@ -168,5 +168,5 @@ def _options(pairs: Iterable[tuple[str, str]], known: Collection[str]) -> dict[s
 
 
 def _base_name(name: str) -> str:
-    """The last part of a file name of any system; a browser may send a path."""
+    """The last part of a path in the style of any system; a browser may send a path."""
     return re.split(r"[/\\]", name)[-1][-MAX_NAME:] or PHOTO

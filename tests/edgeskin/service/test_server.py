@@ -100,7 +100,7 @@ def test_a_port_that_is_taken_is_named(shared_micro_bundle: Path) -> None:
         assert f"127.0.0.1 port {port}" in done.stderr
 
 
-def test_a_host_that_is_none_is_named() -> None:
+def test_an_unknown_host_is_named() -> None:
     with pytest.raises(SettingError, match=r"none\.invalid"):
         listen(ServiceSettings(host="none.invalid", open_access=True, port=0))
 
