@@ -27,10 +27,10 @@ _LANGUAGE_NAMES: dict[Language, str] = {"en": "English", "de": "German"}
 _INSTRUCTION = """\
 You reword the result of a program that assesses pictures of skin lesions, for a reader without medical \
 training. Answer in {language}, in three to six short sentences of everyday words, one statement in each, \
-without lists, headings or markup. Say only what the facts say. Give the action in a sentence of its own, \
-without conditions. Keep the words of the facts for the risk, the action, the confidence and the classes. \
-Name no other number, class or risk, no diagnosis, treatment, medicine or cause. Do not reassure. End with \
-the advice under "always"."""
+without lists, headings or markup. Say only what the facts say, in sentences close to theirs. Give the \
+action in a sentence of its own, without conditions. Keep the words of the facts for the risk, the action, \
+the confidence and the classes. Name no other number, class or risk, no diagnosis, treatment, medicine or \
+cause. Do not reassure. End with the advice under "always"."""
 
 
 @dataclass(frozen=True)
