@@ -35,6 +35,6 @@ USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/readyz', timeout=4)"]
+    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
 # A host that is not loopback needs tokens. Without the file the service does not start.
 CMD ["edgeskin", "serve", "--host", "0.0.0.0", "--tokens", "/run/secrets/edgeskin-tokens"]

@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 DEEPEST = 64
 """Objects and arrays in one another, far below what Python's recursion allows."""
+LONGEST_NUMBER = 64
+"""Characters of a number. Reading one takes a time that grows with the square of its length."""
 
 
 def read_json(content: bytes) -> dict[str, Any]:
@@ -28,10 +30,16 @@ def read_json(content: bytes) -> dict[str, Any]:
 
     Raises:
         ValueError: It is no JSON object, is nested too deeply, repeats a key, or holds a number that is not
-            finite.
+            finite or has more than LONGEST_NUMBER characters.
     """
     try:
-        values = json.loads(content, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
+        values = json.loads(
+            content,
+            object_pairs_hook=_unique,
+            parse_int=_whole,
+            parse_float=_finite,
+            parse_constant=_finite,
+        )
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     if not isinstance(values, dict):
@@ -56,7 +64,18 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
+def _whole(number: str) -> int:
+    _require_short(number)
+    return int(number)
+
+
+def _require_short(number: str) -> None:
+    if len(number) > LONGEST_NUMBER:
+        raise ValueError(f"a number of {len(number)} digits")
+
+
 def _finite(number: str) -> float:
+    _require_short(number)
     value = float(number)
     if not math.isfinite(value):
         raise ValueError(f"{value} is not a finite number")

@@ -73,7 +73,9 @@ def serve(
     records: Annotated[
         Path | None,
         typer.Option(
-            parser=options.named_path, metavar="FOLDER", help="Keep each picture and answer in this folder."
+            parser=options.named_path,
+            metavar="FOLDER",
+            help="Keep the picture and answer of each /v1/assess in this folder.",
         ),
     ] = None,
     wording_url: Annotated[
@@ -88,7 +90,9 @@ def serve(
     """Serve a page and an HTTP API (extra: serve)."""
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
-        raise SettingError(f'the service needs {", ".join(missing)}: run pip install "edgeskin[serve]"')
+        raise SettingError(
+            f'the service needs {", ".join(missing)}: run pip install ".[serve]" in a checkout of edgeskin'
+        )
     from edgeskin.service import server
     from edgeskin.service.app import create_app
     from edgeskin.service.settings import ServiceSettings, read_tokens

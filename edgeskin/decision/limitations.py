@@ -63,7 +63,7 @@ class PatientContext:
         )
         require_kind("age", self.age, (Real, NoneType), years)
         if self.age is not None and not 0 <= self.age <= 120:
-            raise SettingError(f"age {self.age}: choose {years}")
+            raise SettingError(f"age {self.age:g}: choose {years}")
         require_kind("site", self.site, (str, NoneType), sites)
         if self.site is not None and self.site not in SITES:
             raise SettingError(f"site {self.site!r}: choose {sites}")

@@ -266,7 +266,8 @@ def serve(seconds: float, memory: int) -> None:
         seconds: CPU time for one photo.
         memory: Bytes that this may take beside its libraries.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    for number in (signal.SIGINT, signal.SIGTERM):  # of a terminal or a service manager, to the whole group
+        signal.signal(number, signal.SIG_IGN)  # the parent decides
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no answer
     cv2.setNumThreads(1)

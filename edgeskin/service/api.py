@@ -77,7 +77,7 @@ class Api:
         as_picture = "image/png" in request.headers.get("accept", "")
 
         def work() -> tuple[Assessment, bytes | None]:
-            result = self._recorded(request, form.photo, options)
+            result = self._one(form.photo, options)
             return result, _map_alone(result) if as_picture else None
 
         result, picture = await self._run(request, work)
@@ -89,7 +89,7 @@ class Api:
         return _answer(result)
 
     async def batch(self, request: Request) -> Response:
-        """Assess several photos; one that fails is a row as any other."""
+        """Assess several photos; one that fails still gets its row."""
         self._queue.require_room()
         form = await read_form(request, ASSESS, {PHOTO: self._settings.photos_at_once})
         options = assess_options(form.options, self._classifier)
@@ -110,7 +110,7 @@ class Api:
         now = datetime.now().astimezone()
 
         def work() -> tuple[Assessment, bytes]:
-            result = self._recorded(request, form.photo, options)
+            result = self._one(form.photo, options)
             is_read = result.status != "error"
             return result, html.encode(result, Path(f"report.{kind}"), now) if is_read else b""
 
@@ -159,12 +159,12 @@ class Api:
     async def message(self, request: Request) -> Response:
         """Assess one photo and put the result in plain words.
 
-        The model that may reword it is asked after the photo has left the queue, and its bytes the memory.
+        By the time a model is asked to reword it, the photo has left the queue and the limit on bodies.
         """
         result, language = await self._assess_for_message(request)
         if result.status == "error":
             return _answer(result)
-        request.state.leave_bodies()
+        request.state.body.leave()
         worded = await while_connected(request, self._wording.message(result, language))
         return JSONResponse({"assessment": result.to_dict(), **to_plain(worded)})
 
@@ -216,7 +216,8 @@ class Api:
     def _recorded(self, request: Request, photo: Upload, options: AssessOptions) -> Assessment:
         """The assessment of a photo, kept if the operator asks for it.
 
-        A full disk costs the record and not the answer, which somebody waits for.
+        Only `assess` keeps it, because the page sends the same photo again for maps and a report. A full disk
+        costs the record, but not the answer that somebody is waiting for.
         """
         result, request_id = self._one(photo, options), request.state.request_id
         if self._records is not None:
@@ -291,7 +292,7 @@ def assess_row(
     max_megapixels: float,
     request_id: str,
 ) -> Assessment:
-    """Assess a photo among others, whose answers a defect must not cost; else as `assess_upload`."""
+    """Assess one photo of several like `assess_upload`. A defect costs the answer to this photo alone."""
     try:
         return assess_upload(classifier, photo, options, max_megapixels)
     except EdgeskinError:
@@ -302,10 +303,10 @@ def assess_row(
 
 
 def require_pixels(content: bytes | Image, megapixels: float) -> None:
-    """Raise PhotoError unless the header of a picture file, or an array, has at most so many megapixels."""
+    """Raise PhotoError if a picture file, by its header, or an array has too many megapixels."""
     if isinstance(content, bytes):
         if not content:
-            return  # whoever reads it says so
+            return  # the decoder reports the empty file
         header = read_header(content)
         width, height = header.width, header.height
     else:
@@ -319,7 +320,7 @@ def require_pixels(content: bytes | Image, megapixels: float) -> None:
 
 
 async def while_connected(request: Request, answer: Coroutine[Any, Any, T]) -> T:
-    """Await an answer, but give it up where the client leaves. The body has been read.
+    """Await an answer, but give up if the client leaves. Call it once the body has been read.
 
     Raises:
         RequestError: The client left (code ``client_gone``).
@@ -341,13 +342,13 @@ def _failed(classifier: Classifier, photo: Upload | DecodedPhoto, error: Edgeski
 
 
 def _named(photo: Upload | DecodedPhoto, error: EdgeskinError) -> str:
-    """The words of an error, which name the photo as its sender does."""
+    """The message of an error, with the name that the sender gave the photo."""
     words = str(error).removeprefix("<bytes>: ").removeprefix("<ndarray>: ")
     return words if words.startswith(f"{photo.name}: ") else f"{photo.name}: {words}"
 
 
 def note_outcomes(request: Request, *results: Assessment) -> None:
-    """Count assessments, and say in the log what came of the request."""
+    """Count assessments, and note the outcome for the log."""
     outcomes = set()
     for result in results:
         request.app.state.metrics.assessments.labels(result.status).inc()
@@ -356,7 +357,7 @@ def note_outcomes(request: Request, *results: Assessment) -> None:
 
 
 def _map_alone(result: Assessment) -> bytes | None:
-    """The map of an assessment as a PNG; None where it has none."""
+    """The map of an assessment as a PNG; None if it has none."""
     if result.explanation is None or result.pixels is None:
         return None
     return figures.encode_png(figures.evidence_layer(result.explanation, len(result.pixels.square)))

@@ -1,4 +1,4 @@
-"""The application: routes, the page, health, and what every answer has."""
+"""The application: routes, the page, health, and the headers that every answer has."""
 
 import contextlib
 import re
@@ -20,7 +20,7 @@ from edgeskin.classifier import Classifier
 from edgeskin.errors import EdgeskinError, RequestError, lack_of_resources
 from edgeskin.service import api, kserve, logs, openapi
 from edgeskin.service.error_bodies import UNFORESEEN, error_response
-from edgeskin.service.limits import Guard
+from edgeskin.service.limits import Bodies, Guard
 from edgeskin.service.metrics import Metrics
 from edgeskin.service.settings import ServiceSettings
 from edgeskin.service.waiting_queue import WaitingQueue
@@ -43,6 +43,7 @@ def create_app(classifier: Classifier, settings: ServiceSettings) -> FastAPI:
     """The service, as an ASGI application.
 
     ``app.state.queue`` is its queue. ``app.state.draining`` turns ``/readyz`` to 503.
+    ``app.state.bodies`` are the bodies in memory.
 
     Args:
         classifier: Which assesses. Its workers are the threads of the queue.
@@ -67,8 +68,9 @@ def create_app(classifier: Classifier, settings: ServiceSettings) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.queue, app.state.metrics, app.state.draining = queue, metrics, False
+    app.state.bodies = Bodies(queue, settings.max_bodies)
     # The last one is outermost.
-    app.add_middleware(Guard, settings=settings, queue=queue)
+    app.add_middleware(Guard, settings=settings, bodies=app.state.bodies)
     app.add_middleware(Observer, metrics=metrics)
     app.add_exception_handler(HTTPException, _http_error)
     app.include_router(routes)
@@ -82,7 +84,7 @@ def create_app(classifier: Classifier, settings: ServiceSettings) -> FastAPI:
 class Observer:
     """Outermost middleware: gives each request an id, its answer the common headers, and one line in the log.
 
-    It turns every exception into an answer, so that neither the server nor the log shows its words.
+    It turns every exception into an answer, so neither the server nor the log shows its message.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -152,12 +154,16 @@ def _as_ours(error: Exception, request_id: str) -> EdgeskinError:
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    """The body of an error that Starlette found: no such path, or another method."""
+    """The answer to an unknown path or a method that a path does not take."""
     assert isinstance(error, HTTPException)
-    failure = RequestError(
-        f"{request.method}: {error.detail}",
-        {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request"),
-    )
+    path = request.url.path
+    if error.status_code == 404:
+        failure = RequestError(f"there is no {path!r:.80}; /openapi.json lists what there is", "not_found")
+    elif error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        failure = RequestError(f"{path!r:.80} takes {allowed}, not {request.method}", "method_not_allowed")
+    else:
+        failure = RequestError(str(error.detail))
     request.state.outcome = failure.code
     response = error_response(failure, request.scope, request.state.request_id)
     response.headers.update(error.headers or {})

@@ -35,7 +35,7 @@ def error_fields(error: EdgeskinError) -> dict[str, str]:
 
 
 def error_response(error: EdgeskinError, scope: Scope, request_id: str) -> JSONResponse:
-    """The answer to a request that failed: the body of /v2 is that of its protocol, which has text alone."""
+    """The answer to a request that failed. Below /v2, its body is text alone, as that protocol has it."""
     body: dict[str, Any] = {"error": error_fields(error), "request_id": request_id}
     if scope["path"] == "/v2" or scope["path"].startswith("/v2/"):
         body = {"error": str(error)}

@@ -1,7 +1,7 @@
 """The routes below /v2: the Open Inference Protocol, which clients of KServe and Triton speak.
 
 A picture goes through the same classifier, queue and limits as one of /v1. One that cannot be read or is
-refused is an element as any other: without a risk, and without a probability.
+refused still gets its element, without a risk and without a probability.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from edgeskin.service.tensors import (
     read_request,
     write_answer,
 )
-from edgeskin.service.uploads import MAX_OPTION, DecodedPhoto, Upload
+from edgeskin.service.uploads import MAX_OPTION, DecodedPhoto, Upload, read_body
 from edgeskin.service.waiting_queue import WaitingQueue
 
 JSON_LENGTH = "Inference-Header-Content-Length"
@@ -117,8 +117,13 @@ class Kserve:
             raise RequestError("give options as parameters of the request, not in the address")
         self._queue.require_room()
         encoding, length = request.headers.get("content-encoding", ""), request.headers.get(JSON_LENGTH)
-        # In a thread: to read a long text in base64 takes longer than health checks should wait.
-        asked = await asyncio.to_thread(self._read, await _body(request), encoding, length)
+        # In threads: both take longer for a large body than health checks should wait.
+        body = await read_body(request)
+        inflated = await asyncio.to_thread(inflate, body, encoding, self._settings.max_body)
+        request.state.body.add(len(inflated) - len(body))
+        del body
+        asked = await asyncio.to_thread(self._read, inflated, length)
+        del inflated
         shared = (asked.options, self._settings.max_megapixels, request.state.request_id)
         works = [partial(assess_row, self._classifier, photo, *shared) for photo in asked.photos]
         results = await while_connected(request, self._queue.run_all(works))
@@ -134,8 +139,8 @@ class Kserve:
         headers = {JSON_LENGTH: str(json_length)}
         return Response(content, headers=headers, media_type="application/octet-stream")
 
-    def _read(self, body: bytes, encoding: str, json_length: str | None) -> _Inference:
-        request = read_request(inflate(body, encoding, self._settings.max_body), json_length)
+    def _read(self, body: bytes, json_length: str | None) -> _Inference:
+        request = read_request(body, json_length)
         if len(request.inputs) != 1:
             raise RequestError(f"{len(request.inputs)} inputs; give one: {IMAGE!r} or {PIXELS!r}")
         (tensor,) = request.inputs
@@ -159,7 +164,9 @@ class Kserve:
 
     def _require_ready(self, request: Request) -> None:
         if request.app.state.draining:
-            raise RequestError("the service is stopping; try another one", "draining")
+            raise RequestError(
+                "the service is stopping; try another one", "draining", self._queue.retry_after
+            )
 
 
 def router(classifier: Classifier, queue: WaitingQueue, settings: ServiceSettings) -> APIRouter:
@@ -188,13 +195,8 @@ def router(classifier: Classifier, queue: WaitingQueue, settings: ServiceSetting
     return routes
 
 
-async def _body(request: Request) -> bytes:
-    """The body, which the request itself would keep beside its pictures while they wait."""
-    return b"".join([chunk async for chunk in request.stream()])
-
-
 def _options(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """The options of a request, as text, as those of /v1."""
+    """The options of a request as text, like those of /v1."""
     options = {name: value for name, value in parameters.items() if name != BINARY_OUTPUT}
     for name, value in options.items():
         if name not in ASSESS:
@@ -227,7 +229,7 @@ def _requested(request: InferRequest) -> dict[str, bool]:
 def _output(
     name: str, results: Sequence[Assessment], classes: Sequence[str], is_binary: bool
 ) -> OutputTensor:
-    """An output for all pictures: texts, "" for none, or numbers, NaN where there is none."""
+    """An output for all pictures: texts ("" for a missing one) or numbers (NaN for a missing one)."""
     if name in _TEXTS:
         return OutputTensor(name, [_TEXTS[name](result) or "" for result in results], is_binary)
     values = [_NUMBERS[name](result) for result in results]

@@ -17,14 +17,14 @@ _KNOWN_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class JsonHandler(logging.Handler):
-    """Writes each record as a JSON object to what ``sys.stderr`` is then."""
+    """Writes each record as a JSON object to the current ``sys.stderr``."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record; fields are in its attribute ``fields``."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
-            # Further lines of other packages' messages may hold what an exception says.
+            # Further lines of other packages' messages may hold the message of an exception.
             "event": record.getMessage().partition("\n")[0],
             **getattr(record, "fields", {}),
         }
@@ -45,7 +45,7 @@ def event(name: str, level: int = logging.INFO, **fields: object) -> None:
 
 
 def unforeseen(error: BaseException, request_id: str) -> None:
-    """Log an unforeseen exception by its class and place, without its words, which may name a photo."""
+    """Log an unforeseen exception by its class and place, without its message, which may name a photo."""
     event("unforeseen", logging.ERROR, request_id=request_id, error=type(error).__name__, where=where(error))
 
 

@@ -1,4 +1,4 @@
-"""What a plain-language message says of an assessment: a text from codes, and facts for a language model.
+"""The plain-language message of an assessment: a text from codes, and facts for a language model.
 
 The facts hold nothing of the picture, its name, its file or the patient. Limitations that follow from the age
 or the site are left out of them, since they would give those away.
@@ -15,7 +15,7 @@ from edgeskin.taxonomy import full_name
 
 @dataclass(frozen=True)
 class Facts:
-    """What a language model is given of an assessment, and what its reply may say.
+    """The facts of an assessment that a language model gets, and that its reply may state.
 
     Attributes:
         risk: The risk level.
@@ -110,7 +110,7 @@ def percent(share: float, language: Language) -> str:
 
 
 def class_name(code: str, language: Language) -> str:
-    """The name of a class; for one that is in no table, as in another bundle, its name in English or code."""
+    """The name of a class; for one without a text, as in another bundle, its English name or code."""
     return text(f"message.class.{code}", language) if has_text(f"message.class.{code}") else full_name(code)
 
 

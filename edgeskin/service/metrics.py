@@ -16,7 +16,7 @@ class Metrics:
     """
 
     def __init__(self, queue: WaitingQueue) -> None:
-        """Count from zero. queue: whose length and busy threads are shown."""
+        """Count from zero. queue: its length and its busy threads are shown."""
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "edgeskin_requests",
@@ -39,7 +39,7 @@ class Metrics:
         )
         gauges = {
             "edgeskin_queue_waiting": ("Photos that wait", lambda: queue.waiting),
-            "edgeskin_workers_busy": ("Workers that work", lambda: queue.busy),
+            "edgeskin_workers_busy": ("Workers that are busy", lambda: queue.busy),
             "edgeskin_workers": ("Workers", lambda: queue.workers),
         }
         for name, (text, value) in gauges.items():

@@ -1,6 +1,6 @@
 """What ``/openapi.json`` says of the routes: their bodies, options and answers.
 
-The routes read requests themselves, so FastAPI cannot know it from their arguments.
+The routes read requests themselves, so FastAPI cannot derive it from their arguments.
 """
 
 from collections.abc import Mapping, Sequence
@@ -74,7 +74,7 @@ def json_operation(answers: Mapping[str, Schema]) -> dict[str, Any]:
 
 
 def complete(app: FastAPI, has_tokens: bool) -> None:
-    """Let an application answer ``/openapi.json`` with the schemas of the results, and with its tokens."""
+    """Add the schemas of the results, and the tokens, to the ``/openapi.json`` of an application."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:

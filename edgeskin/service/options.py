@@ -50,7 +50,8 @@ def assess_options(
         method: Method of the map where none is given; None for no map.
 
     Raises:
-        RequestError: A value is no number where one is needed, or a target is given without a map.
+        RequestError: A value is not a number where one is needed, a target is given without a map, or a seed
+            without sampling.
         SettingError: A value is out of range.
     """
     explain = find_method(options["method"]) if "method" in options else method
@@ -59,6 +60,8 @@ def assess_options(
     target = options.get("target", CANCER)
     find_target(target, classifier.rules)
     mc_samples, seed = _whole(options, "mc_dropout"), _whole(options, "seed")
+    if "seed" in options and not mc_samples:
+        raise RequestError("option 'seed' needs sampling: add 'mc_dropout', such as 20")
     require_samples(mc_samples, seed)
     return AssessOptions(explain, target, mc_samples, seed, patient_context(options))
 

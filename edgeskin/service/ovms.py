@@ -36,9 +36,9 @@ def write_repository(folder: Path, bundle: Bundle, precision: Precision) -> Path
         The path of ``config.json``.
 
     Raises:
-        SettingError: The folder holds something, or is none. Or the bundle's preprocessing has steps that the
-            graph does not have.
-        BundleError: A file is altered, the network does not run, or the bundle's name is no folder's name.
+        SettingError: The folder is not empty, or is not a folder. Or the bundle's preprocessing has steps
+            that the graph does not have.
+        BundleError: A file is altered, the network does not run, or the bundle's name cannot name a folder.
         ResourceError: The folder cannot be written, or there is too little memory.
     """
     import openvino
@@ -187,7 +187,7 @@ A probability from here is not an assessment. Use `edgeskin serve` where a perso
 
 ## Run it
 
-Model Server has neither passwords nor encryption, and listens on all addresses unless told otherwise: keep
+Model Server has neither passwords nor encryption, and listens on all addresses by default: keep
 it on this machine, or behind a proxy that has both.
 
 ```

@@ -1,4 +1,4 @@
-"""The records that an operator asks for: each photo as it came, and the answer to it."""
+"""Records, which the operator switches on: each photo unchanged, and its answer."""
 
 import json
 import os
@@ -26,11 +26,11 @@ class Records:
     def __init__(self, folder: Path) -> None:
         """Keep records in a folder. Raises SettingError unless it is there and this user may write to it."""
         if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-            raise SettingError(f"records {folder}: no folder that this user may write to; make it first")
+            raise SettingError(f"records {folder}: not a folder that this user may write to; make it first")
         self._folder = folder
 
     def keep(self, request_id: str, photo: bytes, result: Assessment) -> None:
-        """Write the photo, then its assessment: where there is an assessment, there is its photo.
+        """Write the photo, then its assessment, so no assessment is ever without its photo.
 
         Args:
             request_id: Of the request; part of the files' names.

@@ -18,7 +18,7 @@ from edgeskin.results import Assessment, Explanation, Failure, Quality
 Schema = dict[str, Any]
 
 PLACE = "#/components/schemas/"
-"""Where an OpenAPI document keeps them, so that they can name each other."""
+"""Where an OpenAPI document keeps schemas, so they can refer to each other."""
 _PLAIN: dict[Any, Schema] = {
     bool: {"type": "boolean"},
     int: {"type": "integer"},

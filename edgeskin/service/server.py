@@ -1,4 +1,4 @@
-"""uvicorn, with draining: readiness goes first, then the listener, and running requests are answered."""
+"""uvicorn with draining: readiness ends, then the listener closes, and running requests are answered."""
 
 import asyncio
 import contextlib
@@ -18,14 +18,17 @@ from fastapi import FastAPI
 
 from edgeskin.errors import ResourceError, SettingError
 from edgeskin.service import logs
+from edgeskin.service.connections import ACCEPTED_AT_ONCE, BoundedProtocol, StalledConnections, is_idle
 from edgeskin.service.settings import ServiceSettings
 
+WAITING_CONNECTIONS = 1024
+"""Connections that may wait to be accepted."""
 IDLE_GRACE_S = 0.5
 """Seconds in which idle clients may close their connections when the service ends."""
 
 
 class DrainingServer(uvicorn.Server):
-    """A server that a first signal drains and a second one ends at once.
+    """A server that drains at the first signal, and ends at once at the second.
 
     SIGTERM turns ``/readyz`` to 503, and the listener stays open for the drain delay, in which load balancers
     notice. SIGINT, by a person, closes it at once. Running requests are answered in both cases.
@@ -36,7 +39,7 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._app, self._settings, self.url = app, settings, url
         self._close_at = math.inf
-        self._silent: dict[Any, tuple[object, float]] = {}
+        self._stalled = StalledConnections(settings.time_limit_s)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain, or end the process with 128 + the signal's number."""
@@ -47,49 +50,39 @@ class DrainingServer(uvicorn.Server):
         self._close_at = time.monotonic() + delay
 
     async def on_tick(self, counter: int) -> bool:
-        """Whether to close the listener; called every 0.1 s."""
+        """Whether the server ends now; uvicorn calls it every 0.1 s."""
         if time.monotonic() >= self._close_at:
             self.should_exit = True
         if counter % 10 == 0:
-            self._close_silent()
+            self._stalled.close(self._connections())
         return await super().on_tick(counter)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, with a longer queue in the system than the number of connections accepted at once."""
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(WAITING_CONNECTIONS)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the listener and answer what runs. Connections without a request are not waited for."""
+        """Close the listener and answer running requests, without waiting for idle connections."""
         ending = asyncio.create_task(self._abort_idle())
         await super().shutdown(sockets)
         ending.cancel()
-
-    def _close_silent(self) -> None:
-        """Close connections on which no request begins within the time limit.
-
-        uvicorn waits for the rest of a request's head for ever.
-        """
-        now, silent = time.monotonic(), {}
-        for connection in self._idle():
-            earlier, since = self._silent.get(connection, (connection.cycle, now))
-            silent[connection] = (connection.cycle, since if earlier is connection.cycle else now)
-        self._silent = silent
-        for connection, (_, since) in silent.items():
-            if now - since > self._settings.time_limit_s:
-                connection.transport.close()
 
     async def _abort_idle(self) -> None:
         """End connections whose clients do not close them. With TLS, asyncio would wait 30 s for that."""
         while True:
             await asyncio.sleep(IDLE_GRACE_S)
-            for connection in self._idle():
+            for connection in filter(is_idle, self._connections()):
                 if not connection.transport.get_write_buffer_size():
                     connection.transport.abort()
 
-    def _idle(self) -> list[Any]:
-        """Connections that are at no request: uvicorn's ``cycle`` is None before the first one."""
-        connections: list[Any] = list(self.server_state.connections)
-        return [one for one in connections if one.cycle is None or one.cycle.response_complete]
+    def _connections(self) -> list[Any]:
+        return list(self.server_state.connections)
 
 
 def listen(settings: ServiceSettings) -> socket.socket:
-    """A socket bound to the host and port. Raises SettingError where another program has it."""
+    """A socket bound to the host and port. Raises SettingError if another program has the port."""
     place = f"{settings.host} port {settings.port}"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -112,7 +105,8 @@ def config_of(app: FastAPI, settings: ServiceSettings) -> uvicorn.Config:
     """How uvicorn serves an application."""
     return uvicorn.Config(
         app,
-        http="h11",  # which limits the size of a request's head
+        http=BoundedProtocol,  # h11, which limits the size of a request's head
+        backlog=ACCEPTED_AT_ONCE,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -140,7 +134,7 @@ def serve(app: FastAPI, settings: ServiceSettings, listener: socket.socket, open
         config.load()
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise SettingError(
-            f"{settings.tls_cert}, {settings.tls_key}: no certificate with its key in PEM ({error})"
+            f"{settings.tls_cert}, {settings.tls_key}: not a certificate and its key in PEM ({error})"
         ) from error
     _log_to_stderr()
     server = DrainingServer(config, app, settings, url_of(settings, listener))
@@ -161,10 +155,19 @@ def _announce(server: DrainingServer, open_page: bool) -> None:
     while not server.started:
         time.sleep(0.01)
     logs.event("ready", url=server.url)
-    with contextlib.suppress(OSError, ResourceError):  # nobody reads it, and the log has it too
+    with contextlib.suppress(
+        OSError, ResourceError
+    ):  # stdout may be closed or full; the log has the address too
         print(server.url, flush=True)
-    if open_page:
-        webbrowser.open(server.url)
+    if open_page and not _is_opened(server.url):
+        logs.event("page_not_opened", logging.WARNING, url=server.url)
+
+
+def _is_opened(url: str) -> bool:
+    try:
+        return webbrowser.open(url)
+    except webbrowser.Error:
+        return False
 
 
 def _log_to_stderr() -> None:

@@ -1,6 +1,7 @@
-"""What the service is started with: addresses, limits, tokens and folders, checked before anything runs."""
+"""The settings of the service: addresses, limits, tokens and folders, checked before anything runs."""
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ class ServiceSettings:
         queue_size: Photos that wait, at most.
         time_limit_s: Seconds for a request from its last byte to its answer, and for its body to arrive.
         max_megabytes: Size of a request's body, MB of 10^6 bytes.
+        bodies_megabytes: Size of all bodies in memory together, MB; one body of the largest size always fits.
         max_megapixels: Pixels of a photo, millions.
         batch_limit: Photos of one request.
         rate_limit: Requests a minute of one client; None for no limit.
@@ -45,6 +47,7 @@ class ServiceSettings:
     queue_size: int = 64
     time_limit_s: float = 30.0
     max_megabytes: float = 20.0
+    bodies_megabytes: float = 512.0
     max_megapixels: float = 100.0
     batch_limit: int = 32
     rate_limit: int | None = None
@@ -57,14 +60,15 @@ class ServiceSettings:
 
     def __post_init__(self) -> None:
         ranges = {
-            "port": (self.port, 0, 65_535),
-            "queue_size": (self.queue_size, 1, 100_000),
-            "time_limit_s": (self.time_limit_s, 0.001, 3600),
-            "max_megabytes": (self.max_megabytes, 0.001, 1000),
-            "max_megapixels": (self.max_megapixels, 0.001, 1000),
+            "--port": (self.port, 0, 65_535),
+            "--queue": (self.queue_size, 1, 100_000),
+            "--time-limit": (self.time_limit_s, 0.001, 3600),
+            "--max-megabytes": (self.max_megabytes, 0.001, 1000),
+            "bodies_megabytes": (self.bodies_megabytes, 0.001, 100_000),
+            "--max-megapixels": (self.max_megapixels, 0.001, 1000),
             "batch_limit": (self.batch_limit, 1, 10_000),
-            "rate_limit": (1 if self.rate_limit is None else self.rate_limit, 1, 1_000_000),
-            "drain_delay_s": (self.drain_delay_s, 0, 3600),
+            "--rate-limit": (1 if self.rate_limit is None else self.rate_limit, 1, 1_000_000),
+            "--drain-delay": (self.drain_delay_s, 0, 3600),
         }
         for name, (value, low, high) in ranges.items():
             if not low <= value <= high:
@@ -73,6 +77,11 @@ class ServiceSettings:
             if len(token) < MIN_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
                 raise SettingError(
                     f"a token of {len(token)} characters: use at least {MIN_TOKEN} of printable ASCII"
+                )
+        for name in self.allowed_hosts:
+            if not re.fullmatch(r"[A-Za-z0-9._-]+", name) and not _is_address(name):
+                raise SettingError(
+                    f"--allowed-host {name!r}: give a name or an address, without http:// and port"
                 )
         if (self.tls_cert is None) != (self.tls_key is None):
             raise SettingError("TLS needs both a certificate and its key: --tls-cert and --tls-key")
@@ -91,8 +100,8 @@ class ServiceSettings:
     def known_hosts(self) -> frozenset[str] | None:
         """Names that requests may address, in lower case; None for any.
 
-        An address that stands for all of this machine's does not say what its names are, so that any is
-        known there, unless some are given.
+        A wildcard address such as 0.0.0.0 does not tell this machine's names, so any name is accepted there
+        unless some are given.
         """
         is_wildcard = _is_kind(self.host, "is_unspecified")
         if is_wildcard and not self.allowed_hosts:
@@ -103,6 +112,11 @@ class ServiceSettings:
     def max_body(self) -> int:
         """Bytes of a request's body, at most."""
         return round(self.max_megabytes * 1e6)
+
+    @property
+    def max_bodies(self) -> int:
+        """Bytes of all bodies in memory together, at most."""
+        return max(self.max_body, round(self.bodies_megabytes * 1e6))
 
     @property
     def photos_at_once(self) -> int:
@@ -126,6 +140,10 @@ def read_tokens(path: Path) -> tuple[str, ...]:
     if not tokens:
         raise SettingError(f"{path}: no token in it; write one a line")
     return tokens
+
+
+def _is_address(host: str) -> bool:
+    return _is_kind(host, "version")
 
 
 def _is_kind(host: str, kind: str) -> bool:

@@ -22,10 +22,14 @@ from edgeskin.errors import RequestError, SettingError
 
 BYTES, UINT8, FP32 = "BYTES", "UINT8", "FP32"
 MOST_TENSORS = 32
-"""Inputs or outputs that a request may name; a bound for the work on a hostile one."""
+"""Inputs or outputs that a request may name. It bounds the work that a hostile request causes."""
 MOST_AXES = 4
-MOST_VALUES = 2**20
-"""Values in JSON. Reading it lets no other thread work, such as the one that answers health checks."""
+MOST_VALUES = 2**18
+"""Values and lists in JSON: a picture of 224 x 224 pixels fits. Reading JSON lets no other thread work, such
+as the one that answers health checks.
+"""
+MOST_KEYS = 2**12
+"""Keys and objects in JSON."""
 BASE64 = "base64"
 _LENGTH_BYTES = 4
 # Of `zlib.decompressobj`: finds out whether the data is of gzip or zlib ("deflate" in HTTP).
@@ -94,7 +98,7 @@ def inflate(body: bytes, encoding: str, limit: int) -> bytes:
         limit: Bytes of the result, at most.
 
     Raises:
-        RequestError: The encoding is none of gzip, deflate and identity (``unsupported_encoding``), the
+        RequestError: The encoding is not gzip, deflate or identity (``unsupported_encoding``), the
             result is longer than the limit (``body_too_large``), or the body is damaged.
     """
     if encoding.strip().lower() in ("", "identity"):
@@ -107,7 +111,7 @@ def inflate(body: bytes, encoding: str, limit: int) -> bytes:
     try:
         inflated = inflater.decompress(body, limit + 1)
     except zlib.error as error:
-        raise RequestError(f"the body is no {encoding} data ({error}); send it again") from None
+        raise RequestError(f"the body is not {encoding} data ({error}); send it again") from None
     if len(inflated) > limit:
         raise RequestError(
             f"the body has more than {limit / 1e6:g} MB when inflated; send a smaller picture",
@@ -131,8 +135,13 @@ def read_request(body: bytes, json_length: str | None) -> InferRequest:
     size = len(body) if json_length is None else _whole(json_length)
     if size > len(body):
         raise RequestError(f"Inference-Header-Content-Length {size}: the body has {len(body)} bytes")
-    if body.count(b",", 0, size) >= MOST_VALUES:
-        raise RequestError(f"more than {MOST_VALUES} values in JSON; send a binary tensor")
+    # By the characters that come with them, before anything is read.
+    for marks, most, what in (
+        (b",[", MOST_VALUES, "values and lists"),
+        (b":{", MOST_KEYS, "keys and objects"),
+    ):
+        if sum(body.count(mark, 0, size) for mark in marks) >= most:
+            raise RequestError(f"more than {most} {what} in JSON; send a binary tensor")
     try:
         values = read_json(body[:size])
         _require_few(values)
@@ -239,7 +248,7 @@ def write_answer(fields: Mapping[str, Any], outputs: Sequence[OutputTensor]) -> 
 
 
 def _require_few(values: Mapping[str, Any]) -> None:
-    """Raise ValueError for more inputs, outputs or axes than any request has, before each is looked at."""
+    """Raise ValueError for more inputs, outputs or axes than any real request has, before each is read."""
     for key in ("inputs", "outputs"):
         tensors = values.get(key)
         if isinstance(tensors, list):
@@ -296,7 +305,7 @@ def _from_base64(element: object, tensor: InputTensor) -> bytes:
             return base64.b64decode(element, validate=True)
     except ValueError:
         pass
-    raise RequestError(f"input {tensor.name!r:.60}: an element is no {BASE64}")
+    raise RequestError(f"input {tensor.name!r:.60}: an element is not {BASE64}")
 
 
 def _from_numbers(tensor: InputTensor, size: int) -> UInt8s:
@@ -307,7 +316,7 @@ def _from_numbers(tensor: InputTensor, size: int) -> UInt8s:
             if not all(isinstance(row, list) and len(row) == side for row in values):
                 break
             values = list(itertools.chain.from_iterable(values))
-    # By type first: numpy would take texts and fractions for numbers, or a text's length for all.
+    # By type first: numpy would also accept texts and fractions.
     if len(values) == size and set(map(type, values)) == {int} and min(values) >= 0 and max(values) <= 255:
         return np.frombuffer(bytes(values), np.uint8)
     raise RequestError(
@@ -323,7 +332,7 @@ def _binary(values: Float32s | list[str]) -> bytes:
 
 
 def _plain(values: Float32s | list[str]) -> list[Any]:
-    """In JSON: null stands for NaN, which it has not; the data is flat."""
+    """The values for JSON, flat. JSON has no NaN, so null stands for it."""
     if isinstance(values, list):
         return values
     return [None if math.isnan(value) else value for value in values.ravel().tolist()]

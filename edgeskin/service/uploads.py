@@ -1,11 +1,13 @@
 """The photos and options of a request, read in memory: nothing is written to disk."""
 
+import io
 import re
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from starlette.datastructures import UploadFile
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -13,7 +15,7 @@ from edgeskin.arrays import Image
 from edgeskin.errors import RequestError
 
 PHOTO = "photo"
-"""The part with a photo, and the name of one that has no other."""
+"""The name of the part with a photo, and of a photo without a file name."""
 MAX_NAME = 255
 MAX_OPTION = 1024
 """Bytes of an option's value."""
@@ -37,14 +39,14 @@ class DecodedPhoto:
 
 @dataclass(frozen=True)
 class Form:
-    """What a request holds. photos: by part, in their order. options: by name."""
+    """The content of a request. photos: by part, in their order. options: by name."""
 
     photos: Mapping[str, tuple[Upload, ...]]
     options: Mapping[str, str]
 
     @property
     def photo(self) -> Upload:
-        """The one photo of a request for one."""
+        """The photo of a request that takes one."""
         return self.photos[PHOTO][0]
 
 
@@ -73,19 +75,27 @@ async def read_form(
             else:
                 pairs.append((name, value))
     elif tuple(parts) == (PHOTO,):
-        photos[PHOTO].append(Upload(PHOTO, await request.body()))
+        photos[PHOTO].append(Upload(PHOTO, await read_body(request)))
     _require_parts(photos, parts)
     return Form({name: tuple(items) for name, items in photos.items()}, _options(pairs, options))
 
 
-class _InMemoryParser(MultiPartParser):
-    """Starlette's parser, with files that never leave memory, for a body that has to end as it should."""
+async def read_body(request: Request) -> bytes:
+    """The body of a request. Neither its chunks nor the request keep a second copy."""
+    content = io.BytesIO()
+    async for chunk in request.stream():
+        content.write(chunk)
+    return content.getvalue()  # not a copy: CPython shares the buffer
 
-    spool_max_size = 0  # of a SpooledTemporaryFile: no size at which it would be written to disk
+
+class _InMemoryParser(MultiPartParser):
+    """Starlette's parser, with files that never leave memory. It refuses a body without its last boundary."""
+
+    spool_max_size = 0  # a SpooledTemporaryFile then never goes to disk
 
     def __init__(self, request: Request, *, max_files: int, max_fields: int) -> None:
         super().__init__(
-            request.headers,
+            Headers({"Content-Type": f'multipart/form-data; boundary="{_boundary(request)}"'}),
             self._to_its_end(request.stream()),
             max_files=max_files,
             max_fields=max_fields,
@@ -103,6 +113,18 @@ class _InMemoryParser(MultiPartParser):
             raise MultiPartException("it ends before its last boundary")
 
 
+def _boundary(request: Request) -> str:
+    """The boundary of a multipart body (RFC 2046).
+
+    Starlette gets nothing else of the header: it would decode names by any ``charset`` that Python has.
+    """
+    _, parameters = parse_options_header(request.headers["Content-Type"])
+    boundary = parameters.get(b"boundary", b"").decode("latin-1")
+    if not re.fullmatch(r"[0-9A-Za-z'()+_,./:=? -]{1,70}", boundary):
+        raise RequestError("the multipart body has no valid boundary; give 1 to 70 letters and digits")
+    return boundary
+
+
 async def _parse(request: Request, fields: int, files: int) -> list[tuple[str, Upload | str]]:
     """The photos and options of a multipart body, in their order."""
     try:
@@ -118,7 +140,9 @@ async def _parse(request: Request, fields: int, files: int) -> list[tuple[str, U
 async def _read(value: UploadFile | str) -> Upload | str:
     if isinstance(value, str):
         return value
-    return Upload(_base_name(value.filename or ""), await value.read())
+    content = await value.read()
+    await value.close()  # so that only one part at a time is in memory twice
+    return Upload(_base_name(value.filename or ""), content)
 
 
 def _require_parts(photos: Mapping[str, list[Upload]], parts: Mapping[str, int]) -> None:
@@ -144,5 +168,5 @@ def _options(pairs: Iterable[tuple[str, str]], known: Collection[str]) -> dict[s
 
 
 def _base_name(name: str) -> str:
-    """The last part of a file name of any system; a browser may send a path."""
+    """The last part of a path in the style of any system; a browser may send a path."""
     return re.split(r"[/\\]", name)[-1][-MAX_NAME:] or PHOTO

@@ -17,13 +17,13 @@ from edgeskin.errors import RequestError
 T = TypeVar("T")
 
 FIRST_GUESS_S = 0.5
-"""Service time before any was measured."""
+"""Service time until the first one is measured."""
 SMOOTHING = 0.2
 """Weight of the latest service time in the running mean."""
 
 
 class WaitingQueue:
-    """Runs work in threads, and refuses what would wait too long. Use it from one event loop.
+    """Runs work in threads, and refuses work that would wait too long. Use it from one event loop.
 
     Attributes:
         workers: Threads.
@@ -34,7 +34,7 @@ class WaitingQueue:
     """
 
     def __init__(self, workers: int, size: int, time_limit_s: float) -> None:
-        """Start with no thread; arguments as the attributes."""
+        """Start without threads. Arguments: as the attributes."""
         self.workers, self.size, self.time_limit_s = workers, size, time_limit_s
         self.busy = 0
         self.service_time_s = FIRST_GUESS_S
@@ -50,21 +50,17 @@ class WaitingQueue:
 
     @property
     def retry_after(self) -> int:
-        """Seconds until what is here now is done, at least 1."""
+        """Seconds until all present work is done, at least 1."""
         rounds = (self.waiting + self.busy) / self.workers
         return max(1, math.ceil(rounds * self.service_time_s))
 
     def require_room(self, number: int = 1) -> None:
-        """Raise RequestError (``queue_full``, ``draining``) unless so many pieces of work may come."""
+        """Raise RequestError (``queue_full``, ``draining``) unless there is room for this much work."""
         if self._is_closed:
             raise RequestError("the service is stopping; try another one", "draining", self.retry_after)
         if self.waiting + number > self.size + self.workers - self.busy:
-            raise self.full()
-
-    def full(self) -> RequestError:
-        """The error ``queue_full``."""
-        message = f"{self.waiting} pictures are waiting already; try again in some seconds"
-        return RequestError(message, "queue_full", self.retry_after)
+            message = f"{self.waiting} pictures are waiting already; try again in some seconds"
+            raise RequestError(message, "queue_full", self.retry_after)
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run one piece of work. See `run_all`."""
@@ -74,7 +70,7 @@ class WaitingQueue:
     async def run_all(self, works: Sequence[Callable[[], T]]) -> list[T]:
         """Run pieces of work, each in the next free thread, and return their results in order.
 
-        What has not started when this raises, or is cancelled, never starts.
+        Work that has not started when this raises or is cancelled never starts.
 
         Raises:
             RequestError: There is no room for all of it (``queue_full``), its time is up (``timed_out``), or
@@ -102,7 +98,7 @@ class WaitingQueue:
                 task.cancel()
 
     def close(self) -> None:
-        """Refuse further work. What runs is finished; what waits is not started."""
+        """Refuse further work. Running work is finished; waiting work is never started."""
         self._is_closed = True
         for task in self._waiting:
             task.cancel()
@@ -115,13 +111,24 @@ class WaitingQueue:
         self._waiting.discard(task)
         self.busy += 1
         loop, started = asyncio.get_running_loop(), time.perf_counter()
+        is_wanted = True
+
+        def start() -> T:
+            if not is_wanted:
+                raise asyncio.CancelledError
+            return work()
 
         def leave(_: Future[T]) -> None:
-            # Only here: the thread of a request whose time is up works on.
+            # Only when the thread is done: it works on even if its request has timed out.
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(self._leave, time.perf_counter() - started)
 
-        future = self._threads.submit(work)
+        try:
+            future = self._threads.submit(start)
+        except BaseException:  # no thread could be started, but a later one may still take the work
+            is_wanted = False
+            self._leave(self.service_time_s)
+            raise
         future.add_done_callback(leave)
         return await asyncio.wrap_future(future)
 

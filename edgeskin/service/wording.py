@@ -27,10 +27,10 @@ _LANGUAGE_NAMES: dict[Language, str] = {"en": "English", "de": "German"}
 _INSTRUCTION = """\
 You reword the result of a program that assesses pictures of skin lesions, for a reader without medical \
 training. Answer in {language}, in three to six short sentences of everyday words, one statement in each, \
-without lists, headings or markup. Say only what the facts say. Give the action in a sentence of its own, \
-without conditions. Keep the words of the facts for the risk, the action, the confidence and the classes. \
-Name no other number, class or risk, no diagnosis, treatment, medicine or cause. Do not reassure. End with \
-the advice under "always"."""
+without lists, headings or markup. Say only what the facts say, in sentences close to theirs. Give the \
+action in a sentence of its own, without conditions. Keep the words of the facts for the risk, the action, \
+the confidence and the classes. Name no other number, class or risk, no diagnosis, treatment, medicine or \
+cause. Do not reassure. End with the advice under "always"."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class WordingSettings:
         allow_plain_http: Whether plain http may go to a host that is neither this one nor private.
 
     Raises:
-        SettingError: One of them is out of range, or the address is none or not safe.
+        SettingError: One of them is out of range, or the address is invalid or not safe.
     """
 
     url: str
@@ -105,10 +105,10 @@ class Message:
 
 
 class Wording:
-    """Asks the model of the settings, a few questions at once; without settings it asks nothing."""
+    """Asks the configured model, a few questions at once. Without settings it asks nothing."""
 
     def __init__(self, settings: WordingSettings | None) -> None:
-        """Wrap settings; None if the operator named no model."""
+        """Use these settings; None if the operator named no model."""
         self._settings = settings
         self._places = asyncio.Semaphore(QUESTIONS_AT_ONCE)
 
@@ -163,7 +163,7 @@ def _checked_url(url: str, allow_plain_http: bool) -> str:
     """The address without a slash at its end.
 
     Raises:
-        SettingError: It is no address of an endpoint, or plain http to a public host.
+        SettingError: It is not the address of an endpoint, or is plain http to a public host.
     """
     choices = "an address such as http://127.0.0.1:9000/v1 or https://llm.example.org/v1"
     try:
@@ -187,7 +187,7 @@ def _checked_url(url: str, allow_plain_http: bool) -> str:
 
 
 def _is_private(host: str) -> bool:
-    """Whether a host is this one, of a private network, or a name without a domain, as in a compose file."""
+    """Whether a host is this machine, on a private network, or a name without a domain (compose files)."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -119,7 +119,7 @@ def test_it_serves_with_options_that_exist() -> None:
 def test_ports_agree() -> None:
     exposed = last("EXPOSE")
     assert "--port" not in served_options()
-    assert f"127.0.0.1:{exposed}/" in " ".join(health_check())
+    assert f"127.0.0.1:{exposed}/healthz" in " ".join(health_check())  # /readyz ends with draining
     (published,) = SERVICE["ports"]
     assert published == f"127.0.0.1:${{EDGESKIN_PORT:-{exposed}}}:{exposed}"
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -124,7 +125,10 @@ def test_requests_are_answered(line: str, served: Served, tmp_path: Path) -> Non
     asked = f"{line} --fail --header 'Authorization: Bearer {served.token}'".replace(ADDRESS, served.url[:-1])
     done = run(asked, tmp_path)
     assert done.returncode == 0, done.stderr
-    if "/v1/" in line:
+    words = shlex.split(line)
+    if "-o" in words:
+        assert (tmp_path / words[words.index("-o") + 1]).stat().st_size > 100
+    elif "/v1/" in line:
         assert isinstance(json.loads(done.stdout), dict)
 
 

@@ -138,6 +138,20 @@ def test_a_child_that_ended_between_photos_costs_none() -> None:
     isolated.close()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="of POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_whole_group_does_not_end_a_child(number: signal.Signals) -> None:
+    """A service manager or a terminal sends it, and running requests are still to be answered."""
+    before = children(os.getpid())
+    decoder = IsolatedDecoder()
+    decoder.decode(PNG, 112)
+    (child,) = children(os.getpid()) - before
+    os.kill(child, number)
+    decoder.decode(PNG, 112)
+    assert children(os.getpid()) - before == {child}
+    decoder.close()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit the address space")
 def test_memory_is_limited() -> None:
     isolated = IsolatedDecoder(memory=60 * 2**20)

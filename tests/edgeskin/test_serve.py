@@ -184,7 +184,7 @@ def test_without_the_extra_the_error_names_it(shared_micro_bundle: Path) -> None
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False, timeout=60
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert 'pip install "edgeskin[serve]"' in done.stderr
+    assert 'pip install ".[serve]"' in done.stderr
     assert "none_such" in done.stderr
 
 

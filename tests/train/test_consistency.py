@@ -1,17 +1,16 @@
-"""Dihedral consistency against torch's divergence and the runtime's transforms."""
+"""Dihedral consistency against torch's divergence."""
 
 import dataclasses
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as functional
 
-from edgeskin.imaging.dihedral import DIHEDRAL, transform
 from train.config import ConsistencyConfig, TrainConfig
 from train.fit import module as training
 from train.fit.module import LesionTraining
-from train.losses.consistency import any_view, consistency, turned
+from train.input.dihedral import dihedral_transform
+from train.losses.consistency import consistency
 from train.models.lesion_net import LesionNet
 
 
@@ -26,18 +25,6 @@ def test_it_is_half_the_sum_of_both_divergences_of_torch() -> None:
     assert consistency(one, one + 3) == pytest.approx(0)  # logits are known up to a constant
 
 
-@pytest.mark.parametrize("view", range(DIHEDRAL))
-def test_transforms_are_those_of_the_runtime(view: int) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (6, 6, 3), np.uint8)
-    found = turned(torch.from_numpy(image).permute(2, 0, 1)[None], view)[0].permute(1, 2, 0)
-    np.testing.assert_array_equal(found, transform(image, view))
-
-
-def test_every_transform_but_the_identity_is_drawn() -> None:
-    torch.manual_seed(0)
-    assert {any_view() for _ in range(200)} == set(range(1, DIHEDRAL))
-
-
 def test_the_step_adds_the_term_of_its_share(
     micro_config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -47,7 +34,7 @@ def test_the_step_adds_the_term_of_its_share(
     monkeypatch.setattr(training, "any_view", lambda: 3)
     images = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
     targets = torch.tensor([0, 1, 2, 3])
-    term = consistency(module(images[:2]), module(turned(images[:2], 3)))
+    term = consistency(module(images[:2]), module(dihedral_transform(images[:2], 3)))
     expected = module.loss(module(images), targets) + 2 * term
     torch.testing.assert_close(module.training_step((images, targets), 0), expected)
     assert term > 0

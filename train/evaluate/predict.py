@@ -26,8 +26,8 @@ from train.data.table import DataError, Sample
 from train.evaluate.outputs import Outputs
 from train.fit.run import RECORD, WEIGHTS, load_run, read_record
 from train.input.dataset import LesionImages, batches
+from train.input.dihedral import dihedral_transform
 from train.input.photos import CONSOLE, each_prepared, require_readable
-from train.losses.consistency import turned
 from train.models.lesion_net import LesionNet
 
 
@@ -176,7 +176,7 @@ def _torch_outputs(net: LesionNet, config: TrainConfig, samples: Sequence[Sample
     for batch, _ in track(loader, "predicting", console=CONSOLE, transient=True):
         normalized = net.normalize(batch.to(device))
         views = [
-            net(turned(normalized, view).to(memory_format=torch.channels_last))
+            net(dihedral_transform(normalized, view).to(memory_format=torch.channels_last))
             for view in range(config.preprocessing.views)
         ]
         parts.append(torch.stack(views, dim=1).cpu().numpy())

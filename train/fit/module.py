@@ -18,8 +18,9 @@ from torchmetrics.classification import (
 from edgeskin.errors import SettingError
 from train.config import OptimizerConfig, TrainConfig
 from train.input.augment import mixup
+from train.input.dihedral import any_view, dihedral_transform
 from train.losses import build_loss
-from train.losses.consistency import any_view, consistency, turned
+from train.losses.consistency import consistency
 from train.losses.distillation import distillation
 from train.models.lesion_net import LesionNet
 
@@ -98,13 +99,13 @@ class LesionTraining(pl.LightningModule):
         settings = self.config.consistency
         # In one pass with the others, so that batch normalization sees one batch.
         extra = round(settings.share * len(images)) if settings.weight else 0
-        seen = torch.cat([images, turned(images[:extra], any_view())]) if extra else images
-        logits, of_turned = self(seen).split([len(images), extra])
+        seen = torch.cat([images, dihedral_transform(images[:extra], any_view())]) if extra else images
+        logits, of_transformed = self(seen).split([len(images), extra])
         loss = self.combined_loss(logits, targets, *soft)
         if share < 1:
             loss = share * loss + (1 - share) * self.combined_loss(logits, *partners)
         if extra:
-            loss = loss + settings.weight * consistency(logits[:extra], of_turned)
+            loss = loss + settings.weight * consistency(logits[:extra], of_transformed)
         if not torch.isfinite(loss):
             raise SettingError(
                 f"the loss is {loss.item()} at step {self.global_step}; lower the learning rate, or resume "

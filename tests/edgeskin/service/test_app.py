@@ -29,7 +29,7 @@ def error_of(answer: httpx.Response) -> tuple[int, str]:
         ("GET", "/metrics", 200),
         ("GET", "/openapi.json", 200),
         ("GET", "/v1/model", 200),
-        ("POST", "/v1/assess", 422),
+        ("POST", "/v1/assess", 403),  # of another origin
         ("GET", "/v1/assess", 405),
         ("GET", "/none", 404),
     ],

@@ -1,6 +1,8 @@
 """What a request must keep to: host, site, token, rate, and the size and time of its body."""
 
+import socket
 import time
+import zlib
 from pathlib import Path
 
 import httpx
@@ -28,13 +30,35 @@ def test_a_known_host_is_answered(host: str, service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "[::2]", "[", "", "::1"]
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "localhost@evil.example",
+        "[::2]",
+        "[",
+        "",
+        "::1",
+        "[::1]evil.example",
+        "[::1]:80evil",
+        "localhost:80:80",
+        "localhost:x",
+        "[localhost]",
+    ],
 )
 def test_another_host_is_refused(host: str, service: Service) -> None:
     """A name that its owner lets resolve to 127.0.0.1 would make a foreign page one of this origin."""
     for path in ("/", "/v1/model", "/healthz", "/static/x.js"):
         answer = service.client.get(path, headers={"Host": host})
         assert (answer.status_code, code_of(answer)) == (421, "unknown_host")
+
+
+def test_health_needs_no_host(service: Service) -> None:
+    """Load balancers check by HTTP/1.0."""
+    assert service.exchange(b"GET /healthz HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+    assert service.exchange(b"GET /v1/model HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 421 ")
+    evil = b"GET /healthz HTTP/1.0\r\nHost: evil.example\r\n\r\n"
+    assert service.exchange(evil).startswith(b"HTTP/1.1 421 ")
 
 
 def test_hosts_are_known_by_setting(micro_classifier: Classifier) -> None:
@@ -44,12 +68,38 @@ def test_hosts_are_known_by_setting(micro_classifier: Classifier) -> None:
     require_known_host("any.example", None)
 
 
-def test_a_page_of_another_site_may_not_send(service: Service, lesion: bytes) -> None:
-    for site, status in (("cross-site", 403), ("same-origin", 200), ("same-site", 200), ("none", 200)):
-        answer = service.client.post("/v1/assess", content=lesion, headers={"Sec-Fetch-Site": site})
-        assert answer.status_code == status, site
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Sec-Fetch-Site": "same-site"}, 403),  # another port of this machine
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "unheard-of"}, 403),
+        ({"Origin": "http://localhost:8000", "Host": "localhost:8000"}, 200),
+        ({"Origin": "http://localhost:8000", "Host": "LOCALHOST:8000", "Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Origin": "http://localhost", "Host": "localhost:80"}, 200),
+        ({"Origin": "https://localhost", "Host": "localhost"}, 200),  # of a proxy with TLS
+        ({"Origin": "http://[::1]:8000", "Host": "[::1]:8000"}, 200),
+        ({"Origin": "http://localhost:8001", "Host": "localhost:8000"}, 403),
+        ({"Origin": "http://localhost", "Host": "localhost:8000"}, 403),
+        ({"Origin": "http://127.0.0.1:8000", "Host": "localhost:8000"}, 403),
+        ({"Origin": "http://evil.example", "Host": "localhost:8000"}, 403),
+        ({"Origin": "http://evil.example", "Host": "localhost", "Sec-Fetch-Site": "same-origin"}, 403),
+        ({"Origin": "http://localhost@evil.example", "Host": "localhost"}, 403),
+        ({"Origin": "null", "Host": "localhost"}, 403),
+        ({"Origin": "", "Host": "localhost"}, 403),
+        ({"Origin": "ftp://localhost", "Host": "localhost"}, 403),
+    ],
+)
+def test_a_page_of_another_origin_may_not_send(
+    headers: dict[str, str], status: int, service: Service, lesion: bytes
+) -> None:
+    answer = service.client.post("/v1/assess", content=lesion, headers=headers)
+    assert answer.status_code == status
+    assert status == 200 or code_of(answer) == "cross_site"
     # A link from elsewhere may lead to the page.
-    headers = {"Sec-Fetch-Site": "cross-site"}
     assert service.client.get("/v1/model", headers=headers).status_code == 200
 
 
@@ -177,6 +227,45 @@ def test_bodies_take_the_places_of_the_queue(micro_classifier: Classifier, lesio
         assert small.client.get("/readyz").status_code == 200
         full = small.client.post("/v1/assess", content=lesion)
         assert int(full.headers["Retry-After"]) >= 1
+
+
+def test_all_bodies_together_are_limited(micro_classifier: Classifier, lesion: bytes) -> None:
+    """Of 1.5 MB, one that is not complete takes 0.9: another of 0.7 is refused, announced or in chunks."""
+    head = b"POST /v1/assess HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    sizes = {"max_megabytes": 1.0, "bodies_megabytes": 1.5}
+    with running(micro_classifier, **sizes) as small:
+        bodies = small.app.state.bodies
+        with socket.create_connection(("127.0.0.1", small.port), timeout=30) as first:
+            first.sendall(head + b"Content-Length: 1000000\r\n\r\n" + bytes(900_000))
+            small.until(lambda: bodies.size == 900_000)
+            announced = small.exchange(head + b"Content-Length: 700000\r\nExpect: 100-continue\r\n\r\n")
+            assert announced.startswith(b"HTTP/1.1 503 ")
+            assert b'"code":"queue_full"' in announced
+            assert b"retry-after: " in announced
+            in_chunks = small.client.post("/v1/assess", content=(bytes(100_000) for _ in range(7)))
+            assert (in_chunks.status_code, code_of(in_chunks)) == (503, "queue_full")
+            assert small.call(lambda: bodies.size) == 900_000
+            assert small.client.post("/v1/assess", content=lesion).status_code == 200
+            first.sendall(bytes(100_000))
+            assert first.recv(1000).startswith(b"HTTP/1.1 415 ")
+        small.until(lambda: bodies.size == 0)
+        assert small.client.post("/v1/assess", content=bytes(700_000)).status_code == 415
+
+
+def test_what_a_body_inflates_to_is_counted(micro_classifier: Classifier) -> None:
+    """0.9 MB of zeros are 1 kB deflated, and find no room beside 0.9 MB."""
+    head = b"POST /v1/assess HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
+    path = f"/v2/models/{micro_classifier.manifest.name}/infer"
+    deflated = zlib.compress(bytes(900_000))
+    with running(micro_classifier, max_megabytes=1.0, bodies_megabytes=1.5) as small:
+        with socket.create_connection(("127.0.0.1", small.port), timeout=30) as first:
+            first.sendall(head + bytes(900_000))
+            small.until(lambda: small.app.state.bodies.size == 900_000)
+            answer = small.client.post(path, content=deflated, headers={"Content-Encoding": "deflate"})
+            assert answer.status_code == 503
+        small.until(lambda: small.app.state.bodies.size == 0)
+        answer = small.client.post(path, content=deflated, headers={"Content-Encoding": "deflate"})
+        assert answer.status_code == 422
 
 
 def test_limits_hold_on_every_path(tmp_path: Path, micro_classifier: Classifier) -> None:

@@ -14,23 +14,24 @@ from tests.edgeskin.service.conftest import plain, running
 
 
 def test_a_photo_and_its_answer_are_kept(micro_classifier: Classifier, lesion: bytes, tmp_path: Path) -> None:
-    """Of the three routes that answer one person, byte for byte as it came, with its metadata."""
+    """Byte for byte as it came, with its metadata; once, whatever else the page asks about it."""
     photo = lesion[:2] + b"\xff\xfe\x00\x09comment" + lesion[2:]
+    files = {"photo": ("Doe.jpg", photo)}
     with running(micro_classifier, records=tmp_path) as service:
-        for path in ("assess", "explain", "report"):
-            files = {"photo": ("Doe.jpg", photo)}
-            answer = service.client.post(f"/v1/{path}", files=files, headers={"X-Request-ID": f"id-{path}"})
-            assert answer.status_code == 200
-            (stored,) = tmp_path.glob(f"*-id-{path}.json")
-            record = json.loads(stored.read_text(encoding="utf-8"))
-            assert record["image"] == "Doe.jpg"
-            if path != "report":
-                assert plain(record) == plain(answer.json())
-            assert stored.with_suffix(".jpg").read_bytes() == photo
-        service.client.post("/v1/quality", content=photo)
-        service.client.post("/v1/assess/batch", files={"photo": ("Doe.jpg", photo)})
+        answer = service.client.post("/v1/assess", files=files, headers={"X-Request-ID": "id-1"})
+        for path in ("assess/batch", "explain", "explain?target=MEL", "report", "message", "quality"):
+            assert service.client.post(f"/v1/{path}", files=files).status_code == 200
+        compared = {"before": ("Doe.jpg", photo), "after": ("Doe.jpg", photo)}
+        assert service.client.post("/v1/compare", files=compared).status_code == 200
         assert service.client.get("/v1/model").json()["records"] is True
-    assert len(list(tmp_path.iterdir())) == 6
+    stored, record_file = sorted(tmp_path.iterdir())
+    assert (stored.suffix, record_file.suffix) == (".jpg", ".json")
+    assert stored.stem == record_file.stem
+    assert stored.stem.endswith("-id-1")
+    record = json.loads(record_file.read_text(encoding="utf-8"))
+    assert record["image"] == "Doe.jpg"
+    assert plain(record) == plain(answer.json())
+    assert stored.read_bytes() == photo
 
 
 @pytest.mark.skipif(os.name != "posix", reason="of POSIX permissions")

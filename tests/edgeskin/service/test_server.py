@@ -1,6 +1,5 @@
 """How the server ends, where it listens, and TLS; in a process of its own."""
 
-import datetime
 import json
 import signal
 import socket
@@ -64,6 +63,14 @@ def test_sigterm_drains(shared_micro_bundle: Path, lesion: bytes) -> None:
         assert served.process.stdout.read() == ""
 
 
+def test_a_page_that_no_browser_opens_is_logged(shared_micro_bundle: Path) -> None:
+    """There is no browser on an empty path."""
+    nothing = {"PATH": "", "DISPLAY": "", "WAYLAND_DISPLAY": "", "BROWSER": ""}
+    with command(shared_micro_bundle, "--open", **nothing) as served:
+        assert served.event("page_not_opened")["url"] == served.url
+        assert served.client.get("/").status_code == 200
+
+
 def test_a_second_signal_ends_at_once(shared_micro_bundle: Path, lesion: bytes) -> None:
     with command(shared_micro_bundle, "--drain-delay", 3600) as served:
         running = request_in_progress(served, lesion)
@@ -93,7 +100,7 @@ def test_a_port_that_is_taken_is_named(shared_micro_bundle: Path) -> None:
         assert f"127.0.0.1 port {port}" in done.stderr
 
 
-def test_a_host_that_is_none_is_named() -> None:
+def test_an_unknown_host_is_named() -> None:
     with pytest.raises(SettingError, match=r"none\.invalid"):
         listen(ServiceSettings(host="none.invalid", open_access=True, port=0))
 
@@ -109,37 +116,6 @@ def test_the_address_is_one_for_a_browser_here(host: str, url: str) -> None:
     settings = ServiceSettings(host=host, port=0, open_access=True)
     with listen(settings) as listener:
         assert url_of(settings, listener) == url.format(listener.getsockname()[1])
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A self-signed certificate for localhost, and its key."""
-    pytest.importorskip("cryptography", reason="the extra sign is not installed")
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    folder = tmp_path_factory.mktemp("tls")
-    paths = folder / "cert.pem", folder / "key.pem"
-    paths[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    form = serialization.PrivateFormat.PKCS8
-    paths[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
-    return paths
 
 
 def test_tls(shared_micro_bundle: Path, certificate: tuple[Path, Path]) -> None:
@@ -180,7 +156,11 @@ def test_a_connection_that_says_nothing_does_not_stop_the_end(shared_micro_bundl
 
 
 def test_health_answers_while_photos_are_assessed(shared_micro_bundle: Path, lesion: bytes) -> None:
-    """64 clients at once are more than there is room for: all are answered, with 200 or 503."""
+    """The loop stays free while workers work and the queue is full.
+
+    64 clients at once are more than there is room for. Every health check and every request is answered, the
+    requests with 200 or 503; none is lost, and at least as many as have a place succeed.
+    """
     with command(shared_micro_bundle, "--queue", 16, "--threads", 1) as served:
         statuses: list[int] = []
 

@@ -10,21 +10,23 @@ from edgeskin.service.settings import ServiceSettings, read_tokens
 
 
 @pytest.mark.parametrize(
-    ("name", "values"),
+    ("name", "option", "values"),
     [
-        ("port", (-1, 65_536)),
-        ("queue_size", (0, 100_001)),
-        ("time_limit_s", (0, float("nan"), 3601)),
-        ("max_megabytes", (0, 1001)),
-        ("max_megapixels", (0, 1001)),
-        ("batch_limit", (0,)),
-        ("rate_limit", (0,)),
-        ("drain_delay_s", (-1, 3601)),
+        ("port", "--port", (-1, 65_536)),
+        ("queue_size", "--queue", (0, 100_001)),
+        ("time_limit_s", "--time-limit", (0, float("nan"), 3601)),
+        ("max_megabytes", "--max-megabytes", (0, 1001)),
+        ("bodies_megabytes", "bodies_megabytes", (0,)),
+        ("max_megapixels", "--max-megapixels", (0, 1001)),
+        ("batch_limit", "batch_limit", (0,)),
+        ("rate_limit", "--rate-limit", (0,)),
+        ("drain_delay_s", "--drain-delay", (-1, 3601)),
     ],
 )
-def test_a_value_out_of_range_is_refused(name: str, values: tuple[float, ...]) -> None:
+def test_a_value_out_of_range_is_refused(name: str, option: str, values: tuple[float, ...]) -> None:
+    """By the name of its option, where it has one."""
     for value in values:
-        with pytest.raises(SettingError, match=name):
+        with pytest.raises(SettingError, match=f"^{option} "):
             ServiceSettings(**{name: value})  # type: ignore[arg-type]
 
 
@@ -73,6 +75,25 @@ def test_tls_needs_both_files(tmp_path: Path) -> None:
 )
 def test_the_names_that_requests_may_address(changes: dict[str, Any], names: set[str] | None) -> None:
     assert ServiceSettings(**changes).known_hosts == names
+
+
+@pytest.mark.parametrize(
+    "name", ["kiosk.example:8443", "https://kiosk.example", "kiosk.example/", "[::1]", "[::2]:80", "", "a b"]
+)
+def test_a_host_with_a_port_is_refused(name: str) -> None:
+    """It would never match, since the port of a request is not compared."""
+    with pytest.raises(SettingError, match="--allowed-host"):
+        ServiceSettings(allowed_hosts=("kiosk.example", name))
+
+
+def test_addresses_are_hosts_too() -> None:
+    hosts = ("192.168.1.5", "2001:db8::5", "kiosk_1.local")
+    assert ServiceSettings(allowed_hosts=hosts).known_hosts is not None
+
+
+def test_all_bodies_hold_one_of_the_largest() -> None:
+    assert ServiceSettings().max_bodies == 512_000_000
+    assert ServiceSettings(max_megabytes=1000).max_bodies == 1_000_000_000
 
 
 def test_a_batch_fits_the_queue() -> None:

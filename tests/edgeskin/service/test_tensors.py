@@ -118,6 +118,19 @@ def test_large_tensors_have_to_be_binary() -> None:
         read_request(json.dumps({"inputs": [tensor | {"data": [0] * size}]}).encode(), None)
 
 
+@pytest.mark.parametrize(
+    "values",
+    ["[" + "[]," * MOST_VALUES + "[]]", "[" + "{}," * MOST_VALUES + "{}]", "[" * 50 + "]" * 50,
+     "{" + ",".join(f'"{key}":1' for key in range(MOST_VALUES)) + "}", "1" * 65, "1." + "1" * 63],
+    ids=["lists", "objects", "nested", "keys", "whole", "fraction"],
+)  # fmt: skip
+def test_json_that_is_slow_to_read_is_refused(values: str) -> None:
+    if values.startswith("[[["):  # 20 MB of it took 1 GB of memory
+        values = "[" + ",".join([values] * (MOST_VALUES // 50)) + "]"
+    with pytest.raises(RequestError):
+        read_request(f'{{"inputs": [], "parameters": {{"age": {values}}}}}'.encode(), None)
+
+
 def test_inflating_stops_at_the_limit() -> None:
     for compress, encoding in ((gzip.compress, "gzip"), (zlib.compress, "deflate")):
         assert inflate(compress(bytes(LIMIT)), encoding, LIMIT) == bytes(LIMIT)

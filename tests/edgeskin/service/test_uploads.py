@@ -98,6 +98,24 @@ def test_malformed_multipart_is_refused(body: bytes, service: Service) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "bad_request")
 
 
+@pytest.mark.parametrize(
+    "charset", ["undefined", "punycode", "unicode_escape", "utf-7", "idna", "hex", "none-such", "utf-8"]
+)
+def test_names_are_utf_8_whatever_the_header_says(charset: str, service: Service, lesion: bytes) -> None:
+    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}; charset={charset}"}
+    for name, named in (("Läsion+2AA-\\ud800.jpg", "ud800.jpg"), ("Läsion+2AA-.jpg", "Läsion+2AA-.jpg")):
+        body = part("photo", lesion, name) + END
+        answer = service.client.post("/v1/assess", content=body, headers=headers)
+        assert (answer.status_code, answer.json()["image"]) == (200, named)
+
+
+@pytest.mark.parametrize("boundary", ["", '""', "x" * 71, '"a\\"b"', "<a>", "a\u00e4"])
+def test_an_odd_boundary_is_refused(boundary: str, service: Service) -> None:
+    kind = f"multipart/form-data; boundary={boundary}".encode("latin-1")
+    answer = service.client.post("/v1/assess", content=END, headers={b"Content-Type": kind})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "bad_request")
+
+
 def test_multipart_without_a_boundary_is_refused(service: Service) -> None:
     answer = service.client.post("/v1/assess", content=b"x", headers={"Content-Type": "multipart/form-data"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "bad_request")

@@ -151,6 +151,26 @@ def test_work_of_a_cancelled_request_never_runs(held: threading.Event) -> None:
     run(test)
 
 
+def test_a_thread_that_cannot_be_started_costs_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system has no further thread once; the work that failed does not run later."""
+
+    async def test() -> None:
+        queue, ran = WaitingQueue(1, 8, 5), []
+
+        def fail(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", fail)
+            with pytest.raises(RuntimeError):
+                await queue.run(lambda: ran.append(1))
+        assert (queue.busy, queue.waiting) == (0, 0)
+        assert await queue.run(lambda: 2) == 2
+        assert ran == []
+
+    run(test)
+
+
 def test_one_failure_of_several_stops_those_that_wait(held: threading.Event) -> None:
     async def test() -> None:
         queue, ran = WaitingQueue(1, 8, 30), []

@@ -6,12 +6,13 @@ The endpoint is a stub on loopback, which answers as each test asks and keeps wh
 import asyncio
 import http.client
 import json
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,81 +33,18 @@ from edgeskin.service.wording import (
     WordingSettings,
     wording_settings,
 )
+from tests.edgeskin.service.chat_stub import GOOD, Endpoint, Handler, completion, running_stub
 from tests.edgeskin.service.test_message_facts import ASSESSED, ERROR
 
 pytestmark = pytest.mark.hazard("H-25")
 
-GOOD = "The risk of cancer is high. Please see a dermatologist urgently."
 KEY = "sk-not-a-real-key"
-
-
-def completion(words: Any, finish_reason: str | None = "stop") -> bytes:
-    """The body of an answer, as the interface has it."""
-    choice = {"index": 0, "message": {"role": "assistant", "content": words}, "finish_reason": finish_reason}
-    return json.dumps({"id": "x", "object": "chat.completion", "choices": [choice]}).encode()
-
-
-@dataclass
-class Endpoint:
-    """A stub endpoint: what it answers, and what it was asked."""
-
-    url: str
-    status: int = 200
-    body: bytes = completion(GOOD)
-    headers: dict[str, str] = field(default_factory=dict)
-    delay_s: float = 0
-    drip_s: float = 0
-    asked: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
-    go_on: threading.Event | None = None
-    at_once: int = 0
-    most_at_once: int = 0
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Answers as the endpoint of its server says."""
-
-    def do_POST(self) -> None:
-        endpoint: Endpoint = self.server.endpoint  # type: ignore[attr-defined]
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        endpoint.asked.append((self.path, dict(self.headers), body))
-        endpoint.at_once += 1
-        endpoint.most_at_once = max(endpoint.most_at_once, endpoint.at_once)
-        time.sleep(endpoint.delay_s)
-        if endpoint.go_on is not None:
-            endpoint.go_on.wait(20)
-        endpoint.at_once -= 1
-        try:
-            self.send_response(endpoint.status)
-            for name, value in endpoint.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(endpoint.body)))
-            self.end_headers()
-            for start in range(0, len(endpoint.body), 4 if endpoint.drip_s else 65536):
-                self.wfile.write(endpoint.body[start : start + (4 if endpoint.drip_s else 65536)])
-                self.wfile.flush()
-                time.sleep(endpoint.drip_s)
-        except OSError:  # the client has gone, as some tests want
-            self.close_connection = True
-
-    def do_GET(self) -> None:
-        self.server.endpoint.asked.append((self.path, {}, b""))  # type: ignore[attr-defined]
-        self.send_error(404)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    server.endpoint = Endpoint(f"http://127.0.0.1:{server.server_port}/v1")  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield server.endpoint  # type: ignore[attr-defined]
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with running_stub() as stub:
+        yield stub
 
 
 @pytest.fixture
@@ -256,6 +194,32 @@ def test_without_settings_nothing_is_asked() -> None:
 def test_a_picture_without_a_result_is_not_asked_about(ask: Ask, endpoint: Endpoint) -> None:
     assert ask(ERROR) == Message(template(ERROR, "en"), None, ("not_asked",))
     assert endpoint.asked == []
+
+
+def test_a_silent_endpoint_with_tls_is_given_up_in_time(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not answer, nor does it take part in the end of TLS, for which asyncio waits 30 s."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as threads:
+        listener.settimeout(20)
+
+        def keep_silent() -> None:
+            with listener.accept()[0] as plain, context.wrap_socket(plain, server_side=True):
+                done.wait(20)
+
+        silent = threads.submit(keep_silent)
+        url = f"https://localhost:{listener.getsockname()[1]}/v1"
+        wording = Wording(WordingSettings(url, "stub-model", timeout_s=1))
+        try:
+            message = asyncio.run(asyncio.wait_for(wording.message(ASSESSED, "en"), 15))
+        finally:
+            done.set()
+        assert message.rejected == ("timed_out",)
+        silent.result(20)
 
 
 def test_only_some_questions_are_open_at_once(endpoint: Endpoint) -> None:
