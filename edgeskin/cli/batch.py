@@ -62,8 +62,9 @@ def predict_into(
         raise SettingError(f"{out}: no picture failed; leave --retry-errors out to assess all of them again")
     total = _count(sources, recursive)
     settings = PartSettings(open_classifier(), form, **sampling)
-    photos = list_photos(sources, recursive=recursive, quiet=STANDARD_INPUT not in sources)
-    with Signals("ending after the part in progress") as signals, _progress(total) as show:
+    listed = list_photos(sources, recursive=recursive, quiet=STANDARD_INPUT not in sources)
+    words = "ending after the part in progress"
+    with contextlib.closing(listed) as photos, Signals(words) as signals, _progress(total) as show:
         summary = run(
             photos,
             settings,
@@ -91,12 +92,11 @@ def predict_into(
 
 def _count(sources: Sequence[str], recursive: bool) -> int | None:
     """The number of pictures, whose lists are checked on the way; None where names come on standard input."""
-    if STANDARD_INPUT not in sources:
-        return count_photos(list_photos(sources, recursive=recursive))
+    is_whole = STANDARD_INPUT not in sources
     others = [source for source in sources if source != STANDARD_INPUT]
-    if others:
-        count_photos(list_photos(others, recursive=recursive, quiet=True))
-    return None
+    with contextlib.closing(list_photos(others, recursive=recursive, quiet=not is_whole)) as photos:
+        number = count_photos(photos) if others else None
+    return number if is_whole else None
 
 
 class Signals:

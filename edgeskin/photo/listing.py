@@ -3,12 +3,13 @@
 Names come as they are needed, so that a million of them take no more memory than one folder's.
 """
 
+import contextlib
 import glob
 import math
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -76,7 +77,7 @@ class PhotoRef:
 
 def list_photos(
     sources: Iterable[str], *, recursive: bool = False, names: BinaryIO | None = None, quiet: bool = False
-) -> Iterator[PhotoRef]:
+) -> Generator[PhotoRef]:
     """The pictures that sources name, in their order.
 
     Args:
@@ -141,18 +142,19 @@ def _decoded(names: list[bytes], separator: bytes) -> Iterator[str]:
 def _listed(table: Path) -> Iterator[PhotoRef]:
     """The pictures of a list."""
     is_csv = table.suffix.lower() == ".csv"
-    rows: Iterator[dict[str, Any]] = (
+    rows: Generator[dict[str, Any]] = (
         iter_table(table, ("path",)) if is_csv else iter_parquet(table, "path", OPTIONAL)
     )
     is_empty = True
-    for row in rows:
-        is_empty = False
-        path = str(row["path"])
-        if _text(row["path"]) is None:
-            raise SettingError(f"{table}: a row names no picture; add the path or remove the row")
-        label, age, site = (_text(row.get(name)) for name in OPTIONAL)
-        place = str(table.parent / path)
-        yield PhotoRef(place, place, label=label, age=_number(table, path, age), site=site)
+    with contextlib.closing(rows):
+        for row in rows:
+            is_empty = False
+            path = str(row["path"])
+            if _text(row["path"]) is None:
+                raise SettingError(f"{table}: a row names no picture; add the path or remove the row")
+            label, age, site = (_text(row.get(name)) for name in OPTIONAL)
+            place = str(table.parent / path)
+            yield PhotoRef(place, place, label=label, age=_number(table, path, age), site=site)
     if is_empty:
         raise SettingError(f"{table}: the list names no pictures; add rows or leave it out")
 

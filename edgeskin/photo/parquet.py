@@ -1,6 +1,6 @@
 """Parquet tables of pictures, by pyarrow (extra ``parquet``)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ def require_pyarrow() -> None:
         ) from error
 
 
-def iter_parquet(table: Path, column: str, optional: Sequence[str]) -> Iterator[dict[str, Any]]:
+def iter_parquet(table: Path, column: str, optional: Sequence[str]) -> Generator[dict[str, Any]]:
     """Some columns of a Parquet file, row by row, a few thousand rows in memory at once.
 
     Args:

@@ -1,8 +1,9 @@
 """CSV tables as people have them: read whole, or refused with the row that is wrong."""
 
 import codecs
+import contextlib
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from edgeskin.errors import SettingError
@@ -15,7 +16,7 @@ def read_table(table: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     return list(iter_table(table, columns))
 
 
-def iter_table(table: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
+def iter_table(table: Path, columns: Sequence[str]) -> Generator[dict[str, str]]:
     """The rows of a CSV file, without blank ones, read as they are needed.
 
     A byte order mark, which spreadsheets put in front of UTF-8, is no part of the first column's name.
@@ -31,7 +32,13 @@ def iter_table(table: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
         SettingError: The file cannot be read, is not in UTF-8, or is no CSV; a column is missing or there
             twice; or a row has fewer or more cells than the first one. The message names file and row.
     """
-    reader = csv.reader(_lines(table), strict=True)
+    with contextlib.closing(_lines(table)) as lines:  # also where a row is wrong
+        yield from _rows(table, lines, columns)
+
+
+def _rows(table: Path, lines: Iterator[str], columns: Sequence[str]) -> Iterator[dict[str, str]]:
+    """The rows in the lines of a table; arguments and errors as `iter_table`."""
+    reader = csv.reader(lines, strict=True)
     names: list[str] = []
     while True:
         place = f"{table}: row {reader.line_num + 1}"
@@ -58,7 +65,7 @@ def iter_table(table: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
         raise SettingError(f"{table}: the table is empty; it needs the columns {', '.join(columns)}")
 
 
-def _lines(table: Path) -> Iterator[str]:
+def _lines(table: Path) -> Generator[str]:
     """The lines of a text file with their ends. Raises SettingError, naming the row."""
     try:
         with table.open("rb") as file:
