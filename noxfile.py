@@ -20,9 +20,7 @@ TOUCH_EVERY_DEPENDENCY = [
     )
 ]
 """What `oldest` runs unless it is given tests."""
-FUZZED = (
-    "headers", "decode", "dicom", "exif", "icc", "manifest", "ir", "tables", "archives",
-)  # fmt: skip
+FUZZED = ("headers", "decode", "dicom", "exif", "icc", "manifest", "ir", "tables", "archives")
 """The targets of tests/fuzz."""
 
 
