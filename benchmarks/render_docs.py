@@ -42,6 +42,7 @@ from benchmarks.speed import (
     overhead,
     runtimes,
     scaling,
+    service,
     training_step,
 )
 from benchmarks.tables import Table, document
@@ -188,6 +189,7 @@ def performance() -> str:
         "One photo": [overhead.table(), latency_breakdown.table(), mc_dropout.table()],
         "First answer": [cold_start.table(), cold_start.budget_table()],
         "Growth": [scaling.table(), load.table()],
+        "Service": [service.table(), service.soak_table()],
         "Network": [quantization_ablation.profile_table(), quantization_ablation.table()],
         "Training": [training_step.table()],
     }
