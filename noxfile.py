@@ -28,7 +28,8 @@ FUZZED = ("headers", "decode", "dicom", "exif", "icc", "manifest", "ir", "tables
 def runtime(session: nox.Session) -> None:
     """Test the installed package in an environment without torch."""
     session.install("-q", "-e", ".[test,reference]")
-    session.run("pytest", "-q", "tests/edgeskin", *session.posargs)
+    # By file, so that the tests of one share the server that they start.
+    session.run("pytest", "-q", "-n", "2", "--dist", "loadfile", "tests/edgeskin", *session.posargs)
 
 
 @nox.session

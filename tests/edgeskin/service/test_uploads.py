@@ -1,5 +1,6 @@
 """Photos and options of a request: what multipart may hold, and that nothing is written to disk."""
 
+import os
 import socket
 import tempfile
 import threading
@@ -174,7 +175,7 @@ def test_the_files_of_a_form_never_leave_memory(
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="without /proc")
 def test_no_upload_is_written_to_disk(shared_micro_bundle: Path, tmp_path: Path, noise_png: bytes) -> None:
-    """The process has no further file open while it works, and has written no byte to disk by its end."""
+    """The process opens no file for writing while it works, and has written no byte to disk by its end."""
     folder = tmp_path / "tmp"
     folder.mkdir()
     with command(shared_micro_bundle, TMPDIR=str(folder)) as served:
@@ -204,14 +205,17 @@ def test_no_upload_is_written_to_disk(shared_micro_bundle: Path, tmp_path: Path,
 
 
 def _files(process: Path) -> set[str]:
-    """The files that a process has open, without pipes, sockets and devices."""
+    """The files that a process has open for writing, without pipes, sockets and devices."""
     found = set()
     for link in (process / "fd").iterdir():
         try:
             target = str(link.readlink())
+            info = (process / "fdinfo" / link.name).read_text()
         except OSError:  # closed meanwhile
             continue
-        if target.startswith("/") and not target.startswith(("/dev/", "/proc/")):
+        flags = int(info.partition("flags:")[2].split()[0], 8)
+        is_written = flags & (os.O_WRONLY | os.O_RDWR) != 0
+        if is_written and target.startswith("/") and not target.startswith(("/dev/", "/proc/")):
             found.add(target)
     return found
 
