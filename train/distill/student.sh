@@ -31,7 +31,11 @@ done
 soft_labels "$RUNS/soft.npz" "$RUNS"/soft-[0-3].npz || exit 1
 
 resume=()
-[ -f "$RUNS/student/checkpoints/last.ckpt" ] && resume=(--resume)
+if [ -f "$RUNS/student/checkpoints/last.ckpt" ]; then
+    resume=(--resume)
+else
+    rm -rf "$RUNS/student" # killed before its first checkpoint, if it is there at all
+fi
 echo "$(date '+%F %T') student ${resume[*]:-starts}"
 nice -n 10 "$python" -m train fit --data "$DATA" --out "$RUNS/student" --config configs/student.yaml \
     --weights edgeskin/models/default --soft-labels "$RUNS/soft.npz" --devices 1 "${resume[@]}"
