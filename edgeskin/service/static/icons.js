@@ -16,7 +16,7 @@ const PATHS = {
   compare: "M3.5 6H10v12H3.5z M14 6h6.5v12H14z M17.2 9.5v5",
   again: "M19.5 12a7.5 7.5 0 1 1-2.2-5.3L20 9.3 M20 4v5.3h-5.3",
   back: "M10 5l-7 7 7 7 M3 12h18",
-  // One shape for each risk, so that it can be told without colour.
+  // One shape for each risk, so that it can be recognised without colour.
   HIGH: "M8.2 2.5h7.6l5.7 5.7v7.6l-5.7 5.7H8.2l-5.7-5.7V8.2z M12 7v6.2 M12 16.6v.2",
   MEDIUM: "M12 3 22 20.5H2z M12 9.5v5 M12 17.4v.2",
   LOW: "M12 21.5a9.5 9.5 0 1 0 0-19 9.5 9.5 0 0 0 0 19z M7.5 12h9",
