@@ -13,10 +13,11 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
 from edgeskin.errors import ResourceError, SettingError
 from edgeskin.photo.listing import PhotoRef
+from edgeskin.photo.remote import RemoteFolder, Url
 from edgeskin.report.output_file import PART, write_whole
 
 if sys.platform == "win32":
@@ -25,19 +26,34 @@ else:
     import fcntl
 
 Row = dict[str, Any]
-JOB, LOCK = "run.json", "lock"
+Output = Path | Url
+"""Where a table goes: a file, or an object in a store."""
+Place = TypeVar("Place", bound=Output)
+JOB, LOCK, PARTS = "run.json", "lock", "part-*.jsonl"
+
+
+class Folder(Protocol):
+    """Where a ledger is kept."""
+
+    def read(self, name: str) -> bytes:
+        """The content of a file. Raises OSError, or FileNotFoundError if there is none."""
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file that is there whole or not at all. Raises ResourceError if it cannot be written."""
+
+    def delete(self, names: str) -> None:
+        """Delete the files that match a pattern, where that is possible."""
 
 
 class Ledger:
-    """The parts of a run that are done. Made by `open_ledger`.
+    """The parts of a run that are done. Made by `open_ledger`."""
 
-    Attributes:
-        folder: Where they are.
-    """
-
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Folder) -> None:
         """Use a folder that is there and locked."""
-        self.folder = folder
+        self._folder = folder
+
+    def __str__(self) -> str:
+        return str(self._folder)
 
     def key(self, photos: Sequence[PhotoRef]) -> str:
         """What identifies the pictures of a part: 32 hexadecimal digits of a SHA-256 over all they are."""
@@ -49,36 +65,33 @@ class Ledger:
     def read(self, key: str) -> list[Row] | None:
         """The rows of a part; None if it is not done, or its file is damaged."""
         try:
-            lines = self._part(key).read_bytes().splitlines()
+            lines = self._folder.read(_part(key)).splitlines()
             return [json.loads(line) for line in lines]
         except (OSError, ValueError):
             return None
 
     def write(self, key: str, rows: Sequence[Row]) -> None:
-        """Keep the rows of a part on the disk. Raises ResourceError if they cannot be written."""
+        """Keep the rows of a part. Raises ResourceError if they cannot be written."""
         content = "".join(f"{json.dumps(row, allow_nan=False)}\n" for row in rows)
-        write_whole(self._part(key), content.encode(), durable=True)
+        self._folder.write(_part(key), content.encode())
 
     def remove(self) -> None:
         """Delete the ledger, and its folder unless others put files there."""
-        for path in [*self.folder.glob("part-*.jsonl"), self.folder / JOB, self.folder / LOCK]:
-            with contextlib.suppress(OSError):
-                path.unlink()
-        with contextlib.suppress(OSError):
-            self.folder.rmdir()
-
-    def _part(self, key: str) -> Path:
-        return self.folder / f"part-{key}.jsonl"
+        for names in (PARTS, JOB, LOCK):
+            self._folder.delete(names)
 
 
-def ledger_folder(out: Path) -> Path:
+def ledger_folder(out: Place) -> Place:
     """Where the ledger of an output is: ``results.csv.parts`` beside ``results.csv``."""
-    return out.with_name(f"{out.name}.parts")
+    return cast("Place", out.with_name(f"{out.name}.parts"))
 
 
 @contextlib.contextmanager
-def open_ledger(out: Path, job: Mapping[str, Any]) -> Iterator[Ledger]:
-    """Open the ledger of an output, or make it. Only one process at a time can have it open.
+def open_ledger(out: Output, job: Mapping[str, Any]) -> Iterator[Ledger]:
+    """Open the ledger of an output, or make it.
+
+    Only one process at a time can have that of a file open. Stores have no locks: two runs of one job do the
+    same work twice there, and write the same.
 
     Args:
         out: The output.
@@ -86,11 +99,80 @@ def open_ledger(out: Path, job: Mapping[str, Any]) -> Iterator[Ledger]:
 
     Raises:
         SettingError: Another run is writing this output, or the ledger is another job's.
-        ResourceError: The ledger cannot be made.
+        ResourceError: The ledger cannot be made or read.
     """
-    folder = ledger_folder(out)
+    place = ledger_folder(out)
+    with _locked(place, out) if isinstance(place, Path) else contextlib.nullcontext():
+        folder = _LocalFolder(place) if isinstance(place, Path) else RemoteFolder(place)
+        _require_job(folder, out, json.loads(json.dumps(job)))
+        yield Ledger(folder)
+
+
+class _LocalFolder:
+    """A folder of this machine. Its files are on the disk once they are written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        for unfinished in path.glob(PART):
+            unfinished.unlink(missing_ok=True)
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    def read(self, name: str) -> bytes:
+        return (self._path / name).read_bytes()
+
+    def write(self, name: str, content: bytes) -> None:
+        write_whole(self._path / name, content, durable=True)
+
+    def delete(self, names: str) -> None:
+        for path in self._path.glob(names):
+            with contextlib.suppress(OSError):
+                path.unlink()
+        with contextlib.suppress(OSError):  # the last one to go takes the folder along
+            self._path.rmdir()
+
+
+def _part(key: str) -> str:
+    return PARTS.replace("*", key)
+
+
+def _require_job(folder: Folder, out: Output, job: dict[str, Any]) -> None:
+    """Record the job in a new ledger. Raises SettingError if the ledger is another job's."""
+    way_out = f"name another --out, or delete the folder {folder}"
     try:
-        lock = _locked(folder)
+        found = json.loads(folder.read(JOB))
+    except FileNotFoundError:
+        folder.write(JOB, f"{json.dumps(job, indent=2)}\n".encode())
+        return
+    except (OSError, ValueError) as error:
+        raise SettingError(f"{folder}/{JOB}: cannot be read ({error}); {way_out}") from error
+    if found != job:
+        names = sorted(set(job) | set(found)) if isinstance(found, dict) else []
+        differing = ", ".join(name for name in names if job.get(name) != found.get(name))
+        raise SettingError(f"{out}: an unfinished run with other settings ({differing}) is there; {way_out}")
+
+
+def _locked(folder: Path, out: Output) -> BinaryIO:
+    """The lock file of a folder, made and locked. The system unlocks it however the process ends.
+
+    Raises:
+        SettingError: Another process holds it.
+        ResourceError: It cannot be made.
+    """
+    path = folder / LOCK
+    try:
+        while True:
+            folder.mkdir(exist_ok=True)
+            file = path.open("ab")
+            try:
+                _lock(file)
+                if _is_at(file, path):
+                    return file
+            except BaseException:
+                file.close()
+                raise
+            file.close()  # the process that held it has finished and deleted it
     except BlockingIOError as error:
         raise SettingError(
             f"{out}: another run is writing it; wait for its end, or name another --out"
@@ -100,49 +182,6 @@ def open_ledger(out: Path, job: Mapping[str, Any]) -> Iterator[Ledger]:
         raise ResourceError(
             f"{folder}: cannot be made ({reason}); name another --out", "not_written"
         ) from error
-    with lock:
-        for unfinished in folder.glob(PART):
-            unfinished.unlink(missing_ok=True)
-        _require_job(folder, out, json.loads(json.dumps(job)))
-        yield Ledger(folder)
-
-
-def _require_job(folder: Path, out: Path, job: dict[str, Any]) -> None:
-    """Record the job in a new ledger. Raises SettingError if the ledger is another job's."""
-    path = folder / JOB
-    way_out = f"name another --out, or delete the folder {folder}"
-    try:
-        found = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        write_whole(path, f"{json.dumps(job, indent=2)}\n".encode(), durable=True)
-        return
-    except (OSError, ValueError) as error:
-        raise SettingError(f"{path}: cannot be read ({error}); {way_out}") from error
-    if found != job:
-        names = sorted(set(job) | set(found)) if isinstance(found, dict) else []
-        differing = ", ".join(name for name in names if job.get(name) != found.get(name))
-        raise SettingError(f"{out}: an unfinished run with other settings ({differing}) is there; {way_out}")
-
-
-def _locked(folder: Path) -> BinaryIO:
-    """The lock file of a folder, made and locked. The system unlocks it however the process ends.
-
-    Raises:
-        BlockingIOError: Another process holds it.
-        OSError: It cannot be made.
-    """
-    path = folder / LOCK
-    while True:
-        folder.mkdir(exist_ok=True)
-        file = path.open("ab")
-        try:
-            _lock(file)
-            if _is_at(file, path):
-                return file
-        except BaseException:
-            file.close()
-            raise
-        file.close()  # the process that held it has finished and deleted it
 
 
 def _lock(file: BinaryIO) -> None:

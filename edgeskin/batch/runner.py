@@ -1,27 +1,35 @@
-"""Assessing any number of pictures into one table, part by part, so that a run that ends early can go on."""
+"""Assessing any number of pictures into one table, part by part, so that a run that ends early can go on.
+
+The engine that assesses the parts can be exchanged: `assess_here` does it in this process,
+`edgeskin.batch.ray.RayEngine` on a cluster. The ledger and the table are the same with both.
+"""
 
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from edgeskin import __version__
 from edgeskin.batch.evaluation import Evaluation, LabelledScores
-from edgeskin.batch.ledger import Ledger, Row, open_ledger
+from edgeskin.batch.ledger import Ledger, Output, Row, open_ledger
 from edgeskin.batch.sinks import Form, row_of, write_table
+from edgeskin.bundle.manifest import Manifest
 from edgeskin.classifier import Classifier
 from edgeskin.decision.limitations import PatientContext
 from edgeskin.errors import ResourceError, SettingError
+from edgeskin.photo.in_order import in_order
 from edgeskin.photo.listing import PhotoRef
 from edgeskin.results import SCHEMA_VERSION
 
-PART_SIZE = 256
-"""Pictures of a part: a run that is killed computes at most so many again."""
+PART_SIZE = 128
+"""Pictures of a part: a run that is killed computes at most so many again, for each worker of a cluster."""
+
+READERS = 4
+"""Pictures that are fetched from a store at once, while others are assessed."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +109,60 @@ class Summary:
             self.errors[row["error_code"] if isinstance(error, str) else error["code"]] += 1
 
 
-def assess_part(photos: Iterable[PhotoRef], settings: PartSettings) -> list[Row]:
+@dataclass(frozen=True)
+class Part:
+    """Pictures whose rows are kept together.
+
+    Attributes:
+        key: Of the ledger.
+        photos: All of them.
+        rows: Their rows, in the same order; None for a picture that has to be assessed.
+    """
+
+    key: str
+    photos: Sequence[PhotoRef]
+    rows: Sequence[Row | None]
+
+    @property
+    def missing(self) -> list[PhotoRef]:
+        """The pictures that have to be assessed."""
+        return [photo for photo, row in zip(self.photos, self.rows, strict=True) if row is None]
+
+    def filled(self, rows: Iterable[Row]) -> list[Row]:
+        """All rows, given those of `missing`."""
+        remaining = iter(rows)
+        return [next(remaining) if row is None else row for row in self.rows]
+
+
+Engine = Callable[[Iterator[Part], Callable[[int], None]], Iterator[tuple[Part, Sequence[Row]]]]
+"""Takes parts, and what it calls with the number of pictures that were just assessed. Yields each part with
+the rows of its `missing` pictures, in any order of the parts."""
+
+
+def assess_part(photos: Sequence[PhotoRef], settings: PartSettings) -> Iterator[Row]:
     """The rows of pictures, in their order; one that fails has a row of status ``error``."""
+    is_remote = any(photo.is_remote for photo in photos)
+    read = in_order(photos, PhotoRef.fetched, READERS) if is_remote else photos
     results = settings.classifier.assess_many(
-        photos, mc_samples=settings.mc_samples, seed=settings.seed, context=settings.context
+        read, mc_samples=settings.mc_samples, seed=settings.seed, context=settings.context
     )
-    return [row_of(result, settings.form) for result in results]
+    return (row_of(result, settings.form) for result in results)
+
+
+def assess_here(settings: PartSettings) -> Engine:
+    """The engine that assesses one part after another in this process."""
+
+    def engine(
+        parts: Iterator[Part], computed: Callable[[int], None]
+    ) -> Iterator[tuple[Part, Sequence[Row]]]:
+        for part in parts:
+            rows = []
+            for row in assess_part(part.missing, settings):
+                rows.append(row)
+                computed(1)
+            yield part, rows
+
+    return engine
 
 
 def count_photos(photos: Iterable[PhotoRef]) -> int:
@@ -135,8 +191,9 @@ def count_photos(photos: Iterable[PhotoRef]) -> int:
 def run(
     photos: Iterable[PhotoRef],
     settings: PartSettings,
-    out: Path,
+    out: Output,
     *,
+    engine: Engine | None = None,
     retry_errors: bool = False,
     part_size: int = PART_SIZE,
     progress: Callable[[int, int], None] = lambda done, computed: None,
@@ -151,94 +208,111 @@ def run(
         photos: As `edgeskin.photo.listing.list_photos` yields them.
         settings: How to assess them.
         out: The table.
+        engine: What assesses the parts; None for this process.
         retry_errors: Whether to assess pictures again that failed in an earlier run.
         part_size: Pictures of a part, the same in every run of a job.
         progress: Called with the number of pictures done, and of those assessed by this run.
-        should_stop: Asked after each part; the run then ends, and the ledger stays.
+        should_stop: Asked before each part; the run ends after the parts in progress, and the ledger stays.
 
     Raises:
         SettingError: Another run writes this table, an unfinished run of another job is there, or there are
             no pictures.
-        ResourceError: The table or the ledger cannot be written. What is done stays in the ledger.
+        ResourceError: The table or the ledger cannot be written, or the engine finds no workers. What is done
+            stays in the ledger.
     """
-    manifest = settings.classifier.manifest
-    summary, scores = Summary(), LabelledScores(manifest.classes, manifest.cancer_classes)
-    assess = _Assess(settings, progress, summary)
-    parts: list[tuple[str, int]] = []
+    engine = engine or assess_here(settings)
     started = time.monotonic()
     with open_ledger(out, settings.job(part_size)) as ledger:
-        for part in _parts(photos, part_size):
-            if should_stop():
-                break
-            key, rows = _done(ledger, part, assess, retry_errors)
-            parts.append((key, len(rows)))
-            for photo, row in zip(part, rows, strict=True):
-                summary.add(row)
-                if photo.label is not None:
-                    scores.add(photo.label, row)
-            progress(summary.pictures, summary.computed)
-        else:
-            if not parts:
+        state = _Run(settings.classifier.manifest, ledger, progress)
+        for part, rows in engine(
+            state.unfinished(photos, part_size, retry_errors, should_stop), state.add_computed
+        ):
+            state.finish(part, rows)
+        summary = state.summary
+        if not state.is_stopped:
+            if not state.parts:
                 ledger.remove()
                 raise SettingError("there are no pictures; check the names")
-            rows_in_order = itertools.chain.from_iterable(_in_order(ledger, parts))
-            write_table(out, rows_in_order, settings.form, ledger.folder)
+            rows_in_order = itertools.chain.from_iterable(state.rows())
+            write_table(out, rows_in_order, settings.form)
             summary.is_finished = True
-            summary.evaluation = scores.evaluation()
+            summary.evaluation = state.scores.evaluation()
             if not summary.statuses["error"]:
                 ledger.remove()
     summary.seconds = time.monotonic() - started
     return summary
 
 
-@dataclass(frozen=True)
-class _Assess:
-    """Assesses pictures of a part, and shows how far it is."""
+class _Run:
+    """How far a run is.
 
-    settings: PartSettings
-    progress: Callable[[int, int], None]
-    summary: Summary
+    Attributes:
+        summary: Of the parts that are done.
+        scores: Of their labelled pictures.
+        parts: Key and number of pictures of each part, in order.
+        is_stopped: Whether it ends before its end.
+    """
 
-    def __call__(self, photos: list[PhotoRef]) -> list[Row]:
-        return assess_part(self._shown(photos), self.settings)
+    def __init__(self, manifest: Manifest, ledger: Ledger, progress: Callable[[int, int], None]) -> None:
+        self._ledger, self._progress = ledger, progress
+        self.summary, self.scores = Summary(), LabelledScores(manifest.classes, manifest.cancer_classes)
+        self.parts: list[tuple[str, int]] = []
+        self.is_stopped = False
+        self._reused = 0
 
-    def _shown(self, photos: list[PhotoRef]) -> Iterator[PhotoRef]:
-        before = self.summary.pictures
-        for number, photo in enumerate(photos):
-            self.progress(before + number, self.summary.computed)
-            yield photo
-            self.summary.computed += 1
+    def unfinished(
+        self,
+        photos: Iterable[PhotoRef],
+        part_size: int,
+        retry_errors: bool,
+        should_stop: Callable[[], bool],
+    ) -> Iterator[Part]:
+        """Yield the parts that have to be assessed; what the ledger has is finished at once."""
+        remaining = iter(photos)
+        while some := list(itertools.islice(remaining, part_size)):
+            if should_stop():
+                self.is_stopped = True
+                return
+            key = self._ledger.key(some)
+            self.parts.append((key, len(some)))
+            rows = self._ledger.read(key)
+            if rows is None or len(rows) != len(some):
+                yield Part(key, some, [None] * len(some))
+                continue
+            kept = [None if retry_errors and row["status"] == "error" else row for row in rows]
+            part = Part(key, some, kept)
+            missing = kept.count(None)
+            self._reused += len(some) - missing
+            if missing:
+                yield part
+            else:
+                self._count(some, rows)
+                self.add_computed(0)
 
+    def add_computed(self, pictures: int) -> None:
+        """Count pictures that were just assessed, and show how far the run is."""
+        self.summary.computed += pictures
+        self._progress(self._reused + self.summary.computed, self.summary.computed)
 
-def _parts(photos: Iterable[PhotoRef], size: int) -> Iterator[list[PhotoRef]]:
-    remaining = iter(photos)
-    while part := list(itertools.islice(remaining, size)):
-        yield part
+    def finish(self, part: Part, rows: Iterable[Row]) -> None:
+        """Keep the rows of a part's missing pictures."""
+        whole = part.filled(rows)
+        self._ledger.write(part.key, whole)
+        self._count(part.photos, whole)
 
+    def rows(self) -> Iterator[list[Row]]:
+        """The rows of all parts, in order, as the ledger holds them."""
+        for key, count in self.parts:
+            rows = self._ledger.read(key)
+            if rows is None or len(rows) != count:
+                raise ResourceError(
+                    f"{self._ledger}: a part that was done cannot be read; run the same command again",
+                    "unreadable",
+                )
+            yield rows
 
-def _in_order(ledger: Ledger, parts: Iterable[tuple[str, int]]) -> Iterator[list[Row]]:
-    """The rows of parts, each given by its key and number of rows, as the ledger holds them."""
-    for key, count in parts:
-        rows = ledger.read(key)
-        if rows is None or len(rows) != count:
-            raise ResourceError(
-                f"{ledger.folder}: a part that was done cannot be read; run the same command again",
-                "unreadable",
-            )
-        yield rows
-
-
-def _done(
-    ledger: Ledger, part: list[PhotoRef], assess: Callable[[list[PhotoRef]], list[Row]], retry_errors: bool
-) -> tuple[str, list[Row]]:
-    """The key and the rows of a part: from the ledger, or assessed and put there."""
-    key = ledger.key(part)
-    rows = ledger.read(key)
-    if rows is None or len(rows) != len(part):
-        rows = assess(part)
-        ledger.write(key, rows)
-    elif retry_errors and (failed := [place for place, row in enumerate(rows) if row["status"] == "error"]):
-        for place, row in zip(failed, assess([part[place] for place in failed]), strict=True):
-            rows[place] = row
-        ledger.write(key, rows)
-    return key, rows
+    def _count(self, photos: Iterable[PhotoRef], rows: Iterable[Row]) -> None:
+        for photo, row in zip(photos, rows, strict=True):
+            self.summary.add(row)
+            if photo.label is not None:
+                self.scores.add(photo.label, row)

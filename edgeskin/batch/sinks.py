@@ -1,5 +1,6 @@
 """Tables of results: JSON lines, CSV and Parquet, written whole and in constant memory."""
 
+import contextlib
 import csv
 import io
 import json
@@ -7,10 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Literal, get_args
 
-from edgeskin.batch.ledger import Row
+from edgeskin.batch.ledger import Output, Row, ledger_folder
 from edgeskin.batch.parquet import write_parquet
 from edgeskin.errors import SettingError
 from edgeskin.photo.parquet import require_pyarrow
+from edgeskin.photo.remote import Url, uploaded
 from edgeskin.report.output_file import opened_whole
 from edgeskin.report.text import printable
 from edgeskin.results import Assessment
@@ -20,7 +22,7 @@ FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What a spreadsheet takes for the start of a formula, also in full width (OWASP, CSV injection)."""
 
 
-def form_of(out: Path) -> Form:
+def form_of(out: Output) -> Form:
     """The form of a table by its file's name.
 
     Raises:
@@ -41,21 +43,29 @@ def row_of(result: Assessment, form: Form) -> Row:
     return result.to_dict() if form == "jsonl" else result.to_row()
 
 
-def write_table(out: Path, rows: Iterable[Row], form: Form, folder: Path | None = None) -> None:
+def write_table(out: Output, rows: Iterable[Row], form: Form) -> None:
     """Write a table that is there whole or not at all.
 
     Args:
-        out: The file.
+        out: The file, which is written in the folder of its ledger if that is there, and then moved; or the
+            object, which is written to a temporary file of this machine, and then uploaded.
         rows: As `row_of` gives them, all with the same keys, one or more.
         form: Of the table.
-        folder: Where it is written before it is moved, on the same disk; None for beside its place.
 
     Raises:
         ResourceError: It cannot be written; what was there before is kept.
     """
     write = {"jsonl": _write_jsonl, "csv": _write_csv, "parquet": write_parquet}[form]
-    with opened_whole(out, durable=True, folder=folder) as file:
+    with _opened(out) as file:
         write(file, rows)
+
+
+def _opened(out: Output) -> contextlib.AbstractContextManager[BinaryIO]:
+    if isinstance(out, Url):
+        return uploaded(out)
+    ledger = ledger_folder(out)
+    folder = ledger if isinstance(ledger, Path) and ledger.is_dir() else None
+    return opened_whole(out, durable=True, folder=folder)
 
 
 def csv_text(text: str) -> str:

@@ -84,11 +84,11 @@ class Arrivals:
     def __init__(self, folder: Path, recursive: bool, table: GrowingTable) -> None:
         """Watch a folder for pictures that are not in the table."""
         self._folder, self._recursive, self._table = folder, recursive, table
-        self._last: Mapping[str, tuple[int, int]] = {}
+        self._last: Mapping[str, tuple[int, int | str]] = {}
 
     def new(self) -> list[PhotoRef]:
         """List the folder: what is new, and has the size and time that it had at the last call, sorted."""
-        found: dict[str, tuple[int, int]] = {}
+        found: dict[str, tuple[int, int | str]] = {}
         arrived = []
         for photo in list_photos([str(self._folder)], recursive=self._recursive, quiet=True):
             name = self._table.shown(photo.name)

@@ -6,33 +6,39 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from edgeskin import NOTICE
-from edgeskin.batch.ledger import ledger_folder
+from edgeskin.batch.ledger import Output, ledger_folder
 from edgeskin.batch.messages import evaluation_text, progress_text, summary_text
-from edgeskin.batch.runner import PartSettings, count_photos, run
+from edgeskin.batch.runner import Engine, PartSettings, assess_here, count_photos, run
 from edgeskin.batch.sinks import form_of
 from edgeskin.classifier import Classifier
 from edgeskin.cli.outputs import is_folder, refuse_overwriting_inputs
 from edgeskin.cli.streams import notice
 from edgeskin.errors import SettingError
 from edgeskin.photo.listing import STANDARD_INPUT, list_photos, matches
+from edgeskin.photo.remote import is_url
 
 LINE_EVERY_S = 30.0
 """Seconds between two lines of progress where stderr is no terminal."""
 Show = Callable[[int, int], None]
 
 
+Engines = Callable[[PartSettings], AbstractContextManager[Engine]]
+
+
 def predict_into(
-    out: Path,
+    out: Output,
     sources: Sequence[str],
     recursive: bool,
     open_classifier: Callable[[], Classifier],
     sampling: Mapping[str, Any],
     retry_errors: bool,
+    engines: Engines | None = None,
 ) -> int:
     """Assess all pictures of sources into a table.
 
@@ -43,32 +49,35 @@ def predict_into(
         open_classifier: Called once the sources and the table are known to be valid.
         sampling: ``mc_samples``, ``seed`` and ``context`` of `PartSettings`.
         retry_errors: As `run`.
+        engines: Starts what assesses; None for this process.
 
     Returns:
         The exit code.
 
     Raises:
         SettingError: The table or a source is not usable.
-        ResourceError: The table cannot be written.
+        ResourceError: The table cannot be written, or the engine finds no workers.
     """
     form = form_of(out)
-    if is_folder(out) or not out.absolute().parent.is_dir():
-        raise SettingError(f"{out}: name a file in a folder that exists")
-    lists = (
-        path for source in sources for path in matches(source) if path.suffix.lower() == out.suffix.lower()
-    )
-    refuse_overwriting_inputs([out], lists)
-    if retry_errors and out.exists() and not ledger_folder(out).exists():
-        raise SettingError(f"{out}: no picture failed; leave --retry-errors out to assess all of them again")
+    if isinstance(out, Path):
+        _require_usable(out, sources, retry_errors)
     total = _count(sources, recursive)
     settings = PartSettings(open_classifier(), form, **sampling)
+    engines = engines or (lambda settings: contextlib.nullcontext(assess_here(settings)))
     listed = list_photos(sources, recursive=recursive, quiet=STANDARD_INPUT not in sources)
-    words = "ending after the part in progress"
-    with contextlib.closing(listed) as photos, Signals(words) as signals, _progress(total) as show:
+    words = "ending after the parts in progress"
+    # The engine first: Ray has a handler of signals of its own.
+    with (
+        contextlib.closing(listed) as photos,
+        engines(settings) as engine,
+        Signals(words) as signals,
+        _progress(total) as show,
+    ):
         summary = run(
             photos,
             settings,
             out,
+            engine=engine,
             retry_errors=retry_errors,
             progress=show,
             should_stop=lambda: signals.received is not None,
@@ -88,6 +97,33 @@ def predict_into(
     notice(f"written: {out}")
     notice(NOTICE)
     return int(summary.statuses.keys() != {"assessed"})
+
+
+def cluster(
+    address: str | None, workers: int | None, threads: int | None, settings: PartSettings
+) -> AbstractContextManager[Engine]:
+    """Start the engine on a Ray cluster; arguments and errors as `edgeskin.batch.ray.RayEngine`."""
+    from edgeskin.batch.ray import RayEngine
+
+    engine = RayEngine(settings, address=address, workers=workers, threads=threads or 1)
+    notice(f"Ray: {engine.workers} workers")
+    return engine
+
+
+def _require_usable(out: Path, sources: Sequence[str], retry_errors: bool) -> None:
+    """Raise SettingError unless a table can go there."""
+    if is_folder(out) or not out.absolute().parent.is_dir():
+        raise SettingError(f"{out}: name a file in a folder that exists")
+    lists = (
+        path
+        for source in sources
+        if not is_url(source)
+        for path in matches(source)
+        if path.suffix.lower() == out.suffix.lower()
+    )
+    refuse_overwriting_inputs([out], lists)
+    if retry_errors and out.exists() and not ledger_folder(out).exists():
+        raise SettingError(f"{out}: no picture failed; leave --retry-errors out to assess all of them again")
 
 
 def _count(sources: Sequence[str], recursive: bool) -> int | None:

@@ -3,7 +3,7 @@
 import json
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,25 +18,26 @@ from edgeskin.cli.outputs import (
 from edgeskin.cli.streams import notice
 from edgeskin.decision.limitations import PatientContext
 from edgeskin.errors import ResourceError, SettingError
+from edgeskin.photo.remote import Url, is_url
 from edgeskin.photo.sources import photos_in
 from edgeskin.report.output_file import write_whole
 from edgeskin.results import Assessment
 
 
 def predict(
-    paths: Annotated[
-        list[Path],
+    sources: Annotated[
+        list[str],
         typer.Argument(
-            parser=options.named_path,
+            parser=options.named,
             metavar="PICTURE...",
             help="Pictures, or folders of pictures. With --out also patterns, CSV or Parquet lists, zip "
-            "archives, and - for names on standard input.",
+            "archives, s3:// addresses, and - for names on standard input.",
         ),
     ],
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            parser=options.named_path,
+            parser=options.named,
             metavar="FILE",
             help="Write a table (.jsonl, .csv or .parquet) in place of results on stdout. The same command "
             "goes on where an unfinished run ended.",
@@ -65,7 +66,28 @@ def predict(
     method: options.MethodOption = None,
     bundle: options.BundleOption = None,
     threads: options.ThreadsOption = None,
-    workers: options.WorkersOption = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            show_default=False,
+            help="Pictures assessed at once, up to the number of threads; each takes memory (default: 1). "
+            "With --engine ray: processes, each of --threads threads (default: all CPUs, 1 thread each).",
+        ),
+    ] = None,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="With --out: this process, or a Ray cluster (extra cluster)."),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            parser=options.named,
+            metavar="HOST:PORT",
+            help="With --engine ray: the cluster (default: RAY_ADDRESS, or a Ray of this machine alone).",
+        ),
+    ] = None,
     quality_gate: options.QualityGateOption = True,
     scope_gate: options.ScopeGateOption = True,
     sensitivity: options.SensitivityOption = None,
@@ -82,6 +104,12 @@ def predict(
         raise SettingError("--target and --method choose a map: add --explain FILE to write it")
     if out is None and (recursive or retry_errors):
         raise SettingError("--recursive and --retry-errors are for a table: add --out FILE")
+    if out is None and (engine == "ray" or any(map(is_url, sources))):
+        raise SettingError("--engine ray and addresses are for a table: add --out FILE")
+    if address is not None and engine != "ray":
+        raise SettingError("--address is of a Ray cluster: add --engine ray")
+    if engine == "ray":
+        threads = threads or 1
     context = PatientContext(age, site)
     open_classifier = partial(
         options.open_classifier,
@@ -89,7 +117,7 @@ def predict(
         precision,
         threads,
         cache_dir,
-        workers=workers,
+        workers=1 if engine == "ray" else workers or 1,
         mc_dropout=mc_dropout,
         quality_gate=quality_gate,
         scope_gate=scope_gate,
@@ -100,13 +128,17 @@ def predict(
     if out is not None:
         if explain is not None or as_json:
             raise SettingError("--out writes a table alone: leave --explain and --json out")
-        refuse_overwriting_inputs([out], files_of_bundle(bundle, require_signature))
-        from edgeskin.cli.batch import predict_into
+        table = Url(out) if is_url(out) else Path(out)
+        if isinstance(table, Path):
+            refuse_overwriting_inputs([table], files_of_bundle(bundle, require_signature))
+        from edgeskin.cli.batch import cluster, predict_into
 
-        sources = [str(path) for path in paths]
         sampling = {"mc_samples": mc_dropout, "seed": seed, "context": context}
-        raise typer.Exit(predict_into(out, sources, recursive, open_classifier, sampling, retry_errors))
-    photos = list(photos_in(paths))
+        engines = partial(cluster, address, workers, threads) if engine == "ray" else None
+        raise typer.Exit(
+            predict_into(table, sources, recursive, open_classifier, sampling, retry_errors, engines)
+        )
+    photos = list(photos_in(map(Path, sources)))
     figures = output_paths(explain, photos, *files_of_bundle(bundle, require_signature))
     classifier = open_classifier()
     blocked = delete_stale_outputs(figures)

@@ -1,4 +1,4 @@
-"""The pictures that sources name: files, folders, patterns, lists, zip archives and standard input.
+"""The pictures that sources name: files, folders, patterns, lists, zip archives, stores and standard input.
 
 Names come as they are needed, so that a million of them take no more memory than one folder's.
 """
@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +18,7 @@ from edgeskin.errors import PhotoError, SettingError
 from edgeskin.photo.archive import Member, members_of, read_member
 from edgeskin.photo.decode import read_bytes
 from edgeskin.photo.parquet import iter_parquet
+from edgeskin.photo.remote import is_url, photos_at, read_url
 from edgeskin.photo.sources import photos_in
 from edgeskin.photo.tables import iter_table
 
@@ -38,12 +39,14 @@ class PhotoRef:
 
     Attributes:
         name: How it is shown and named in tables.
-        path: The file, or the archive that holds it.
+        path: The file, the archive that holds it, or its address in a store.
         member: Its place in the archive; None for a file.
         refusal: Why it is not read; None if it is.
         label: Of a list: its class, or None.
         age: Of a list: age in years, or None.
         site: Of a list: body site, or None.
+        listed_version: Of a picture in a store, as it was listed: its size, and its tag or time.
+        content: Its bytes, once they were fetched from a store.
     """
 
     name: str
@@ -53,10 +56,37 @@ class PhotoRef:
     label: str | None = None
     age: float | None = None
     site: str | None = None
+    listed_version: tuple[int, str] | None = None
+    content: bytes | None = field(default=None, repr=False)
 
-    def version(self) -> tuple[int, int]:
-        """Size in bytes and time of the last change in ns; -1 and -1 if the file cannot be found."""
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is in a store."""
+        return is_url(self.path)
+
+    def version(self) -> tuple[int, int | str]:
+        """What changes with the picture.
+
+        Returns:
+            Of a file: size in bytes and time of the last change in ns. Of a picture in a store: as it was
+            listed. -1 and -1 if the file cannot be found, or if only its address is known.
+        """
+        if self.is_remote:
+            return self.listed_version or _UNKNOWN
         return _version(self.path)
+
+    def absolute(self) -> "PhotoRef":
+        """The same picture for a process in another working folder; its name stays."""
+        return self if self.is_remote else replace(self, path=os.path.abspath(self.path))  # noqa: PTH100
+
+    def fetched(self) -> "PhotoRef":
+        """The same picture with its bytes, or with the reason that it cannot be fetched from its store."""
+        if not self.is_remote or self.refusal is not None:
+            return self
+        try:
+            return replace(self, content=read_url(self.path))
+        except PhotoError as error:
+            return replace(self, refusal=error)
 
     def source(self, patience_s: float = PATIENCE_S) -> bytes:
         """The bytes of the picture's file, once nobody is writing it.
@@ -70,6 +100,10 @@ class PhotoRef:
         """
         if self.refusal is not None:
             raise PhotoError(str(self.refusal), self.refusal.code)
+        if self.content is not None:
+            return self.content
+        if self.is_remote:
+            return read_url(self.path)
         if self.member is not None:
             return read_member(Path(self.path), self.member)
         return _settled_bytes(self.path, patience_s)
@@ -82,8 +116,9 @@ def list_photos(
 
     Args:
         sources: Pictures, folders, patterns such as ``photos/*.jpg``, lists (CSV or Parquet with the column
-            ``path``, relative to the list, and optionally ``label``, ``age`` and ``site``), zip archives, and
-            ``-`` for the names of pictures on standard input, one a line or each ended by NUL.
+            ``path``, relative to the list, and optionally ``label``, ``age`` and ``site``), zip archives,
+            addresses such as ``s3://bucket/folder`` (see `edgeskin.photo.remote`), and ``-`` for the names
+            of pictures on standard input, one a line or each ended by NUL.
         recursive: Whether to read the sub-folders of folders.
         names: Instead of standard input.
         quiet: Whether to log no warnings about what is skipped.
@@ -92,11 +127,16 @@ def list_photos(
         Each picture. What cannot be read is yielded too; reading it gives an error by name.
 
     Raises:
-        SettingError: A list cannot be read, or a row of it is wrong.
+        SettingError: A list cannot be read, a row of it is wrong, or an address needs what is not installed.
+        ResourceError: A store cannot be listed.
     """
     for source in sources:
         if source == STANDARD_INPUT:
             yield from (PhotoRef(name, name) for name in _names(names or _standard_input()))
+            continue
+        if is_url(source):
+            for one in photos_at(source, recursive=recursive, quiet=quiet):
+                yield PhotoRef(one.url, one.url, listed_version=one.version)
             continue
         for path in matches(source):
             if path.suffix.lower() in (".csv", ".parquet") and not path.is_dir():
@@ -153,7 +193,7 @@ def _listed(table: Path) -> Iterator[PhotoRef]:
             if _text(row["path"]) is None:
                 raise SettingError(f"{table}: a row names no picture; add the path or remove the row")
             label, age, site = (_text(row.get(name)) for name in OPTIONAL)
-            place = str(table.parent / path)
+            place = path if is_url(path) else str(table.parent / path)
             yield PhotoRef(place, place, label=label, age=_number(table, path, age), site=site)
     if is_empty:
         raise SettingError(f"{table}: the list names no pictures; add rows or leave it out")

@@ -53,7 +53,7 @@ def test_rows_come_back_as_they_were(out: Path) -> None:
 def test_a_damaged_part_is_not_done(out: Path) -> None:
     with open_ledger(out, JOB) as ledger:
         ledger.write("k", ROWS)
-        (part,) = ledger.folder.glob("part-*")
+        (part,) = ledger_folder(out).glob("part-*")
         part.write_bytes(part.read_bytes()[:-5])
         assert ledger.read("k") is None
 
@@ -96,7 +96,7 @@ def test_another_job_is_refused_with_what_differs(out: Path, change: dict[str, A
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"a"'])
 def test_a_damaged_record_of_the_job_is_refused(out: Path, content: str) -> None:
     with open_ledger(out, JOB) as ledger:
-        record = ledger.folder / "run.json"
+        record = ledger_folder(out) / "run.json"
     assert json.loads(record.read_text()) == JOB
     record.write_text(content)
     with pytest.raises(SettingError, match=r"results\.csv"), open_ledger(out, JOB):
@@ -120,7 +120,7 @@ def test_a_ledger_within_this_process_is_locked_too(out: Path) -> None:
 def test_a_removed_ledger_leaves_nothing_and_can_be_made_again(out: Path) -> None:
     with open_ledger(out, JOB) as ledger:
         ledger.write("k", ROWS)
-        (ledger.folder / ".edgeskin-0.part").touch()
+        (ledger_folder(out) / ".edgeskin-0.part").touch()
     with open_ledger(out, JOB) as ledger:
         ledger.remove()
     assert list(out.parent.iterdir()) == []
@@ -130,7 +130,7 @@ def test_a_removed_ledger_leaves_nothing_and_can_be_made_again(out: Path) -> Non
 
 def test_files_of_others_are_left_alone(out: Path) -> None:
     with open_ledger(out, JOB) as ledger:
-        (ledger.folder / "mine.txt").touch()
+        (ledger_folder(out) / "mine.txt").touch()
         ledger.remove()
     assert [path.name for path in ledger_folder(out).iterdir()] == ["mine.txt"]
 
