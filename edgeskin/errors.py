@@ -30,7 +30,7 @@ class PhotoError(EdgeskinError):
     Codes: ``not_found``, ``not_a_file``, ``is_folder``, ``unreadable``, ``empty_file``, ``file_too_large``,
     ``unsupported_format``, ``damaged``, ``cut_off``, ``too_small``, ``too_many_pixels``, ``side_too_long``,
     ``wrong_array``, ``wrong_type``, ``timed_out``, ``decoder_crashed``, ``still_changing``,
-    ``unsafe_archive``, ``encrypted``; ``photo`` for anything else.
+    ``unsafe_archive``, ``encrypted``, ``worker_lost``; ``photo`` for anything else.
     """
 
     code = "photo"
@@ -53,9 +53,10 @@ class SettingError(EdgeskinError):
 
 
 class ResourceError(EdgeskinError):
-    """This machine lacks what the work needs: memory, threads, disk space or a place to write.
+    """This machine or cluster lacks what the work needs: memory, threads, workers or a place to write.
 
-    Codes: ``out_of_memory``, ``too_few_threads``, ``not_written``; ``resource`` for anything else.
+    Codes: ``out_of_memory``, ``too_few_threads``, ``no_workers``, ``not_written``, ``unreadable``;
+    ``resource`` for anything else.
     """
 
     code = "resource"

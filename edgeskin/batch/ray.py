@@ -13,6 +13,7 @@ import itertools
 import logging
 import os
 import pickle
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,7 @@ MAX_LOSSES = 3
 """Workers that a single picture may cost."""
 START_S = 120.0
 """Seconds to wait for a first worker."""
+CONNECT_S = 10.0
 _LOOK_S = 0.5
 """Seconds after which a signal is seen at the latest."""
 
@@ -126,7 +128,9 @@ class RayEngine:
         address = address or os.environ.get("RAY_ADDRESS") or None
         here = {} if address else {"num_cpus": available_threads(), "include_dashboard": False}
         try:
-            self._ray.init(address, log_to_driver=False, logging_level="ERROR", **here)
+            if address:
+                _require_reachable(address)
+            self._ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **here)
         except Exception as error:  # of many classes
             raise ResourceError(
                 f"no Ray cluster at {address or 'this machine'} ({error}); check its address, or leave "
@@ -288,6 +292,13 @@ def _import_ray() -> Any:
     except ImportError as error:
         raise SettingError('--engine ray needs the extra: pip install "edgeskin[cluster]"') from error
     return ray
+
+
+def _require_reachable(address: str) -> None:
+    """Raise OSError unless something listens at ``host:port``. Ray itself tries for many minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "://" not in address:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
 
 
 def _cause(error: Any) -> EdgeskinError:

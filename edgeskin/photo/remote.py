@@ -100,16 +100,19 @@ def read_url(url: str) -> bytes:
     """
     try:
         system, path = _opened(url)
+    except SettingError as error:
+        raise PhotoError(str(error), "unreadable") from error
+    try:
         data: bytes = system.cat_file(path, start=0, end=MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise PhotoError("there is no such object; check the address", "not_found") from error
-    except SettingError as error:
-        raise PhotoError(str(error), "unreadable") from error
     except Exception as error:  # every store has errors of its own
-        reason = str(error) or type(error).__name__
-        raise PhotoError(
-            f"the object cannot be read ({reason}); check address, credentials and network", "unreadable"
-        ) from error
+        if not _is_empty(system, path):  # of which S3 has no first byte to give
+            reason = str(error) or type(error).__name__
+            raise PhotoError(
+                f"the object cannot be read ({reason}); check address, credentials and network", "unreadable"
+            ) from error
+        data = b""
     return read_bytes(data)
 
 
@@ -187,6 +190,13 @@ def _is_folder(system: Any, path: str) -> bool:
     try:
         return bool(system.info(path)["type"] == "directory")
     except FileNotFoundError:
+        return False
+
+
+def _is_empty(system: Any, path: str) -> bool:
+    try:
+        return bool(system.info(path)["size"] == 0)
+    except Exception:  # every store has errors of its own
         return False
 
 

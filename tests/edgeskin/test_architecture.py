@@ -25,7 +25,7 @@ FORBIDDEN = {
     "train", "quantize", "benchmarks", "tests", "torch", "torchvision", "timm", "lightning", "nncf", "onnx",
     "onnxruntime", "sklearn", "scipy", "matplotlib", "yaml", "pandas", "PIL", "cryptography", "model_signing",
     "fastapi", "starlette", "uvicorn", "pydantic", "prometheus_client", "limits", "python_multipart", "httpx",
-    "h11", "pyarrow", "pydicom", "highdicom", "pi_heif",
+    "h11", "pyarrow", "pydicom", "highdicom", "pi_heif", "ray", "fsspec", "s3fs", "boto3",
 }  # fmt: skip
 SERVE = {"fastapi", "starlette", "uvicorn", "prometheus_client", "limits", "python_multipart", "h11"}
 
@@ -35,6 +35,8 @@ ALLOWED = {
     "bundle/signature.py": {"cryptography"},
     "photo/parquet.py": {"pyarrow"},
     "batch/parquet.py": {"pyarrow"},
+    "batch/ray.py": {"ray"},
+    "photo/remote.py": {"fsspec"},
     "monitoring/rows.py": {"pyarrow"},
     "photo/dicom.py": {"pydicom"},
     "photo/heic.py": {"pi_heif"},

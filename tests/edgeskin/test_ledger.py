@@ -95,7 +95,7 @@ def test_another_job_is_refused_with_what_differs(out: Path, change: dict[str, A
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"a"'])
 def test_a_damaged_record_of_the_job_is_refused(out: Path, content: str) -> None:
-    with open_ledger(out, JOB) as ledger:
+    with open_ledger(out, JOB):
         record = ledger_folder(out) / "run.json"
     assert json.loads(record.read_text()) == JOB
     record.write_text(content)
