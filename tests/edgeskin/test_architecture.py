@@ -35,7 +35,6 @@ ALLOWED = {
     "bundle/signature.py": {"cryptography"},
     "photo/parquet.py": {"pyarrow"},
     "batch/parquet.py": {"pyarrow"},
-    "monitoring/rows.py": {"pyarrow"},
     "photo/dicom.py": {"pydicom"},
     "photo/heic.py": {"pi_heif"},
     "report/dicom.py": {"pydicom", "highdicom"},
