@@ -1,7 +1,6 @@
 """Reads tables of results, a thousand rows at once: JSONL, CSV, or Parquet (extra ``parquet``)."""
 
 import contextlib
-import csv
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +13,8 @@ from edgeskin.arrays import Float64s
 from edgeskin.bundle.bundle import Bundle
 from edgeskin.errors import SettingError
 from edgeskin.monitoring.reference import Measure, values_of
+from edgeskin.photo.parquet import iter_parquet
+from edgeskin.photo.tables import iter_table
 from edgeskin.results import QUALITY_MEASURES, Precision
 
 ROWS_AT_ONCE = 1000
@@ -155,39 +156,6 @@ def _flat(values: dict[str, Any]) -> Row:
     return row
 
 
-def _csv_rows(table: Path) -> Iterator[Row]:
-    with _opened(table) as lines:
-        reader = csv.DictReader(lines, strict=True)
-        try:
-            for row in reader:
-                if None in row or None in row.values():
-                    raise SettingError(
-                        f"{table}: line {reader.line_num}: not as many cells as columns; write it again"
-                    )
-                yield row
-        except csv.Error as error:
-            raise SettingError(
-                f"{table}: line {reader.line_num}: not CSV ({error}); write it again"
-            ) from error
-
-
-def _parquet_rows(table: Path) -> Iterator[Row]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise SettingError(
-            f'{table}: Parquet needs pyarrow: pip install "edgeskin[parquet]", or use CSV or JSONL'
-        ) from error
-    try:
-        with parquet.ParquetFile(table) as file:
-            for batch in file.iter_batches(ROWS_AT_ONCE):
-                yield from batch.to_pylist()
-    except (OSError, pyarrow.ArrowException) as error:
-        reason = str(error).partition("\n")[0]
-        raise SettingError(f"{table}: cannot be read as Parquet ({reason}); write it again") from error
-
-
 @contextlib.contextmanager
 def _opened(table: Path) -> Iterator[TextIO]:
     """Open a text file in UTF-8; errors of reading become SettingError."""
@@ -208,7 +176,7 @@ def _number(text: Any) -> float:
 
 
 _READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
-    ".parquet": _parquet_rows,
-    ".csv": _csv_rows,
+    ".parquet": iter_parquet,
+    ".csv": iter_table,
     ".jsonl": _json_rows,
 }

@@ -16,7 +16,7 @@ def read_table(table: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     return list(iter_table(table, columns))
 
 
-def iter_table(table: Path, columns: Sequence[str]) -> Generator[dict[str, str]]:
+def iter_table(table: Path, columns: Sequence[str] = ()) -> Generator[dict[str, str]]:
     """The rows of a CSV file, without blank ones, read as they are needed.
 
     A byte order mark, which spreadsheets put in front of UTF-8, is no part of the first column's name.
@@ -62,7 +62,8 @@ def _rows(table: Path, lines: Iterator[str], columns: Sequence[str]) -> Iterator
         else:
             yield dict(zip(names, cells, strict=True))
     if not names:
-        raise SettingError(f"{table}: the table is empty; it needs the columns {', '.join(columns)}")
+        named = f": {', '.join(columns)}" if columns else ""
+        raise SettingError(f"{table}: the table is empty; its first row must name its columns{named}")
 
 
 def _lines(table: Path) -> Generator[str]:
@@ -84,7 +85,9 @@ def _lines(table: Path) -> Generator[str]:
             f"{table}: row {row}: not in UTF-8 (a byte that starts no character); {SAVE_AS}"
         ) from error
     except OSError as error:
-        raise SettingError(f"{table}: cannot be read ({error.strerror}); check its permissions") from error
+        raise SettingError(
+            f"{table}: cannot be read ({error.strerror}); check its name and permissions"
+        ) from error
 
 
 def _require_columns(place: str, names: list[str], columns: Sequence[str]) -> None:

@@ -37,7 +37,6 @@ ALLOWED = {
     "batch/parquet.py": {"pyarrow"},
     "batch/ray.py": {"ray"},
     "photo/remote.py": {"fsspec"},
-    "monitoring/rows.py": {"pyarrow"},
     "photo/dicom.py": {"pydicom"},
     "photo/heic.py": {"pi_heif"},
     "report/dicom.py": {"pydicom", "highdicom"},

@@ -130,7 +130,7 @@ def test_without_pyarrow_the_extra_is_named(
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(SettingError, match=r"edgeskin\[parquet\]"):
+    with pytest.raises(SettingError, match=r"r\.parquet: .*edgeskin\[parquet\]"):
         list(read_results(tmp_path / "r.parquet", MEASURES, origin))
 
 
