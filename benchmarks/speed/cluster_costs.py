@@ -59,8 +59,8 @@ def measure_pictures(
         bundle: Another than the default one.
 
     Returns:
-        Seconds until a process is ready, and by kind: the mean file's bytes, milliseconds by step, and
-        quantiles of the total. A quantile is the median of those of all processes.
+        CPU seconds until a process is ready, and by kind: the mean file's bytes, CPU milliseconds by step,
+        and quantiles of the total. A quantile is the median of those of all processes.
     """
     lists = {}
     for kind, count in counts.items():
@@ -73,7 +73,6 @@ def measure_pictures(
             print(f"round {number + 1} of {rounds}: {kind}", file=sys.stderr)
             command = [sys.executable, "-m", "benchmarks.speed.cluster_costs", str(listed)]
             command += [bundle] if bundle else []
-            started = time.time()
             children = [
                 subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
                 for _ in range(available_threads())
@@ -83,7 +82,7 @@ def measure_pictures(
                 if child.returncode:
                     raise RuntimeError(f"{' '.join(command)}: ended with {child.returncode}")
                 one = json.loads(printed)
-                starts.append(one["ready"] - started)
+                starts.append(one["ready_s"])
                 steps[kind].append(one["steps"])
     levels = np.linspace(0, 1, LEVELS)
     return {
@@ -104,23 +103,25 @@ def time_pictures(listed: Path, bundle: str | None = None) -> dict[str, Any]:
     """Assess the pictures of a list on one thread of this process, as a worker does.
 
     Returns:
-        The time when it was ready, and milliseconds by step: a value for each picture.
+        CPU seconds until it was ready, and CPU milliseconds by step: a value for each picture. The clock of
+        the steps also runs while other processes have the CPU, so they are scaled to the picture's CPU time.
 
     Raises:
         RuntimeError: A picture was not assessed.
     """
     classifier = Classifier(bundle, threads=1)
-    ready = time.time()
+    ready = time.process_time()
     photos = list(list_photos([str(listed)]))
     steps: dict[str, list[float]] = {}
     for number, photo in enumerate([*photos[:WARM_UP], *photos]):
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.process_time()
         data = photo.source(patience_s=30)
         read = time.perf_counter()
         assessment = classifier.assess(data, name=photo.name)
         assessed = time.perf_counter()
         row_of(assessment, "parquet")
         ended = time.perf_counter()
+        share = (time.process_time() - used) / (ended - started)
         if assessment.status != "assessed":
             raise RuntimeError(f"{photo.name}: {assessment.status}; measure with other pictures")
         inside = dict(assessment.timing_ms)
@@ -128,8 +129,8 @@ def time_pictures(listed: Path, bundle: str | None = None) -> dict[str, Any]:
         times = {"read": 1e3 * (read - started)} | inside | {"row": 1e3 * (ended - assessed), "other": other}
         if number >= min(WARM_UP, len(photos)):
             for step, value in (times | {"total": 1e3 * (ended - started)}).items():
-                steps.setdefault(step, []).append(value)
-    return {"ready": ready, "steps": steps}
+                steps.setdefault(step, []).append(share * value)
+    return {"ready_s": ready, "steps": steps}
 
 
 def measure_driver(folder: Path, count: int, rounds: int, bundle: str | None) -> dict[str, Any]:
@@ -178,7 +179,7 @@ def measure_driver(folder: Path, count: int, rounds: int, bundle: str | None) ->
                             partial(ledger.write, key, part) if task == "write" else partial(ledger.read, key)
                             for key, part in parts.items()
                         ]
-                        add(f"{task} {form} {size}", fmean(laps(call, 1)[0] for call in calls))
+                        add(f"{task} {form} {size}", median(laps(call, 1)[0] for call in calls))
                 table = folder / f"table.{form}"
                 add(f"table {form}", laps(partial(write_table, table, rows, form), 1)[0] / count)
         ledger.remove()
@@ -252,8 +253,9 @@ def pictures_table(content: Mapping[str, Any]) -> Table:
     means = {kind: mean_ms(of["quantiles_ms"]) for kind, of in kinds.items()}
     return Table(
         "Cost of a picture",
-        "Measured: milliseconds of each step, the default bundle in INT8, one thread a process and a process "
-        f"for each thread of the machine, all at once; medians. {hardware(content)}.",
+        "Measured: CPU milliseconds of each step, the default bundle in INT8, one thread a process and a "
+        "process for each thread of the machine, all at once; medians, files in the cache. "
+        f"{hardware(content)}.",
         content["command"],
         ("step", *(f"{kind}, {of['bytes'] / 1e6:.2f} MB" for kind, of in kinds.items())),
         [

@@ -94,6 +94,7 @@ def main() -> None:
     counts, rows, rounds = (QUICK, QUICK_ROWS, 2) if options.quick else (MEASURED, ROWS, options.rounds)
     with tempfile.TemporaryDirectory() as folder:
         measured = measure_pictures(Path(folder), counts, rounds, options.bundle)
+        print("driver", file=sys.stderr)
         measured["driver"] = measure_driver(Path(folder), rows, rounds, options.bundle)
     if not options.quick:
         measured["driver"] |= measure_ray(rounds, (nodes * CORES for nodes in NODES))
