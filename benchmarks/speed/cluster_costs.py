@@ -33,7 +33,7 @@ from edgeskin.photo.listing import PhotoRef, list_photos
 
 USUAL, LARGE = "600x450", "4032x3024"
 KINDS: Mapping[str, dict[str, Any]] = {
-    USUAL: {"size": (600, 450), "noise": 8, "jpeg_quality": 99},
+    USUAL: {"size": (600, 450), "noise": 12, "jpeg_quality": 99},
     LARGE: {"size": (4032, 3024), "noise": 8, "jpeg_quality": 95},
 }
 """Pictures whose files are about as large as those of the ISIC archive and of phones."""
@@ -43,6 +43,8 @@ PART, LARGE_PART = 128, 1024
 LEVELS = 101
 """Quantiles of a picture's time that are kept."""
 FORMS: Mapping[Form, str] = {"parquet": "Parquet", "csv": "CSV", "jsonl": "JSON lines"}
+ROWS: Mapping[Form, str] = {"parquet": "flat", "csv": "flat", "jsonl": "whole"}
+"""What the ledger keeps for a table: flat rows, or the whole JSON."""
 
 T = TypeVar("T")
 
@@ -143,8 +145,8 @@ def measure_driver(folder: Path, count: int, rounds: int, bundle: str | None) ->
         bundle: Another than the default one.
 
     Returns:
-        Milliseconds by task: ``count`` and ``list`` of a picture; ``write FORM SIZE`` and ``read FORM SIZE``
-        of a part in the ledger; ``table FORM`` of a row.
+        Milliseconds by task: ``count`` and ``list`` of a picture; ``write ROWS SIZE`` and ``read ROWS SIZE``
+        of a part in the ledger, with `ROWS` for the kind of its rows; ``table FORM`` of a row.
     """
     names = [f"{number:06}.jpg" for number in range(count)]
     for name in names:
@@ -179,7 +181,7 @@ def measure_driver(folder: Path, count: int, rounds: int, bundle: str | None) ->
                             partial(ledger.write, key, part) if task == "write" else partial(ledger.read, key)
                             for key, part in parts.items()
                         ]
-                        add(f"{task} {form} {size}", median(laps(call, 1)[0] for call in calls))
+                        add(f"{task} {ROWS[form]} {size}", median(laps(call, 1)[0] for call in calls))
                 table = folder / f"table.{form}"
                 add(f"table {form}", laps(partial(write_table, table, rows, form), 1)[0] / count)
         ledger.remove()
@@ -275,8 +277,8 @@ def driver_table(content: Mapping[str, Any]) -> Table:
             fetch = times[f"submit {size}"] + times[f"fetch {size}"]
             rows.append((f"hand out a part of {size:,} and fetch its rows, by Ray", fetch))
         rows += [
-            (f"keep a part of {size:,} in the ledger, for {title}", times[f"write {form} {size}"])
-            for form, title in FORMS.items()
+            (f"keep a part of {size:,} in the ledger, {kind} rows", times[f"write {kind} {size}"])
+            for kind in dict.fromkeys(ROWS.values())
         ]
     rows += [
         (f"find the finished part of one of {int(task.removeprefix('wait ')):,} workers, by Ray", value)
@@ -290,16 +292,17 @@ def driver_table(content: Mapping[str, Any]) -> Table:
     return Table(
         "Cost of the driver",
         "Measured: milliseconds of what one driver does alone; medians, files in the cache, Ray on one "
-        f"machine. {hardware(content)}.",
+        f"machine. The ledger keeps flat rows for Parquet and CSV, and the whole JSON for JSON lines. "
+        f"{hardware(content)}.",
         content["command"],
         ("task", "ms"),
         [(task, f"{value:.3f}") for task, value in rows],
     )
 
 
-def row_ms(times: Mapping[str, float], form: str) -> float:
+def row_ms(times: Mapping[str, float], form: Form) -> float:
     """Milliseconds of a row at the end of a run."""
-    return times[f"read {form} {PART}"] / PART + times[f"table {form}"]
+    return times[f"read {ROWS[form]} {PART}"] / PART + times[f"table {form}"]
 
 
 if __name__ == "__main__":

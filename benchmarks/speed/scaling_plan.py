@@ -1,6 +1,6 @@
 """How long do a million pictures take on a cluster, and what limits it?
 
-    OPENBLAS_NUM_THREADS=1 python -m benchmarks.speed.scaling_plan [--rounds 5] [--quick]
+    OPENBLAS_NUM_THREADS=1 python -m benchmarks.speed.scaling_plan [--rounds 3] [--quick]
 
 Measures on this machine what a picture and the driver of a cluster cost (`benchmarks.speed.cluster_costs`),
 with the default bundle in INT8 and generated pictures. Then it simulates clusters with these times
@@ -25,6 +25,7 @@ from benchmarks.speed.cluster_costs import (
     LARGE,
     LARGE_PART,
     PART,
+    ROWS,
     USUAL,
     measure_driver,
     measure_pictures,
@@ -36,9 +37,9 @@ from benchmarks.tables import Table
 from edgeskin.batch.sinks import Form
 
 RESULT = result_path(__file__)
-MEASURED, QUICK = {USUAL: 200, LARGE: 25}, {USUAL: 4, LARGE: 2}
+MEASURED, QUICK = {USUAL: 120, LARGE: 16}, {USUAL: 4, LARGE: 2}
 """Pictures that are measured, by kind."""
-ROWS, QUICK_ROWS = 4096, 256
+DRIVER_ROWS, QUICK_ROWS = 4096, 256
 
 PICTURES = (10**6, 10**8)
 NODES = (1, 4, 16, 64, 256, 1024)
@@ -87,11 +88,13 @@ class Scenario:
 def main() -> None:
     """Measure, simulate, print and write the result."""
     parser = argument_parser(__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--bundle", help="another than the default one; with --quick")
     parser.add_argument("--quick", action="store_true", help="few pictures, no Ray; write no result")
     options = parser.parse_args()
-    counts, rows, rounds = (QUICK, QUICK_ROWS, 2) if options.quick else (MEASURED, ROWS, options.rounds)
+    counts, rows, rounds = (
+        (QUICK, QUICK_ROWS, 2) if options.quick else (MEASURED, DRIVER_ROWS, options.rounds)
+    )
     with tempfile.TemporaryDirectory() as folder:
         measured = measure_pictures(Path(folder), counts, rounds, options.bundle)
         print("driver", file=sys.stderr)
@@ -185,7 +188,7 @@ def driver_of(measured: Mapping[str, Any], form: Form, part: int, workers: int) 
     return Driver(
         count=times["count"] / 1e3,
         listing=times["list"] / 1e3,
-        ledger=(times[f"write {form} {part}"] + ray) / 1e3,
+        ledger=(times[f"write {ROWS[form]} {part}"] + ray) / 1e3,
         table=row_ms(times, form) / 1e3,
     )
 

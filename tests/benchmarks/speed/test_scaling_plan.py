@@ -38,7 +38,7 @@ def test_it_runs(
 def test_the_driver_has_the_times_of_its_form_part_and_workers() -> None:
     """4 ms for the ledger, 0.5 + 1.5 for Ray, and 3 for 16 workers, on the line from 2 for 8 to 10 for 72."""
     tasks = measured(
-        count=0.01, list=0.02, write_csv_128=4.0, read_csv_128=12.8, table_csv=0.3, submit_128=0.5,
+        count=0.01, list=0.02, write_flat_128=4.0, read_flat_128=12.8, table_csv=0.3, submit_128=0.5,
         fetch_128=1.5, wait_8=2.0, wait_72=10.0,
     )  # fmt: skip
     driver = scaling_plan.driver_of(tasks, "csv", 128, 16)
