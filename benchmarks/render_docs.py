@@ -4,9 +4,9 @@
 
 Measures every evaluation in benchmarks/evaluation/results again from its logits.npz. Writes docs/results.md,
 docs/performance-tables.md and their figures, and fills the tables between ``<!-- table: NAME -->`` and
-``<!-- end -->`` in README.md, MODEL_CARD.md, SECURITY.md and docs/performance.md. --check writes nothing and
-exits with 1 if a file differs, if a number of the test split differs from its receipt, or if a result is not
-of the shipped bundle. Text outside the generated files and tables is not read.
+``<!-- end -->`` in README.md, MODEL_CARD.md, SECURITY.md, docs/performance.md and docs/batch.md. --check
+writes nothing and exits with 1 if a file differs, if a number of the test split differs from its receipt, or
+if a result is not of the shipped bundle. Text outside the generated files and tables is not read.
 """
 
 import re
@@ -42,6 +42,7 @@ from benchmarks.speed import (
     overhead,
     runtimes,
     scaling,
+    scaling_plan,
     service,
     training_step,
 )
@@ -60,11 +61,15 @@ INCLUDED: dict[str, Callable[[Evaluations], Table]] = {
     "speed": lambda _: bundles.table(),
     "cold-start": lambda _: cold_start.table(),
     "corpus": lambda _: corpus.kinds_table(),
+    "picture-cost": lambda _: scaling_plan.pictures_table(),
+    "driver-cost": lambda _: scaling_plan.driver_table(),
+    "clusters": lambda _: scaling_plan.table(),
+    "changed-clusters": lambda _: scaling_plan.changes_table(),
 }
 """The tables that other documents include, by name."""
 INCLUDING = (
     *(ROOT / name for name in ("README.md", "MODEL_CARD.md", "SECURITY.md")),
-    ROOT / "docs" / "performance.md",
+    *(ROOT / "docs" / name for name in ("performance.md", "batch.md")),
 )
 _INCLUDED = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -189,6 +194,7 @@ def performance() -> str:
         "One photo": [overhead.table(), latency_breakdown.table(), mc_dropout.table()],
         "First answer": [cold_start.table(), cold_start.budget_table()],
         "Growth": [scaling.table(), load.table()],
+        "Cluster": [scaling_plan.pictures_table(), scaling_plan.driver_table()],
         "Service": [service.table(), service.soak_table()],
         "Network": [quantization_ablation.profile_table(), quantization_ablation.table()],
         "Training": [training_step.table()],

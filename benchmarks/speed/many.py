@@ -83,23 +83,28 @@ def main() -> None:
         write_result(RESULT, content)
 
 
-def write_pictures(folder: Path, count: int) -> tuple[Path, Path]:
+def write_pictures(
+    folder: Path, count: int, size: tuple[int, int] = (600, 450), noise: int = 3, jpeg_quality: int = 90
+) -> tuple[Path, Path]:
     """Write pictures: the example with other noise each.
 
     Args:
         folder: For the pictures and the lists.
         count: Of pictures.
+        size: Width and height in pixels.
+        noise: Its greatest value, of 255.
+        jpeg_quality: Of the files.
 
     Returns:
         Lists of a tenth of them, and of all.
     """
     rng = np.random.default_rng(0)
-    image = cv2.resize(np.asarray(cv2.imread(str(EXAMPLE))), (600, 450), interpolation=cv2.INTER_CUBIC)
+    image = cv2.resize(np.asarray(cv2.imread(str(EXAMPLE))), size, interpolation=cv2.INTER_CUBIC)
     names = [f"{number:06}.jpg" for number in range(count)]
     for name in names:
-        noisy = image + rng.integers(-3, 4, image.shape, dtype=np.int16)
+        noisy = image + rng.integers(-noise, noise + 1, image.shape, dtype=np.int16)
         content = noisy.clip(0, 255).astype(np.uint8)
-        cv2.imwrite(str(folder / name), content, [cv2.IMWRITE_JPEG_QUALITY, 90])
+        cv2.imwrite(str(folder / name), content, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
     lists = folder / "some.csv", folder / "all.csv"
     for path, listed in zip(lists, (names[: count // SHARE], names), strict=True):
         path.write_text("\n".join(["path", *listed, ""]), encoding="utf-8")
