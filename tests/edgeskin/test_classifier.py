@@ -19,7 +19,7 @@ import openvino
 import pytest
 
 from edgeskin import Assessment, Classifier, PatientContext, open_bundle
-from edgeskin import classifier as classifier_module
+from edgeskin.classifier import classifier as classifier_module
 from edgeskin.errors import BundleError, EdgeskinError, PhotoError, SettingError
 from edgeskin.imaging.preprocess import center_square, preprocess, resize
 from edgeskin.photo.decode import Photo

@@ -1,8 +1,6 @@
 """The object users hold: a bundle, opened and compiled once, that assesses photos."""
 
-import logging
 import os
-import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property, partial
@@ -14,44 +12,28 @@ import numpy as np
 
 from edgeskin.arrays import Float32s, Image
 from edgeskin.bundle.bundle import Bundle, open_bundle
-from edgeskin.bundle.manifest import HEAD, OOD
 from edgeskin.bundle.signature import Key, read_public_key
+from edgeskin.classifier.failures import assess_or_fail, name_of, require_several
+from edgeskin.classifier.parts import open_head, open_statistics, require_form
+from edgeskin.classifier.steps import StepClock, refused, shown_square, with_lesion
 from edgeskin.decision.decide import OUT_OF_SCOPE, RETAKE, decide, with_decision
 from edgeskin.decision.limitations import PatientContext, known_limitations
 from edgeskin.decision.mc_dropout import require_samples, summarize
-from edgeskin.decision.ood import read_statistics
 from edgeskin.decision.operating_points import rules_for_sensitivity
-from edgeskin.errors import BundleError, EdgeskinError, SettingError, naming_lacks, require_kind
+from edgeskin.errors import EdgeskinError, SettingError, naming_lacks, require_kind
 from edgeskin.explain.cam import explain as evidence_map
 from edgeskin.explain.cam import find_method
 from edgeskin.explain.target import CANCER, Target, find_target
-from edgeskin.imaging.descriptors import describe
-from edgeskin.imaging.preprocess import center_square, preprocess, resize
+from edgeskin.imaging.preprocess import preprocess
 from edgeskin.imaging.quality import assess_quality
-from edgeskin.imaging.segmentation import segment
 from edgeskin.network.cpu import instruction_set
 from edgeskin.network.engine import Engine, NetworkOutputs
-from edgeskin.network.head import Head, read_head
+from edgeskin.network.head import Head
 from edgeskin.photo.decode import Photo, Source, load_photo
 from edgeskin.photo.in_order import in_order, in_order_async
 from edgeskin.photo.isolation import IsolatedDecoder
 from edgeskin.photo.listing import PhotoRef
-from edgeskin.results import (
-    SHOWN_SIDE,
-    ActionCode,
-    Assessment,
-    Explanation,
-    Failure,
-    Method,
-    ModelInfo,
-    Ood,
-    Pixels,
-    Precision,
-    Quality,
-    Status,
-)
-
-_log = logging.getLogger(__name__)
+from edgeskin.results import Assessment, Explanation, Method, ModelInfo, Ood, Precision, Quality
 
 
 class Classifier:
@@ -150,13 +132,10 @@ class Classifier:
         rules = self.manifest.decision_rules[precision]
         self.rules = rules if sensitivity is None else rules_for_sensitivity(rules, sensitivity)
         views = self.manifest.preprocessing.views
-        self._engine: Engine | None = Engine(
-            self.bundle.ir(precision), threads, views, cache_dir, workers, cache_read_only
-        )
-        self._require_form(precision)
-        self._ood_statistics = read_statistics(self.bundle.read(OOD)) if self.manifest.ood else None
-        if self._ood_statistics and len(self._ood_statistics.feature_mean) != self.engine.n_features:
-            raise BundleError(f"{self.bundle.folder / OOD}: of another network; pack the bundle anew")
+        engine = Engine(self.bundle.ir(precision), threads, views, cache_dir, workers, cache_read_only)
+        self._engine: Engine | None = engine
+        require_form(engine, self.bundle, precision)
+        self._ood_statistics = open_statistics(self.bundle, engine)
         self._isolated = IsolatedDecoder(workers) if isolate else None
         manifest = self.manifest
         self.model = ModelInfo(
@@ -184,15 +163,7 @@ class Classifier:
     @cached_property
     def head(self) -> Head:
         """The float32 head, for sampling and explanations. Raises BundleError if it does not fit."""
-        head = read_head(self.bundle.read(HEAD))
-        found = (head.weight1.shape[1], len(head.bias2))
-        expected = (self.engine.n_features, self.engine.n_classes)
-        if found != expected:
-            raise BundleError(
-                f"{self.bundle.folder / HEAD}: features and classes are {found}, the network's {expected}; "
-                "pack the bundle anew"
-            )
-        return head
+        return open_head(self.bundle, self.engine)
 
     def assess(
         self,
@@ -233,7 +204,7 @@ class Classifier:
         method = None if explain is None else find_method(explain)
         explained = None if method is None else find_target(target, self.rules)
         empty = Assessment(
-            image=name or _name(image), status="assessed", model=self.model, timing_ms={},
+            image=name or name_of(image), status="assessed", model=self.model, timing_ms={},
             limitations=known_limitations(context or PatientContext()),
         )  # fmt: skip
         with naming_lacks(empty.image):
@@ -250,15 +221,15 @@ class Classifier:
         seed: int,
     ) -> Assessment:
         """Fill an assessment; arguments as `assess`, which checked them."""
-        clock = _StepClock()
+        clock = StepClock()
         photo = self._load(image)
         clock.end("decode")
         quality = assess_quality(photo)
         clock.end("quality")
-        result = replace(empty, quality=quality, pixels=_pixels(photo.image) if method else None)
+        result = replace(empty, quality=quality, pixels=shown_square(photo.image) if method else None)
         if quality.failed and self.quality_gate:
             action = RETAKE.format("; ".join(quality.retake))
-            return _refused(result, "retake", action, clock)
+            return refused(result, "retake", action, clock)
 
         prepared = preprocess(photo.image, self.manifest.preprocessing)
         clock.end("preprocess")
@@ -271,7 +242,7 @@ class Classifier:
         clock.end("ood")
         result = replace(result, ood=ood)
         if ood is not None and ood.score > ood.threshold and self.scope_gate:
-            return _refused(result, "out_of_scope", OUT_OF_SCOPE, clock)
+            return refused(result, "out_of_scope", OUT_OF_SCOPE, clock)
 
         if mc_samples:
             sampled = self.head.sample(outputs.view_features[0], mc_samples, seed)
@@ -281,7 +252,7 @@ class Classifier:
         result = with_decision(result, decide(outputs.view_logits, self.rules), 0, self.rules)
         clock.end("decision")
         if method is not None and explained is not None:
-            result = _described(result)
+            result = with_lesion(result)
             clock.end("lesion")
             values = evidence_map(prepared, outputs, engine, self.head, explained, method)
             self._require_finite(values)
@@ -302,7 +273,7 @@ class Classifier:
             SettingError: This classifier is closed or was forked.
         """
         _ = self.engine  # a closed one answers nothing
-        with naming_lacks(_name(image)):
+        with naming_lacks(name_of(image)):
             return assess_quality(self._load(image))
 
     def assess_many(
@@ -333,11 +304,11 @@ class Classifier:
         Raises:
             SettingError: ``images`` is a single photo, or an option is out of range.
         """
-        _require_several(images, Iterable)
+        require_several(images, Iterable)
         assess = partial(
             self.assess, explain=explain, target=target, mc_samples=mc_samples, seed=seed, context=context
         )
-        return in_order(images, partial(self._or_failure, assess), self.engine.workers)
+        return in_order(images, partial(assess_or_fail, assess, self.model), self.engine.workers)
 
     def assess_many_async(
         self,
@@ -365,11 +336,11 @@ class Classifier:
         Raises:
             SettingError: As `assess_many`.
         """
-        _require_several(images, Iterable | AsyncIterable)
+        require_several(images, Iterable | AsyncIterable)
         assess = partial(
             self.assess, explain=explain, target=target, mc_samples=mc_samples, seed=seed, context=context
         )
-        return in_order_async(images, partial(self._or_failure, assess), self.engine.workers)
+        return in_order_async(images, partial(assess_or_fail, assess, self.model), self.engine.workers)
 
     def close(self) -> None:
         """Give the network's memory back. The classifier cannot be used afterwards."""
@@ -392,16 +363,6 @@ class Classifier:
         decoder = self._isolated.decode if self._isolated else None
         return load_photo(image, self.manifest.preprocessing.size, decoder)
 
-    def _require_form(self, precision: Precision) -> None:
-        size = self.manifest.preprocessing.size
-        found = (self.engine.image_shape, self.engine.n_classes)
-        expected = ((size, size, 3), len(self.manifest.classes))
-        if found != expected:
-            raise BundleError(
-                f"{self.bundle.folder / (precision + '.xml')}: image and classes are {found}, the "
-                f"manifest has {expected}; pack the bundle anew"
-            )
-
     def _ood(self, outputs: NetworkOutputs, prepared: Image) -> Ood | None:
         """The OOD score; None if the bundle has no rule for it."""
         threshold, statistics = self.rules.ood_threshold, self._ood_statistics
@@ -416,81 +377,3 @@ class Classifier:
             raise EdgeskinError(
                 f"the network {self.model.name} gave no finite answer; report the photo", "not_finite"
             )
-
-    def _or_failure(self, assess: Callable[..., Assessment], image: Source | PhotoRef) -> Assessment:
-        """The assessment of a photo; a photo that fails has one of status ``error``."""
-        clock = _StepClock()
-        try:
-            if not isinstance(image, PhotoRef):
-                return assess(image)
-            if image.age is None and image.site is None:
-                return assess(image.source(), name=image.name)
-            return assess(image.source(), name=image.name, context=PatientContext(image.age, image.site))
-        except (BundleError, SettingError):  # no image would do better
-            raise
-        except EdgeskinError as error:
-            failed = error
-        except Exception as error:  # a defect of ours or of a library must not cost the photos after this one
-            kind = type(error).__name__
-            failed = EdgeskinError(f"{kind}: {error}; report it with the photo", "internal")
-            # Without the error's own words, which may name the photo.
-            where = EdgeskinError(kind, "internal").with_traceback(error.__traceback__)
-            _log.error("a photo failed for an unforeseen reason (%s)", kind, exc_info=where)
-        name, message = _name(image), str(failed)
-        if isinstance(image, PhotoRef):
-            message = message.removeprefix("<bytes>: ")
-        # Where the network failed, the error names no picture.
-        message = message if message.startswith(name) else f"{name}: {message}"
-        failure = Failure(type(failed).__name__, message, failed.code)
-        return Assessment(
-            image=name, status="error", model=self.model, timing_ms=clock.milliseconds(), error=failure
-        )
-
-
-def _require_several(images: object, kinds: Any) -> None:
-    """Raise SettingError for a single photo, and for what cannot be iterated over."""
-    is_one = isinstance(images, str | bytes | bytearray | os.PathLike | np.ndarray)
-    if is_one or not isinstance(images, kinds):
-        raise SettingError(
-            f"assess_many takes several images, not one {type(images).__name__}: give a list, or assess"
-        )
-
-
-class _StepClock:
-    """Milliseconds of each step since the one before, and of all together."""
-
-    def __init__(self) -> None:
-        self._started = self._last = time.perf_counter()
-        self._steps: dict[str, float] = {}
-
-    def end(self, step: str) -> None:
-        now = time.perf_counter()
-        self._steps[step] = 1e3 * (now - self._last)
-        self._last = now
-
-    def milliseconds(self) -> dict[str, float]:
-        return self._steps | {"total": 1e3 * (time.perf_counter() - self._started)}
-
-
-def _refused(result: Assessment, status: Status, action: str, clock: _StepClock) -> Assessment:
-    code: ActionCode = "retake" if status == "retake" else "out_of_scope"
-    return replace(result, status=status, action=action, action_code=code, timing_ms=clock.milliseconds())
-
-
-def _pixels(image: Image) -> Pixels:
-    square = center_square(image)
-    return Pixels(resize(square, min(len(square), SHOWN_SIDE)))
-
-
-def _described(result: Assessment) -> Assessment:
-    """The result with the lesion's mask and its descriptors."""
-    assert result.pixels is not None
-    square = result.pixels.square
-    mask = segment(square)
-    return replace(result, pixels=Pixels(square, mask), descriptors=describe(square, mask))
-
-
-def _name(image: Source | PhotoRef) -> str:
-    if isinstance(image, PhotoRef):
-        return image.name
-    return os.fspath(image) if isinstance(image, str | os.PathLike) else f"<{type(image).__name__}>"

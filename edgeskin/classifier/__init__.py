@@ -1,0 +1,3 @@
+"""The object users hold."""
+
+from edgeskin.classifier.classifier import Classifier as Classifier
