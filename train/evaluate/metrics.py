@@ -44,14 +44,16 @@ def auroc(truth: Bools, scores: Float64s, weights: Float64s | None = None) -> Fl
 
     This is the Mann-Whitney form, with weights on both sides. truth, scores: (n,).
     """
-    order = np.argsort(scores, kind="stable")
-    weighted = _weights(len(order), weights)[..., order]
-    # One column for each distinct score, from the lowest.
-    starts = np.flatnonzero(np.diff(scores[order], prepend=np.nan))
-    positive = np.add.reduceat(weighted * truth[order], starts, axis=-1)
-    negative = np.add.reduceat(weighted * ~truth[order], starts, axis=-1)
-    below = negative.cumsum(axis=-1) - negative / 2
-    return _ratio((positive * below).sum(axis=-1), positive.sum(axis=-1) * negative.sum(axis=-1))
+    positives, order = scores[truth], np.argsort(scores[~truth])
+    negatives = scores[~truth][order]
+    weighted = _weights(len(truth), weights)
+    positive, negative = weighted[..., truth], weighted[..., ~truth][..., order]
+    # The weight of the k lowest negatives, for each k from 0.
+    lowest = np.concatenate([np.zeros_like(weighted[..., :1]), negative.cumsum(axis=-1)], axis=-1)
+    below = lowest[..., np.searchsorted(negatives, positives, "left")]
+    not_above = lowest[..., np.searchsorted(negatives, positives, "right")]
+    pairs = (positive * (below + not_above)).sum(axis=-1) / 2
+    return _ratio(pairs, positive.sum(axis=-1) * lowest[..., -1])
 
 
 def roc(truth: Bools, scores: Float64s, weights: Float64s | None = None) -> tuple[Float64s, Float64s]:
