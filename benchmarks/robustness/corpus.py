@@ -37,7 +37,8 @@ from benchmarks.environment import (
     result_path,
     write_result,
 )
-from benchmarks.robustness.corpus_files import WHOLE, Case, generate
+from benchmarks.robustness.corpus_files import generate
+from benchmarks.robustness.corpus_pictures import WHOLE, Case
 from benchmarks.tables import Table
 from edgeskin.arrays import Image
 from edgeskin.bundle.bundle import open_bundle

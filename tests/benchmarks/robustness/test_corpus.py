@@ -22,19 +22,15 @@ from benchmarks.robustness.corpus import (
     tallies,
 )
 from benchmarks.robustness.corpus_files import (
-    FORMATS,
-    WHOLE,
-    Case,
     bombs,
     damage,
     data_range,
-    drawn_lesions,
     metadata,
     no_files,
     polyglots,
     refused_formats,
-    written,
 )
+from benchmarks.robustness.corpus_pictures import FORMATS, WHOLE, Case, drawn_lesions, written
 from edgeskin.photo.decode import load_photo
 from tests.edgeskin.pictures import smooth
 
