@@ -74,7 +74,7 @@ def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, fail where a file differs")
     options = parser.parse_args()
-    evaluations = committed.measure_again()
+    evaluations = committed.MeasuredAgain()
     if options.check:
         found = list(differences(evaluations))
         print("\n".join(found) or "all files follow from the committed predictions and measurements")

@@ -36,14 +36,25 @@ Evaluations = Mapping[str, Committed]
 """By the name of their folder."""
 
 
-def measure_again() -> dict[str, Committed]:
-    """Measure every committed evaluation again from its predictions."""
-    evaluations = {}
-    for path in sorted(EVALUATIONS.rglob("logits.npz")):
-        provenance, predictions = report.read(path.parent)
-        name = path.parent.relative_to(EVALUATIONS).as_posix()
-        evaluations[name] = Committed(evaluation_of(predictions, provenance), predictions)
-    return evaluations
+class MeasuredAgain(Mapping[str, Committed]):
+    """All committed evaluations, each measured again from its predictions when it is first needed."""
+
+    def __init__(self) -> None:
+        paths = sorted(EVALUATIONS.rglob("logits.npz"))
+        self._folders = {path.parent.relative_to(EVALUATIONS).as_posix(): path.parent for path in paths}
+        self._measured: dict[str, Committed] = {}
+
+    def __getitem__(self, name: str) -> Committed:
+        if name not in self._measured:
+            provenance, predictions = report.read(self._folders[name])
+            self._measured[name] = Committed(evaluation_of(predictions, provenance), predictions)
+        return self._measured[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._folders)
+
+    def __len__(self) -> int:
+        return len(self._folders)
 
 
 def find(evaluations: Evaluations, name: str) -> Committed:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import render_docs
-from benchmarks.evaluation.committed import Committed
+from benchmarks.evaluation.committed import Evaluations
 from edgeskin.errors import SettingError
 
 GENERATED = [render_docs.ROOT / "docs" / name for name in ("results.md", "performance-tables.md")]
@@ -18,12 +18,12 @@ def included(*names: str) -> str:
 
 
 @pytest.mark.hazard("H-12")
-def test_committed_files_follow_from_their_sources(evaluations: dict[str, Committed]) -> None:
+def test_committed_files_follow_from_their_sources(evaluations: Evaluations) -> None:
     assert list(render_docs.differences(evaluations)) == []
 
 
 def test_a_changed_document_is_found(
-    evaluations: dict[str, Committed], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    evaluations: Evaluations, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     document = tmp_path / "README.md"
     document.write_text(included("results"), encoding="utf-8")
@@ -37,7 +37,7 @@ def test_a_changed_document_is_found(
     assert [line.partition(":")[0] for line in render_docs.differences(evaluations)] == [str(document)]
 
 
-def test_every_table_can_be_included(evaluations: dict[str, Committed], tmp_path: Path) -> None:
+def test_every_table_can_be_included(evaluations: Evaluations, tmp_path: Path) -> None:
     document = tmp_path / "README.md"
     document.write_text(included(*render_docs.INCLUDED), encoding="utf-8")
     text = render_docs.with_tables(document, evaluations)

@@ -8,18 +8,18 @@ from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.evaluation import confidence
-from benchmarks.evaluation.committed import Committed
+from benchmarks.evaluation.committed import Evaluations
 from benchmarks.evaluation.decided import decided
 
 
-def test_the_auroc_is_scikit_learns(evaluations: dict[str, Committed]) -> None:
+def test_the_auroc_is_scikit_learns(evaluations: Evaluations) -> None:
     val = decided(evaluations, "val", "int8")
     expected = roc_auc_score(val.is_wrong, -val.confidence)
     assert confidence.table(evaluations).rows[0][1].startswith(f"{expected:.3f} ")
 
 
 def test_risk_coverage_curves_end_at_the_share_of_wrong_decisions(
-    evaluations: dict[str, Committed], tmp_path: Path, figures: list[Figure]
+    evaluations: Evaluations, tmp_path: Path, figures: list[Figure]
 ) -> None:
     confidence.plot(evaluations, tmp_path / "curve.png")
     test = decided(evaluations, "test", "int8")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.evaluation import locked_test
-from benchmarks.evaluation.committed import Committed
+from benchmarks.evaluation.committed import Evaluations
 from edgeskin.bundle.bundle import open_bundle
 from edgeskin.errors import SettingError
 from tests.conftest import write_manifest
@@ -37,6 +37,6 @@ def test_an_evaluation_that_is_absent_is_named() -> None:
         locked_test.table({})
 
 
-def test_the_lite_bundle_has_a_table_of_its_own(evaluations: dict[str, Committed]) -> None:
+def test_the_lite_bundle_has_a_table_of_its_own(evaluations: Evaluations) -> None:
     lite = evaluations["lite/test-fp32"].evaluation.lesions.cancer_auroc.value
     assert locked_test.table(evaluations, "lite").rows[2][1].startswith(f"{lite:.3f} ")

@@ -7,12 +7,12 @@ import pytest
 from matplotlib.figure import Figure
 
 from benchmarks.evaluation import operating_points
-from benchmarks.evaluation.committed import Committed
+from benchmarks.evaluation.committed import Evaluations
 from benchmarks.evaluation.decided import decided
 from edgeskin.bundle.bundle import open_bundle
 
 
-def test_what_the_screening_point_kept(evaluations: dict[str, Committed]) -> None:
+def test_what_the_screening_point_kept(evaluations: Evaluations) -> None:
     """Lesion by lesion in plain Python."""
     test = decided(evaluations, "test", "int8")
     threshold = open_bundle().manifest.decision_rules["int8"].operating_points[0].threshold
@@ -24,7 +24,7 @@ def test_what_the_screening_point_kept(evaluations: dict[str, Committed]) -> Non
     assert operating_points.table(evaluations).rows[0][4].startswith(f"{found:.3f} ")
 
 
-def test_validation_keeps_the_rates_of_the_manifest(evaluations: dict[str, Committed]) -> None:
+def test_validation_keeps_the_rates_of_the_manifest(evaluations: Evaluations) -> None:
     """The thresholds were chosen on it, by cross-fitted scores."""
     for precision in ("int8", "fp32"):
         val = decided(evaluations, "val", precision)
@@ -34,7 +34,7 @@ def test_validation_keeps_the_rates_of_the_manifest(evaluations: dict[str, Commi
 
 
 def test_the_decision_curve_is_the_net_benefit(
-    evaluations: dict[str, Committed], tmp_path: Path, figures: list[Figure]
+    evaluations: Evaluations, tmp_path: Path, figures: list[Figure]
 ) -> None:
     """Counted at one threshold: true positives less false ones by the odds of the threshold, an image."""
     operating_points.plot(evaluations, tmp_path / "curve.png")
