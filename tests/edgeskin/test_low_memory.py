@@ -66,7 +66,8 @@ def test_an_array_too_large_is_named() -> None:
 def test_classifier_names_the_photo_wherever_memory_is_short(
     shared_micro_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgeskin import Classifier, classifier
+    from edgeskin import Classifier
+    from edgeskin.classifier import classifier
 
     def starve(*_: object) -> None:
         np.empty(2**62, np.uint8)
