@@ -150,7 +150,10 @@ def _require_job(folder: Folder, out: Output, job: dict[str, Any]) -> None:
     if found != job:
         names = sorted(set(job) | set(found)) if isinstance(found, dict) else []
         differing = ", ".join(name for name in names if job.get(name) != found.get(name))
-        raise SettingError(f"{out}: an unfinished run with other settings ({differing}) is there; {way_out}")
+        raise SettingError(
+            f"{out}: this output belongs to another job with other settings ({differing}); name another "
+            f"--out, or move {folder} away, and the output with it"
+        )
 
 
 def _locked(folder: Path, out: Output) -> BinaryIO:

@@ -1,8 +1,9 @@
 """edgeskin watch: assess the pictures that arrive in a folder."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -44,15 +45,24 @@ def watch(
 ) -> None:
     """Assess the pictures that arrive in a folder until Ctrl-C, one line of a table each."""
     from edgeskin.batch.ledger import open_ledger
-    from edgeskin.batch.runner import PartSettings, assess_part
-    from edgeskin.batch.watch import FORMS, Arrivals, GrowingTable
+    from edgeskin.batch.messages import summary_text
+    from edgeskin.batch.runner import PartSettings, Summary, assess_part
+    from edgeskin.batch.watch import (
+        GROWING,
+        Arrivals,
+        GrowingTable,
+        job_of,
+        require_new_or_own,
+        warnings_once,
+    )
     from edgeskin.cli.batch import Signals
 
-    form = FORMS.get(out.suffix.lower())
+    form = GROWING.get(out.suffix.lower())
     if form is None or is_folder(out) or not out.absolute().parent.is_dir():
         raise SettingError(f"{out}: name a .jsonl or .csv file in a folder that exists")
     if not is_folder(folder):
         raise SettingError(f"{folder}: there is no such folder; make it first")
+    require_new_or_own(out)
     classifier = options.open_classifier(
         bundle,
         precision,
@@ -64,21 +74,41 @@ def watch(
         isolate=isolate,
         require_signature=require_signature,
     )
-    settings = PartSettings(classifier, form)
-    with Signals("ending after the picture in progress") as signals, open_ledger(out, settings.job(1)):
-        table = GrowingTable(out, form)
+    settings, summary = PartSettings(classifier, form), Summary()
+    with (
+        Signals("ending after the picture in progress") as signals,
+        warnings_once(),
+        open_ledger(out, job_of(settings, folder)),
+        GrowingTable(out, form, folder) as table,
+    ):
         arrivals = Arrivals(folder, recursive, table)
-        notice(f"watching {folder}; {len(table.done):,} pictures are in {out}. {NOTICE}")
+        notice(f"watching {folder}; pictures in {out}: {len(table.done):,}. {NOTICE}")
         looked = -every
         while signals.received is None:
             if time.monotonic() - looked < every:
                 time.sleep(min(_LOOK_S, every))
                 continue
-            for photo in arrivals.new():
+            for photo, version in arrivals.new():
+                started = time.monotonic()
                 (row,) = assess_part([photo], settings)
-                table.add(row)
-                notice(f"{photo.name}: {row['risk'] or row['status']}")
+                table.add(row, version)
+                summary.add(row)
+                summary.computed += 1
+                summary.seconds += time.monotonic() - started
+                notice(f"{photo.name}: {_result(row)}")
                 if signals.received is not None:
                     break
             looked = time.monotonic()
-        table.close()
+        if summary.computed:
+            for line in summary_text(summary).splitlines():
+                notice(line)
+        notice(f"pictures in {out}: {len(table.done):,}")
+
+
+def _result(row: Mapping[str, Any]) -> str:
+    """What came of a picture, in a line: its risk, or why it has none."""
+    if row["status"] != "error":
+        return str(row["risk"] or row["status"])
+    error = row["error"]
+    code, text = (row["error_code"], error) if isinstance(error, str) else (error["code"], error["message"])
+    return f"error ({code}): {text.removeprefix(row['image'] + ': ')}"
