@@ -49,10 +49,10 @@ from edgeskin.photo.listing import list_photos
 
 RESULT = result_path(__file__)
 ENGINE, PREDICT, CLUSTER = "assess_many", "predict --out", "predict --out --engine ray"
-PICTURES, QUICK = 10_000, 300
+PICTURES, QUICK = 10_000, 60
 SHARE = 20
 """Of all pictures, one in so many is assessed in every round."""
-KILLS = 10
+KILLS, QUICK_KILLS = 10, 1
 
 
 def main() -> None:
@@ -82,7 +82,8 @@ def main() -> None:
             print(f"{count} pictures: {kind}", file=sys.stderr)
             measured = measure_in_child(kind, listed, workers, options.bundle)
             once.append({"run": f"{kind}, workers: {workers}", "pictures": count} | measured)
-        killed = survive_kills(some, Path(folder), workers, options.bundle)
+        kills = QUICK_KILLS if options.quick else KILLS
+        killed = survive_kills(some, Path(folder), workers, options.bundle, kills)
     content = result(
         f"python -m benchmarks.speed.many --pictures {pictures} --rounds {rounds}",
         *("openvino", "numpy", "opencv-python-headless"),
@@ -174,7 +175,9 @@ def measure(kind: str, pictures: Path, workers: int, bundle: str | None = None) 
     return {"pictures_per_second": 1e3 * count / milliseconds, "MB": peak_mb()}
 
 
-def survive_kills(pictures: Path, folder: Path, workers: int, bundle: str | None) -> dict[str, Any]:
+def survive_kills(
+    pictures: Path, folder: Path, workers: int, bundle: str | None, kills: int
+) -> dict[str, Any]:
     """Kill a run again and again, and compare its table with that of a run that nobody killed.
 
     Args:
@@ -182,6 +185,7 @@ def survive_kills(pictures: Path, folder: Path, workers: int, bundle: str | None
         folder: For the tables.
         workers: Pictures at once.
         bundle: Another than the default one.
+        kills: At most so many.
 
     Returns:
         The number of pictures, of SIGKILLs, and whether the tables are the same but for the times.
@@ -192,8 +196,8 @@ def survive_kills(pictures: Path, folder: Path, workers: int, bundle: str | None
     started = time.monotonic()
     subprocess.run([*command, str(clean), *options], check=True, cwd=ROOT, stderr=subprocess.DEVNULL)
     seconds = time.monotonic() - started
-    rng, kills = np.random.default_rng(0), 0
-    while kills < KILLS:
+    rng, killed = np.random.default_rng(0), 0
+    while killed < kills:
         running = subprocess.Popen([*command, str(out), *options], cwd=ROOT, stderr=subprocess.DEVNULL)
         try:
             running.wait(rng.uniform(0.05, 0.5) * seconds)
@@ -201,14 +205,14 @@ def survive_kills(pictures: Path, folder: Path, workers: int, bundle: str | None
         except subprocess.TimeoutExpired:
             running.kill()
             running.wait()
-            kills += 1
+            killed += 1
     if not out.exists():
         subprocess.run([*command, str(out), *options], check=True, cwd=ROOT, stderr=subprocess.DEVNULL)
     tables = [
         [json.loads(line) | {"timing_ms": None} for line in path.read_text(encoding="utf-8").splitlines()]
         for path in (clean, out)
     ]
-    return {"pictures": len(tables[0]), "kills": kills, "same table": tables[0] == tables[1]}
+    return {"pictures": len(tables[0]), "kills": killed, "same table": tables[0] == tables[1]}
 
 
 def table(content: Mapping[str, Any] | None = None) -> Table:
