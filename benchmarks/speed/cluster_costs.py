@@ -67,7 +67,7 @@ def measure_pictures(
     lists = {}
     for kind, count in counts.items():
         (folder / kind).mkdir()
-        lists[kind] = write_pictures(folder / kind, count, **KINDS[kind])[1]
+        lists[kind] = write_pictures(folder / kind, count, **KINDS[kind])[-1]
     starts: list[float] = []
     steps: dict[str, list[dict[str, list[float]]]] = {kind: [] for kind in lists}
     for number in range(rounds):

@@ -1,20 +1,27 @@
-"""How much does a table of many pictures cost beside the engine, and does its memory stay flat?
+"""How much does a table of many pictures cost beside the engine, and does a run survive that it is killed?
 
     python -m benchmarks.speed.many [--pictures 10000] [--rounds 3] [--quick]
 
-Writes so many different 600x450 JPEGs to a temporary folder. A tenth of them are assessed in alternating
+Writes so many different 600x450 JPEGs to a temporary folder. A twentieth of them are assessed in alternating
 rounds by `Classifier.assess_many` alone, the engine's own throughput, and by `edgeskin predict --out` to JSON
 lines with its lists, ledger, progress and table; by one worker with all threads and by a worker for each
-thread. Then `predict --out` assesses all of them once. Each run is a new process with a warm network; its
-time leaves the start out, and its peak memory is recorded. Writes benchmarks/speed/results/many.json; --quick
-takes few pictures and writes nothing.
+thread. Then a tenth and all of them are assessed once by a worker for each thread, and all of them by Ray
+workers, whose start is part of the time. Each run is a new process with a warm network of its own, and its
+peak memory is recorded.
+
+At last a run over a twentieth of the pictures is killed by SIGKILL at ten random moments, and started again
+by the same command each time. Its table is compared with that of a run that nobody killed.
+
+Writes benchmarks/speed/results/many.json; --quick takes few pictures and writes nothing.
 """
 
 import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -36,15 +43,16 @@ from benchmarks.speed.rounds import alternate, laps, spread
 from benchmarks.speed.runtime_process import cancer_probability, peak_mb
 from benchmarks.tables import Table
 from edgeskin.classifier import Classifier
-from edgeskin.cli.batch import predict_into
+from edgeskin.cli.batch import cluster, predict_into
 from edgeskin.network.cpu import available_threads
 from edgeskin.photo.listing import list_photos
 
 RESULT = result_path(__file__)
-ENGINE, PREDICT = "assess_many", "predict --out"
-PICTURES, QUICK = 10_000, 40
-SHARE = 10
+ENGINE, PREDICT, CLUSTER = "assess_many", "predict --out", "predict --out --engine ray"
+PICTURES, QUICK = 10_000, 60
+SHARE = 20
 """Of all pictures, one in so many is assessed in every round."""
+KILLS, QUICK_KILLS = 10, 1
 
 
 def main() -> None:
@@ -57,7 +65,7 @@ def main() -> None:
     options = parser.parse_args()
     pictures, rounds = (QUICK, 1) if options.quick else (options.pictures, options.rounds)
     with tempfile.TemporaryDirectory() as folder:
-        some, everything = write_pictures(Path(folder), pictures)
+        some, tenth, everything = write_pictures(Path(folder), pictures)
         runs: dict[str, list[dict[str, float]]] = {}
         kinds = product((ENGINE, PREDICT), sorted({1, available_threads()}))
         for number, (kind, workers) in alternate(kinds, rounds):
@@ -65,17 +73,28 @@ def main() -> None:
             measured = measure_in_child(kind, some, workers, options.bundle)
             runs.setdefault(f"{kind}, workers: {workers}", []).append(measured)
         workers = available_threads()
-        whole = measure_in_child(PREDICT, everything, workers, options.bundle)
+        once = []
+        for kind, listed, count in (
+            (PREDICT, tenth, pictures // 10),
+            (PREDICT, everything, pictures),
+            (CLUSTER, everything, pictures),
+        ):
+            print(f"{count} pictures: {kind}", file=sys.stderr)
+            measured = measure_in_child(kind, listed, workers, options.bundle)
+            once.append({"run": f"{kind}, workers: {workers}", "pictures": count} | measured)
+        kills = QUICK_KILLS if options.quick else KILLS
+        killed = survive_kills(some, Path(folder), workers, options.bundle, kills)
     content = result(
         f"python -m benchmarks.speed.many --pictures {pictures} --rounds {rounds}",
         *("openvino", "numpy", "opencv-python-headless"),
         results={
-            "pictures": {"rounds": pictures // SHARE, "whole": pictures},
+            "pictures of a round": pictures // SHARE,
             "rounds": {
                 name: {key: spread([one[key] for one in measured]) for key in measured[0]}
                 for name, measured in runs.items()
             },
-            "whole": {f"{PREDICT}, workers: {workers}": whole},
+            "once": once,
+            "killed": killed,
         },
     )
     print(table(content).grid())
@@ -85,7 +104,7 @@ def main() -> None:
 
 def write_pictures(
     folder: Path, count: int, size: tuple[int, int] = (600, 450), noise: int = 3, jpeg_quality: int = 90
-) -> tuple[Path, Path]:
+) -> list[Path]:
     """Write pictures: the example with other noise each.
 
     Args:
@@ -96,7 +115,7 @@ def write_pictures(
         jpeg_quality: Of the files.
 
     Returns:
-        Lists of a tenth of them, and of all.
+        Lists: of one in SHARE of them, of a tenth, and of all.
     """
     rng = np.random.default_rng(0)
     image = cv2.resize(np.asarray(cv2.imread(str(EXAMPLE))), size, interpolation=cv2.INTER_CUBIC)
@@ -105,41 +124,42 @@ def write_pictures(
         noisy = image + rng.integers(-noise, noise + 1, image.shape, dtype=np.int16)
         content = noisy.clip(0, 255).astype(np.uint8)
         cv2.imwrite(str(folder / name), content, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
-    lists = folder / "some.csv", folder / "all.csv"
-    for path, listed in zip(lists, (names[: count // SHARE], names), strict=True):
-        path.write_text("\n".join(["path", *listed, ""]), encoding="utf-8")
+    lists = []
+    for share in (SHARE, 10, 1):
+        lists.append(folder / f"one-in-{share}.csv")
+        lists[-1].write_text("\n".join(["path", *names[: count // share], ""]), encoding="utf-8")
     return lists
 
 
-def measure_in_child(kind: str, pictures: Path, workers: int, bundle: str | None) -> dict[str, float]:
+def measure_in_child(kind: str, pictures: Path, workers: int, bundle: str | None) -> dict[str, Any]:
     """Run `measure` in a new process; arguments as there."""
     command = [sys.executable, "-m", "benchmarks.speed.many", "child", kind, str(pictures), str(workers)]
     command += [bundle] if bundle else []
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    measured: dict[str, float] = json.loads(done.stdout)
+    measured: dict[str, Any] = json.loads(done.stdout)
     return measured
 
 
 def measure(kind: str, pictures: Path, workers: int, bundle: str | None = None) -> dict[str, float]:
-    """Assess all pictures of a list in this process.
+    """Assess all pictures of a list in this process, or by Ray workers of one thread each.
 
     Args:
-        kind: ENGINE or PREDICT.
+        kind: ENGINE, PREDICT or CLUSTER.
         pictures: The list.
         workers: Pictures at once.
         bundle: Another than the default one.
 
     Returns:
-        Pictures per second without the start, and the peak memory in MB.
+        Pictures per second without the start of this process's network, and its peak memory in MB.
 
     Raises:
         RuntimeError: A picture was not assessed.
     """
-    classifier = Classifier(bundle, workers=workers)
-    listed = list_photos([str(pictures)])
-    warm_up = [next(listed)] * 2 * workers
-    list(classifier.assess_many(warm_up))
     count = sum(1 for _ in list_photos([str(pictures)]))
+    on_cluster = kind == CLUSTER
+    classifier = Classifier(bundle, threads=1) if on_cluster else Classifier(bundle, workers=workers)
+    list(classifier.assess_many([next(list_photos([str(pictures)]))] * 2 * workers))
+    engines = partial(cluster, None, workers, 1) if on_cluster else None
 
     def engine() -> None:
         for assessment in classifier.assess_many(photo.path for photo in list_photos([str(pictures)])):
@@ -148,33 +168,78 @@ def measure(kind: str, pictures: Path, workers: int, bundle: str | None = None) 
     def predict() -> None:
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "results.jsonl"
-            if predict_into(out, [str(pictures)], False, lambda: classifier, {}, False):
+            if predict_into(out, [str(pictures)], False, lambda: classifier, {}, False, engines):
                 raise RuntimeError(f"{pictures}: not all were assessed; measure with other pictures")
 
     (milliseconds,) = laps(engine if kind == ENGINE else predict, 1)
     return {"pictures_per_second": 1e3 * count / milliseconds, "MB": peak_mb()}
 
 
+def survive_kills(
+    pictures: Path, folder: Path, workers: int, bundle: str | None, kills: int
+) -> dict[str, Any]:
+    """Kill a run again and again, and compare its table with that of a run that nobody killed.
+
+    Args:
+        pictures: The list.
+        folder: For the tables.
+        workers: Pictures at once.
+        bundle: Another than the default one.
+        kills: At most so many.
+
+    Returns:
+        The number of pictures, of SIGKILLs, and whether the tables are the same but for the times.
+    """
+    command = [sys.executable, "-m", "edgeskin", "predict", str(pictures), "--workers", str(workers), "--out"]
+    options = ["--bundle", bundle] if bundle else []
+    clean, out = folder / "clean.jsonl", folder / "killed.jsonl"
+    started = time.monotonic()
+    subprocess.run([*command, str(clean), *options], check=True, cwd=ROOT, stderr=subprocess.DEVNULL)
+    seconds = time.monotonic() - started
+    rng, killed = np.random.default_rng(0), 0
+    while killed < kills:
+        running = subprocess.Popen([*command, str(out), *options], cwd=ROOT, stderr=subprocess.DEVNULL)
+        try:
+            running.wait(rng.uniform(0.05, 0.5) * seconds)
+            break
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()
+            killed += 1
+    if not out.exists():
+        subprocess.run([*command, str(out), *options], check=True, cwd=ROOT, stderr=subprocess.DEVNULL)
+    tables = [
+        [json.loads(line) | {"timing_ms": None} for line in path.read_text(encoding="utf-8").splitlines()]
+        for path in (clean, out)
+    ]
+    return {"pictures": len(tables[0]), "kills": killed, "same table": tables[0] == tables[1]}
+
+
 def table(content: Mapping[str, Any] | None = None) -> Table:
     """Render a result, the committed one by default."""
     content = content or read_result(RESULT)
     results = content["results"]
-    counts = results["pictures"]
     rows = []
     for name, of in results["rounds"].items():
         engine = results["rounds"][name.replace(PREDICT, ENGINE)]
         rate = of["pictures_per_second"]["median"]
-        share = rate / engine["pictures_per_second"]["median"]
-        rows.append((name, str(counts["rounds"]), f"{rate:.1f}", f"{share:.3f}", f"{of['MB']['median']:.0f}"))
-    for name, of in results["whole"].items():
-        rows.append((name, str(counts["whole"]), f"{of['pictures_per_second']:.1f}", "", f"{of['MB']:.0f}"))
+        share = f"{rate / engine['pictures_per_second']['median']:.3f}"
+        rows.append((name, results["pictures of a round"], rate, share, of["MB"]["median"]))
+    rows += [
+        (one["run"], one["pictures"], one["pictures_per_second"], "", one["MB"]) for one in results["once"]
+    ]
+    killed = results["killed"]
+    same = "the same as" if killed["same table"] else "NOT the same as"
     return Table(
         "A table of many pictures",
-        "`edgeskin predict --out` beside the engine alone, the default bundle in INT8 on 600x450 JPEGs; "
-        f"medians of the rounds, without the start. {hardware(content)}.",
+        "`edgeskin predict --out` beside the engine alone, the default bundle in INT8 on 600x450 JPEGs: "
+        "medians of rounds, then single runs. Times are without the start of the network, and with that of "
+        f"Ray. Memory is that of the command, without Ray's workers. {hardware(content)}. A run over "
+        f"{killed['pictures']} pictures that was killed {killed['kills']} times wrote a table that is {same} "
+        "that of a run that nobody killed.",
         content["command"],
         ("run", "pictures", "pictures per second", "share of the engine's", "peak MB"),
-        rows,
+        [(run, f"{count:,}", f"{rate:.1f}", share, f"{mb:.0f}") for run, count, rate, share, mb in rows],
     )
 
 

@@ -26,10 +26,10 @@ def test_it_runs(
 
 
 def test_pictures_differ_and_lists_name_them(tmp_path: Path) -> None:
-    some, everything = many.write_pictures(tmp_path, 20)
-    listed = [path.read_text(encoding="utf-8").split() for path in (some, everything)]
-    assert [len(names) for names in listed] == [3, 21]
-    contents = {(tmp_path / name).read_bytes() for name in listed[1][1:]}
+    lists = many.write_pictures(tmp_path, 20)
+    listed = [path.read_text(encoding="utf-8").split() for path in lists]
+    assert [len(names) for names in listed] == [2, 3, 21]
+    contents = {(tmp_path / name).read_bytes() for name in listed[2][1:]}
     assert len(contents) == 20
     assert cv2.imread(str(tmp_path / listed[0][1])).shape == (450, 600, 3)
 
@@ -42,10 +42,13 @@ def test_a_share_is_of_the_engine_with_as_many_workers(monkeypatch: pytest.Monke
     content = {
         "command": "python", "machine": {"processor": "CPU", "threads": "2"}, "isa": "avx2",
         "results": {
-            "pictures": {"rounds": 10, "whole": 100},
+            "pictures of a round": 10,
             "rounds": dict(zip(names, map(one, (10, 20, 9.5, 19.8)), strict=True)),
-            "whole": {names[3]: {"pictures_per_second": 19.9, "MB": 201}},
+            "once": [{"run": names[3], "pictures": 100, "pictures_per_second": 19.9, "MB": 201}],
+            "killed": {"pictures": 10, "kills": 2, "same table": False},
         },
     }  # fmt: skip
-    shares = [row[3] for row in many.table(json.loads(json.dumps(content))).rows]
+    table = many.table(json.loads(json.dumps(content)))
+    assert "NOT the same" in table.caption
+    shares = [row[3] for row in table.rows]
     assert shares == ["1.000", "1.000", "0.950", "0.990", ""]
