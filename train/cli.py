@@ -104,8 +104,8 @@ def fit(
     config: Annotated[
         Path | None,
         typer.Option(
-            help="YAML file of settings; settings that it omits have the defaults of train.config.TrainConfig, whose "
-            "loss is MaxRecall. Without --config: the recipe of the shipped bundle, "
+            help="YAML file of settings; settings that it omits have the defaults of train.config.TrainConfig, "
+            "whose loss is MaxRecall. Without --config: the recipe of the shipped bundle, "
             "configs/default_bundle.yaml, which uses cross-entropy."
         ),
     ] = None,
