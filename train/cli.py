@@ -104,7 +104,7 @@ def fit(
     config: Annotated[
         Path | None,
         typer.Option(
-            help="YAML file of settings; settings that it omits have the defaults of train.config.TrainConfig, "
+            help="YAML file of settings; settings that it omits are those of train.config.TrainConfig, "
             "whose loss is MaxRecall. Without --config: the recipe of the shipped bundle, "
             "configs/default_bundle.yaml, which uses cross-entropy."
         ),
