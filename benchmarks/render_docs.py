@@ -4,9 +4,10 @@
 
 Measures every evaluation in benchmarks/evaluation/results again from its logits.npz. Writes docs/results.md,
 docs/performance-tables.md and their figures, and fills the tables between ``<!-- table: NAME -->`` and
-``<!-- end -->`` in README.md, MODEL_CARD.md, SECURITY.md, docs/performance.md and docs/batch.md. --check
-writes nothing and exits with 1 if a file differs, if a number of the test split differs from its receipt, or
-if a result is not of the shipped bundle. Text outside the generated files and tables is not read.
+``<!-- end -->`` in README.md, MODEL_CARD.md, SECURITY.md, docs/performance.md, docs/batch.md and
+docs/monitoring.md. --check writes nothing and exits with 1 if a file differs, if a number of the test split
+differs from its receipt, or if a result is not of the shipped bundle. Text outside the generated files and
+tables is not read.
 """
 
 import re
@@ -22,6 +23,7 @@ from benchmarks.evaluation import (
     committed,
     comparisons,
     confidence,
+    drift_false_alarms,
     experiments,
     external,
     lesion_leakage,
@@ -63,6 +65,7 @@ INCLUDED: dict[str, Callable[[Evaluations], Table]] = {
     "cold-start": lambda _: cold_start.table(),
     "corpus": lambda _: corpus.kinds_table(),
     "many": lambda _: many.table(),
+    "false-alarms": lambda _: drift_false_alarms.table(),
     "picture-cost": lambda _: scaling_plan.pictures_table(),
     "driver-cost": lambda _: scaling_plan.driver_table(),
     "clusters": lambda _: scaling_plan.table(),
@@ -71,7 +74,7 @@ INCLUDED: dict[str, Callable[[Evaluations], Table]] = {
 """The tables that other documents include, by name."""
 INCLUDING = (
     *(ROOT / name for name in ("README.md", "MODEL_CARD.md", "SECURITY.md")),
-    *(ROOT / "docs" / name for name in ("performance.md", "batch.md")),
+    *(ROOT / "docs" / name for name in ("performance.md", "batch.md", "monitoring.md")),
 )
 _INCLUDED = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

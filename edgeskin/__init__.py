@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgeskin.errors import SettingError as SettingError
     from edgeskin.imaging.change import Comparison as Comparison
     from edgeskin.imaging.change import compare_photos as compare_photos
+    from edgeskin.photo.listing import list_photos as list_photos
     from edgeskin.report.html import render_html as render_html
     from edgeskin.report.text import render_text as render_text
     from edgeskin.results import Assessment as Assessment
@@ -42,6 +43,7 @@ _MODULES = {
     "ResourceError": "errors",
     "SettingError": "errors",
     "compare_photos": "imaging.change",
+    "list_photos": "photo.listing",
     "open_bundle": "bundle.bundle",
     "render_html": "report.html",
     "render_text": "report.text",

@@ -378,7 +378,8 @@ class Assessment:
     def to_row(self) -> dict[str, str | float | int | None]:
         """One flat row for tables: text and numbers alone, the same columns for every status of a bundle.
 
-        Lists are joined by ``|``. Columns ``p_CLASS`` and ``quality_NAME`` are None where there is no value.
+        Lists are joined by ``|``. From ``urgent_threshold`` on the risk is HIGH. Columns ``p_CLASS`` and
+        ``quality_NAME`` are None where there is no value.
         """
         confidence, quality, ood = self.confidence, self.quality, self.ood
         row: dict[str, str | float | int | None] = {
@@ -388,6 +389,7 @@ class Assessment:
             "action_code": self.action_code,
             "cancer_probability": self.cancer_probability,
             "threshold": self.operating_point.threshold if self.operating_point else None,
+            "urgent_threshold": self.operating_points[-1].threshold if self.operating_points else None,
             "predicted_class": self.predicted_class,
             "prediction_set": None if self.prediction_set is None else "|".join(self.prediction_set),
             "most_serious_label": self.most_serious_label,

@@ -4,14 +4,14 @@ import contextlib
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Literal, get_args
 
 from edgeskin.batch.ledger import Output, Row, ledger_folder
-from edgeskin.batch.parquet import write_parquet
 from edgeskin.errors import SettingError
-from edgeskin.photo.parquet import require_pyarrow
+from edgeskin.photo.parquet import require_pyarrow, write_parquet
 from edgeskin.photo.remote import Url, uploaded
 from edgeskin.report.output_file import opened_whole
 from edgeskin.report.text import printable
@@ -20,6 +20,8 @@ from edgeskin.results import Assessment
 Form = Literal["jsonl", "csv", "parquet"]
 FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What a spreadsheet takes for the start of a formula, also in full width (OWASP, CSV injection)."""
+_STARTS_FORMULA = re.compile(rf"""(^|;)(?=[ "]*[{re.escape("".join(FORMULAS))}])""")
+"""The start of a cell whose text is a formula once a spreadsheet has taken away blanks and quotes."""
 
 
 def form_of(out: Output) -> Form:
@@ -69,9 +71,11 @@ def _opened(out: Output) -> contextlib.AbstractContextManager[BinaryIO]:
 
 
 def csv_text(text: str) -> str:
-    """A text on one line, with an apostrophe before what a spreadsheet would run as a formula."""
-    shown = printable(text)
-    return f"'{shown}" if shown.startswith(FORMULAS) else shown
+    """A text on one line, with an apostrophe before what a spreadsheet would run as a formula.
+
+    Also after a semicolon, where the spreadsheets of many countries start a new cell. Tabs are escaped.
+    """
+    return _STARTS_FORMULA.sub(r"\1'", printable(text))
 
 
 def json_line(row: Row) -> str:

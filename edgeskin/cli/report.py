@@ -51,7 +51,7 @@ def report(
     for path in out:
         html.require_writable(path)
     refuse_overwriting_inputs(out, [photo, *files_of_bundle(bundle, require_signature)])
-    source = dicom.read_source(photo) if any(map(dicom.is_dicom, out)) else None
+    source = dicom.read_source(photo) if any(map(dicom.is_dicom_report, out)) else None
     context = PatientContext(age, site)
     classifier = options.open_classifier(
         bundle,

@@ -15,10 +15,12 @@ of Statistics 6, 1979) holds the chance of any false alarm over all measures, ho
 other. Bounds on such a chance hold for one series, from its first picture on.
 """
 
+import contextlib
+import filecmp
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -100,6 +102,22 @@ class MeasureDrift:
             return (ours - theirs) * math.log(ours / theirs)
 
         return max(self.bins, key=part)
+
+    @property
+    def shift(self) -> Literal["higher", "lower"] | None:
+        """Whether the pictures mostly lie in higher bins than the reference, or in lower ones.
+
+        That is the Mann-Whitney statistic of the bins, the chance that a new picture lies above one of the
+        reference, if it is further from 1/2 than twice its standard error. None if not, as where only the
+        spread changes.
+        """
+        ours = np.array([one.pictures for one in self.bins], np.float64) / self.pictures
+        theirs = np.array([one.reference for one in self.bins], np.float64) / self.reference_pictures
+        above = float(ours @ (np.cumsum(theirs) - theirs / 2)) - 0.5
+        error = math.sqrt((1 / self.pictures + 1 / self.reference_pictures) / 12)
+        if abs(above) <= 2 * error:
+            return None
+        return "higher" if above > 0 else "lower"
 
 
 @dataclass(frozen=True)
@@ -218,10 +236,11 @@ def find_drift(tables: Sequence[Path], bundle: Bundle, reference: Path | None = 
         reference: A table of pictures as they should be; None for the bundle's reference.
 
     Raises:
-        SettingError: A table is empty or cannot be read, holds results of another bundle, precision or
-            threshold, or the reference is missing or too small.
+        SettingError: A table is given twice, is empty or cannot be read, holds results of another bundle,
+            precision or threshold, or the reference is missing or too small.
         BundleError: The bundle's reference is of other measures.
     """
+    _require_different(tables if reference is None else [*tables, reference])
     manifest = bundle.manifest
     measures = measures_of(manifest.classes)
     origin = Origin(bundle, own_threshold=reference is None)
@@ -294,6 +313,14 @@ class _Series:
             expected,
             tuple(Bin(*one) for one in counts),
         )
+
+
+def _require_different(tables: Sequence[Path]) -> None:
+    """Raise SettingError if a table is there twice, as the same file or as a copy: it would count twice."""
+    for one, other in combinations(tables, 2):
+        with contextlib.suppress(OSError):  # reading it names the reason
+            if one.samefile(other) or filecmp.cmp(one, other, shallow=False):
+                raise SettingError(f"{other}: holds the same as {one}; give each table once")
 
 
 def _reference_of(table: Path, measures: Sequence[Measure], origin: Origin) -> dict[str, MeasureReference]:

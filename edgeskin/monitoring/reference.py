@@ -22,7 +22,7 @@ TENTHS = tuple(share / 10 for share in range(1, 10))
 LEAST_REFERENCE = 300
 """Pictures below which a reference tells too little."""
 MOST_REFERENCE = 10_000
-"""Rows of a table that are kept as reference; from more, that many are drawn."""
+"""Rows of a table that are kept as reference; of more, a random sample of so many."""
 SEED = 1
 """Of the random numbers of a reference; those of the pictures that are compared with it must be others."""
 
@@ -53,12 +53,12 @@ class Measure:
         if cell is None or cell == "":
             return math.nan
         if self.codes:
-            if cell not in self.codes:
+            if not isinstance(cell, str) or cell not in self.codes:
                 raise ValueError(f"{self.column} {cell!r:.60} is not one of {', '.join(self.codes)}")
             return self.codes[cell]
         try:
             value = float(cell)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             value = math.nan
         if not math.isfinite(value):
             raise ValueError(f"{self.column} {cell!r:.60} is not a finite number")

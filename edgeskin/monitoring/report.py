@@ -1,6 +1,7 @@
 """A drift report as text for a terminal, as JSON, and as a self-contained HTML page."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from importlib.resources import files
@@ -9,7 +10,7 @@ from string import Template
 
 from edgeskin import NOTICE, __version__
 from edgeskin.errors import SettingError
-from edgeskin.monitoring.drift import DriftReport, MeasureDrift, Verdict
+from edgeskin.monitoring.drift import DriftReport, MeasureDrift, Reason, Verdict
 from edgeskin.report.html import RISK_COLORS, escape
 from edgeskin.report.text import labelled_lines, printable
 from edgeskin.results import Risk, to_plain
@@ -28,6 +29,13 @@ _LOOK_AT = {
     "": "whether other patients or lesions come, and a sample of the answers against the diagnoses",
 }
 """What to look at, by the start of a measure's name."""
+_MISSING: dict[Reason, str] = {
+    "not_in_table": "without a value in the tables",
+    "not_in_reference": "without enough values in the reference",
+}
+"""Why measures are not compared."""
+_WITHOUT_ORDER = ("predicted_class",)
+"""Measures whose categories are neither low nor high."""
 _RISKS: dict[Verdict, Risk | None] = {"drift": "HIGH", "no_drift": "LOW", "too_few": None}
 """Whose colours a verdict has."""
 
@@ -41,6 +49,7 @@ def report_text(report: DriftReport) -> str:
     if drifting:
         rows.append(("Look at", "; ".join(_advice(report))))
     rows += [
+        *([("Not compared", _not_compared(report))] if report.not_compared else []),
         ("Pictures", _pictures(report)),
         ("Reference", _reference(report)),
         ("False alarms", _false_alarms(report)),
@@ -53,9 +62,9 @@ def report_text(report: DriftReport) -> str:
 def headline(report: DriftReport) -> str:
     """The verdict in one line."""
     if report.verdict == "drift":
-        return f"DRIFT in {len(_drifting(report))} of {len(report.measures)} measures"
+        return f"DRIFT in {len(_drifting(report))} of {_measures(report)}"
     if report.verdict == "no_drift":
-        return f"no drift found in {len(report.measures)} measures"
+        return f"no drift found in {_measures(report)}"
     return f"no verdict: {report.pictures} pictures are too few, at least {report.needed} are needed"
 
 
@@ -91,6 +100,7 @@ def render_html(report: DriftReport, created: datetime) -> str:
     advice = _advice(report)
     lines = [
         *([f"Look at {'; '.join(advice)}"] if advice else []),
+        *([f"Not compared: {_not_compared(report)}"] if report.not_compared else []),
         _pictures(report),
         f"Reference: {_reference(report)}",
         f"False alarms: {_false_alarms(report)}",
@@ -131,9 +141,14 @@ def _finding(measure: MeasureDrift) -> str:
     most = measure.most_changed
     now, before = most.pictures / measure.pictures, most.reference / measure.reference_pictures
     return (
-        f"{measure.name}, {most.label}: {now:.0%} of {measure.pictures} pictures, {before:.0%} of the "
-        f"reference; {_effect(measure)}"
+        f"{measure.name} {_change(measure)} ({most.label}: {now:.0%} of {measure.pictures} pictures, "
+        f"{before:.0%} of the reference); {_effect(measure)}"
     )
+
+
+def _change(measure: MeasureDrift) -> str:
+    shift = None if measure.name in _WITHOUT_ORDER else measure.shift
+    return f"is {shift}" if shift else "is distributed differently"
 
 
 def _effect(measure: MeasureDrift) -> str:
@@ -143,6 +158,17 @@ def _effect(measure: MeasureDrift) -> str:
 def _advice(report: DriftReport) -> list[str]:
     starts = (next(start for start in _LOOK_AT if one.name.startswith(start)) for one in _drifting(report))
     return [_LOOK_AT[start] for start in dict.fromkeys(starts)]
+
+
+def _measures(report: DriftReport) -> str:
+    compared, left = len(report.measures), len(report.not_compared)
+    return f"{compared} measure{'' if compared == 1 else 's'}{f'; {left} not compared' if left else ''}"
+
+
+def _not_compared(report: DriftReport) -> str:
+    missing = Counter(report.not_compared.values())
+    parts = [f"{missing[reason]} {words}" for reason, words in _MISSING.items() if missing[reason]]
+    return f"{', '.join(parts)} (--json names them)"
 
 
 def _pictures(report: DriftReport) -> str:

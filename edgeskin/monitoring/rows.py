@@ -14,7 +14,7 @@ from edgeskin.bundle.bundle import Bundle
 from edgeskin.errors import SettingError
 from edgeskin.monitoring.reference import Measure, values_of
 from edgeskin.photo.parquet import iter_parquet
-from edgeskin.photo.tables import iter_table
+from edgeskin.photo.tables import iter_table, require_regular
 from edgeskin.results import QUALITY_MEASURES, Precision
 
 ROWS_AT_ONCE = 1000
@@ -29,6 +29,8 @@ _IN_JSON = {
     "precision": ("model", "precision"),
 } | {f"quality_{name}": ("quality", "measures", name) for name in QUALITY_MEASURES}
 """Where the JSON of schema 1 has the columns of a row that it has under other names."""
+_OF_EVERY_ROW = ("status", "model_sha256", "precision", "threshold")
+"""Columns that say whether a row counts and what it is of."""
 
 Row = Mapping[str, Any]
 
@@ -59,6 +61,11 @@ class Origin:
         """Raise SettingError, naming the place, unless a row has the same origin as those before it."""
         manifest = self._bundle.manifest
         sha256, named = row.get("model_sha256"), row.get("precision")
+        if not sha256:
+            raise SettingError(
+                f"{place}: no model_sha256, so the result may be of any bundle; give a table of `edgeskin "
+                "predict` with this column"
+            )
         if sha256 != self._bundle.sha256:
             raise SettingError(
                 f"{place}: the result is of the bundle {str(sha256)[:12]!r}, not of {manifest.name} "
@@ -104,7 +111,8 @@ def read_results(table: Path, measures: Sequence[Measure], origin: Origin) -> It
     suffix = table.suffix.lower()
     if suffix not in _READERS:
         raise SettingError(f"{table}: choose a table that ends in {', '.join(_READERS)}")
-    rows = _READERS[suffix](table)
+    columns = dict.fromkeys((*_OF_EVERY_ROW, *(measure.column for measure in measures)))
+    rows = _READERS[suffix](table, list(columns))
     first = 1
     while some := list(islice(rows, ROWS_AT_ONCE)):
         yield _chunk(some, f"{table}: row", first, measures, origin)
@@ -114,7 +122,7 @@ def read_results(table: Path, measures: Sequence[Measure], origin: Origin) -> It
 def _chunk(rows: list[Row], where: str, first: int, measures: Sequence[Measure], origin: Origin) -> Chunk:
     read = []
     for number, row in enumerate(rows, first):
-        if row.get("status") is None:
+        if not row.get("status"):
             raise SettingError(f"{where} {number}: no status; give a table of `edgeskin predict` results")
         origin.require(row, f"{where} {number}")
         if row["status"] != "error":
@@ -131,14 +139,22 @@ def _chunk(rows: list[Row], where: str, first: int, measures: Sequence[Measure],
     return Chunk(values, len(rows) - len(read))
 
 
-def _json_rows(table: Path) -> Iterator[Row]:
+def _parquet_rows(table: Path, columns: Sequence[str]) -> Iterator[Row]:
+    return iter_parquet(table, optional=columns)
+
+
+def _csv_rows(table: Path, columns: Sequence[str]) -> Iterator[Row]:
+    return iter_table(table)
+
+
+def _json_rows(table: Path, columns: Sequence[str]) -> Iterator[Row]:
     with _opened(table) as lines:
         for number, line in enumerate(lines, 1):
             try:
                 values = json.loads(line)
                 if not isinstance(values, dict):
                     raise ValueError("not an object")
-                yield values if "model_sha256" in values else _flat(values)
+                yield _flat(values) if isinstance(values.get("model"), dict) else values
             except (ValueError, TypeError, AttributeError, RecursionError) as error:
                 raise SettingError(
                     f"{table}: row {number}: not a result in JSON ({error}); write the table again"
@@ -159,6 +175,7 @@ def _flat(values: dict[str, Any]) -> Row:
 @contextlib.contextmanager
 def _opened(table: Path) -> Iterator[TextIO]:
     """Open a text file in UTF-8; errors of reading become SettingError."""
+    require_regular(table)
     try:
         with table.open(encoding="utf-8-sig", newline="") as lines:
             yield lines
@@ -171,12 +188,12 @@ def _opened(table: Path) -> Iterator[TextIO]:
 def _number(text: Any) -> float:
     try:
         return float(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan
 
 
-_READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
-    ".parquet": iter_parquet,
-    ".csv": iter_table,
+_READERS: dict[str, Callable[[Path, Sequence[str]], Iterator[Row]]] = {
+    ".parquet": _parquet_rows,
+    ".csv": _csv_rows,
     ".jsonl": _json_rows,
 }

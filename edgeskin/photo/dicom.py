@@ -65,6 +65,14 @@ PACKAGES: dict[str, str] = {
 }
 """What pydicom needs to decode a transfer syntax."""
 
+SPACINGS = {
+    "ImagerPixelSpacing": 0x00181164,
+    "NominalScannedPixelSpacing": 0x00182010,
+    "PixelSpacing": 0x00280030,
+}
+"""Where the distance between rows and that between columns may be, which give the shape of a pixel too."""
+MOST_STRETCHED = 1.01
+"""Height of a pixel over its width, or the reverse, that is taken for square: spacings are rounded."""
 TAGS = {
     "SOPClassUID": 0x00080016,
     "SamplesPerPixel": 0x00280002,
@@ -73,6 +81,8 @@ TAGS = {
     "NumberOfFrames": 0x00280008,
     "Rows": 0x00280010,
     "Columns": 0x00280011,
+    "PixelAspectRatio": 0x00280034,
+    **SPACINGS,
     "BitsAllocated": 0x00280100,
     "BitsStored": 0x00280101,
     "PixelRepresentation": 0x00280103,
@@ -217,6 +227,7 @@ def _read(data: bytes) -> DicomPicture:
         raise unsupported(f"this DICOM file is no photograph ({known if known != sop_class else 'unknown'})")
     color = _text(attributes, TAGS["PhotometricInterpretation"])
     _require_color_picture(attributes, color, syntax)
+    _require_square_pixels(attributes)
     width, height = (_number(attributes, TAGS[name]) for name in ("Columns", "Rows"))
     profile = _value(attributes, TAGS["ICCProfile"])
     content, is_encapsulated = _pixel_data(file, syntax == uid.ImplicitVRLittleEndian)
@@ -257,6 +268,22 @@ def _require_color_picture(attributes: Dataset, color: str, syntax: str) -> None
         raise unsupported("this DICOM file has not 8 bits a channel")
     if color not in COLORS[syntax] or _number(attributes, TAGS["SamplesPerPixel"]) != 3:
         raise unsupported("this DICOM file is grey, has a palette, or has its colours coded in another way")
+
+
+def _require_square_pixels(attributes: Dataset) -> None:
+    """Raise PhotoError for pixels that are not square: the lesion would be assessed out of shape."""
+    for name in ("PixelAspectRatio", *SPACINGS):  # each vertical, then horizontal (PS3.3, 10.7.1)
+        text = _text(attributes, TAGS[name])
+        if not text:
+            continue
+        try:
+            height, width = map(float, text.split("\\"))
+        except ValueError:
+            raise damaged() from None
+        if not 0 < max(height, width) <= MOST_STRETCHED * min(height, width):
+            raise unsupported(
+                f"this DICOM file has pixels that are not square ({name})", "export it with square pixels"
+            )
 
 
 def _pixel_data(file: io.BytesIO, is_implicit: bool) -> tuple[bytes, bool]:

@@ -60,6 +60,6 @@ def decode_heic(data: bytes, layout: HeicLayout) -> UInt8s:
         raise damaged() from None
     if pixels is None or pixels.dtype != np.uint8:
         raise damaged()
-    if layout.primaries == DISPLAY_P3 and not layout.profile and picture.mode == "BGR":
-        return np.ascontiguousarray(display_p3().to_srgb(np.ascontiguousarray(pixels[..., ::-1]))[..., ::-1])
+    if layout.primaries == DISPLAY_P3 and not layout.profile and picture.mode != "L":  # grey is the same
+        pixels[..., :3] = display_p3().to_srgb(np.ascontiguousarray(pixels[..., 2::-1]))[..., ::-1]
     return pixels

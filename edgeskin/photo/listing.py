@@ -130,6 +130,8 @@ def list_photos(
         SettingError: A list cannot be read, a row of it is wrong, or an address needs what is not installed.
         ResourceError: A store cannot be listed.
     """
+    if isinstance(sources, str):
+        raise SettingError(f"{sources}: give the sources as a list, such as [{sources!r}]")
     for source in sources:
         if source == STANDARD_INPUT:
             yield from (PhotoRef(name, name) for name in _names(names or _standard_input()))

@@ -3,6 +3,7 @@
 import codecs
 import contextlib
 import csv
+import stat
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
@@ -29,8 +30,9 @@ def iter_table(table: Path, columns: Sequence[str] = ()) -> Generator[dict[str, 
         The cells of each row by column.
 
     Raises:
-        SettingError: The file cannot be read, is not in UTF-8, or is no CSV; a column is missing or there
-            twice; or a row has fewer or more cells than the first one. The message names file and row.
+        SettingError: The file cannot be read, is not in UTF-8, or is no CSV; a column is missing, or a name
+            is there twice; or a row has fewer or more cells than the first one. The message names file and
+            row.
     """
     with contextlib.closing(_lines(table)) as lines:  # also where a row is wrong
         yield from _rows(table, lines, columns)
@@ -66,8 +68,19 @@ def _rows(table: Path, lines: Iterator[str], columns: Sequence[str]) -> Iterator
         raise SettingError(f"{table}: the table is empty; its first row must name its columns{named}")
 
 
+def require_regular(table: Path) -> None:
+    """Raise SettingError for what is there and is no file, such as a pipe, which may never end."""
+    try:
+        is_file = stat.S_ISREG(table.stat().st_mode)
+    except (OSError, ValueError):
+        return  # opening it names the reason
+    if not is_file:
+        raise SettingError(f"{table}: this is not a regular file; copy the table to a file")
+
+
 def _lines(table: Path) -> Generator[str]:
     """The lines of a text file with their ends. Raises SettingError, naming the row."""
+    require_regular(table)
     try:
         with table.open("rb") as file:
             if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
@@ -91,11 +104,13 @@ def _lines(table: Path) -> Generator[str]:
 
 
 def _require_columns(place: str, names: list[str], columns: Sequence[str]) -> None:
+    separator = next((one for one in ";\t|" if len(names) == 1 and one in names[0]), None)
+    if separator:
+        raise SettingError(f"{place}: the table is separated by {separator!r}; {SAVE_AS}")
     missing = [name for name in columns if name not in names]
     if missing:
-        separator = next((one for one in ";\t|" if len(names) == 1 and one in names[0]), None)
-        way_out = f"it is separated by {separator!r}; {SAVE_AS}" if separator else "add them"
-        raise SettingError(f"{place}: no columns {', '.join(missing)}; {way_out}")
-    twice = [name for name in columns if names.count(name) > 1]
+        raise SettingError(f"{place}: no columns {', '.join(missing)}; add them")
+    # All columns, since only one of each name could be read. Empty names are of columns without cells.
+    twice = [name for name in dict.fromkeys(names) if name and names.count(name) > 1]
     if twice:
         raise SettingError(f"{place}: columns {', '.join(twice)} are there twice; rename one")

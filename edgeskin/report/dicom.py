@@ -51,7 +51,7 @@ LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.
 """Transfer syntaxes that lose detail, which whatever is derived has to say."""
 
 
-def is_dicom(path: Path) -> bool:
+def is_dicom_report(path: Path) -> bool:
     """Whether a report of this name is one of SUFFIXES."""
     return path.name.lower().endswith(SUFFIXES)
 
@@ -158,7 +158,7 @@ def _require_extra() -> None:
 
 
 def _shared(assessment: Assessment, series: int, description: str) -> dict[str, Any]:
-    """Arguments of both documents; each is a series of its own."""
+    """Arguments of both documents, each of which starts a new series."""
     from pydicom.uid import generate_uid
 
     return {
@@ -257,7 +257,7 @@ def _capture(assessment: Assessment, source: "Dataset") -> "Dataset":
 
     capture = SCImage.from_ref_dataset(
         source,
-        _drawn(assessment),
+        _page(assessment),
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
@@ -282,7 +282,7 @@ def _capture(assessment: Assessment, source: "Dataset") -> "Dataset":
     return capture
 
 
-def _drawn(assessment: Assessment) -> Image:
+def _page(assessment: Assessment) -> Image:
     """The page of the picture and its evidence, uint8 RGB (h, w, 3). The file's name is not on it."""
     model = assessment.model
     notice = NOTICE.replace(". ", ".\n")

@@ -92,14 +92,14 @@ def encode(
         SettingError: The suffix is another one.
         PhotoError: What the source says of patient or study is not valid DICOM.
     """
-    if source is not None and dicom.is_dicom(path):
+    if source is not None and dicom.is_dicom_report(path):
         return dicom.encode(assessment, path, created, source)
     return _encoder(path)(assessment, created)
 
 
 def require_writable(path: Path) -> None:
     """Raise SettingError unless `encode` knows the suffix and the folder exists."""
-    if not dicom.is_dicom(path):
+    if not dicom.is_dicom_report(path):
         _encoder(path)
     if os.path.isdir(path):  # noqa: PTH112  (Path.is_dir raises OSError for a name that is too long)
         raise SettingError(f"{path}: this is a folder; name a file")

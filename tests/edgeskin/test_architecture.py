@@ -34,7 +34,6 @@ ALLOWED = {
     "bench/plot.py": {"matplotlib"},
     "bundle/signature.py": {"cryptography"},
     "photo/parquet.py": {"pyarrow"},
-    "batch/parquet.py": {"pyarrow"},
     "batch/ray.py": {"ray"},
     "photo/remote.py": {"fsspec"},
     "photo/dicom.py": {"pydicom"},

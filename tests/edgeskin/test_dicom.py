@@ -191,6 +191,27 @@ def test_refused(data: bytes, code: str, named: str) -> None:
     assert named in str(error)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PixelAspectRatio", [1, 3]), ("PixelAspectRatio", [100, 99]), ("PixelAspectRatio", [0, 0]),
+        ("PixelSpacing", [0.1, 0.2]), ("ImagerPixelSpacing", [0.2, 0.1]),
+        ("NominalScannedPixelSpacing", [1, 2]),
+    ],
+)  # fmt: skip
+def test_pixels_that_are_not_square_are_refused(name: str, value: list[float]) -> None:
+    for data in (photograph(**{name: value}), with_jpeg(**{name: value})):
+        error = refusal(data)
+        assert (error.code, name in str(error)) == ("unsupported_format", True)
+
+
+def test_pixels_that_are_square_are_read() -> None:
+    ratios = {"PixelAspectRatio": [5, 5], "PixelSpacing": [0.0123, 0.01231]}
+    np.testing.assert_array_equal(read(photograph(**ratios)).image, RGB)
+    for value in ([1], [1, 1, 1]):
+        assert refusal(photograph(PixelAspectRatio=value)).code == "damaged"
+
+
 def test_pictures_of_several_frames_in_one_element_are_refused() -> None:
     two = encapsulate([JPEG, JPEG])
     data = photograph(

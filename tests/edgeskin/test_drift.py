@@ -3,7 +3,9 @@
 import itertools
 import json
 import math
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,8 @@ from edgeskin.errors import BundleError, SettingError
 from edgeskin.monitoring.drift import (
     FALSE_ALARM_RATE,
     LEAST_PICTURES,
+    Bin,
+    MeasureDrift,
     SequentialTest,
     find_drift,
     holm,
@@ -208,6 +212,7 @@ def test_drift_in_two_tables_of_every_kind(
     names = ("quality_sharpness", "retake")
     sharpness, retake = (next(one for one in report.measures if one.name == name) for name in names)
     assert sharpness.most_changed == sharpness.bins[0]
+    assert (sharpness.shift, retake.shift) == ("lower", "higher")
     assert retake.most_changed.label == "yes"
     assert retake.most_changed.pictures == sum(one.status == "retake" for one in drawn)
     assert sharpness.psi > 10 * sharpness.expected_psi
@@ -259,8 +264,38 @@ def test_a_small_reference_is_no_reference(micro_bundle: Path, lesion_jpg: Path,
         table = write_table(tmp_path / "r.csv", draw(classifier, lesion_jpg, 3, 6))
         with pytest.raises(SettingError, match="under 300 pictures"):
             find_drift([table], classifier.bundle)
-        with pytest.raises(SettingError, match=r"r.csv: 3 pictures"):
-            find_drift([table], classifier.bundle, table)
+        small = write_table(tmp_path / "small.csv", draw(classifier, lesion_jpg, 3, 7))
+        with pytest.raises(SettingError, match=r"small.csv: 3 pictures"):
+            find_drift([table], classifier.bundle, small)
+
+
+def test_a_table_counts_once(
+    classifier: Classifier, lesion_jpg: Path, reference: Path, tmp_path: Path
+) -> None:
+    """Also under another name, as a link, and as a copy; a reference is no table of its own series."""
+    table = write_table(tmp_path / "r.csv", draw(classifier, lesion_jpg, 3, 6))
+    other = write_table(tmp_path / "other.csv", draw(classifier, lesion_jpg, 3, 7))
+    link, copy = tmp_path / "link.csv", tmp_path / "copy.csv"
+    link.symlink_to(table)
+    shutil.copy(table, copy)
+    for twice in (table, tmp_path / ".." / tmp_path.name / "r.csv", link, copy):
+        with pytest.raises(SettingError, match="give each table once"):
+            find_drift([table, other, twice], classifier.bundle, reference)
+        with pytest.raises(SettingError, match="give each table once"):
+            find_drift([other, table], classifier.bundle, twice)
+    assert find_drift([table, other], classifier.bundle, reference).pictures == 6
+
+
+def test_the_shift_by_hand() -> None:
+    """0.2 * 0.25 + 0.8 * 0.75 = 0.65; the standard error is the root of (1 / 100 + 1 / 100) / 12, 0.041."""
+    measure = MeasureDrift("x", "drift", 100, 100, 0.01, 0.1, 0.1, (Bin("a", 50, 20), Bin("b", 50, 80)))
+    assert measure.shift == "higher"
+    swapped = (Bin("a", 50, 80), Bin("b", 50, 20))
+    assert replace(measure, bins=swapped).shift == "lower"
+    wider = (Bin("a", 30, 45), Bin("b", 40, 10), Bin("c", 30, 45))
+    assert replace(measure, bins=wider).shift is None
+    few = (Bin("a", 50, 4), Bin("b", 50, 6))
+    assert replace(measure, bins=few, pictures=10).shift is None
 
 
 def test_a_reference_of_other_categories_is_refused(

@@ -86,6 +86,15 @@ def test_labelled_colours_are_converted() -> None:
     )
 
 
+def test_labelled_colours_are_converted_with_transparency_too() -> None:
+    own = encode(np.ascontiguousarray(RGBA[..., :3]), "PNG", icc_profile=profile("Display P3"))
+    expected = by_pillow(encode(np.dstack([decode(own, 112).image, RGBA[..., 3:]]), "PNG"))
+    found = decode(heic(RGBA, color_primaries=12, transfer_characteristics=13), 112)
+    assert np.abs(found.image.astype(int) - expected).max() <= 3
+    assert np.abs(decode(heic(RGBA), 112).image.astype(int) - expected).max() > 10
+    assert found.transparent == pytest.approx(float((RGBA[..., 3] < 128).mean()), abs=0.001)
+
+
 @pytest.mark.parametrize(("primaries", "curve"), [(9, 16), (9, 18), (12, 16), (9, 13), (1, 8)])
 def test_high_dynamic_range_and_unknown_colours_are_refused(primaries: int, curve: int) -> None:
     data = heic(color_primaries=primaries, transfer_characteristics=curve)

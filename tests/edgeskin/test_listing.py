@@ -55,6 +55,11 @@ def tree(tmp_path: Path) -> Path:
 # Folders and patterns
 
 
+def test_one_text_is_no_list_of_sources() -> None:
+    with pytest.raises(SettingError, match="photos: give the sources as a list"):
+        next(list_photos("photos"))
+
+
 def test_folders_give_their_own_pictures_and_with_recursive_those_below(tree: Path) -> None:
     own = [str(tree / name) for name in ("a.PNG", "b.jpg")]
     below = [str(tree / name) for name in ("deep/2.jpg", "deep/er/1.jpg")]

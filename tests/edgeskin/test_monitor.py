@@ -63,6 +63,8 @@ def test_too_few_pictures_are_no_verdict_and_exit_code_0(
         (("BLURRED", "--reference", "USUAL"), 2, "--bundle"),
         (("BLURRED", "--reference", "USUAL", "--bundle", "MICRO", "--out", "drift.pdf"), 2, "drift.pdf"),
         (("BLURRED", "--reference", "USUAL", "--bundle", "MICRO", "--out", "no/drift.json"), 2, "folder"),
+        (("BLURRED", "BLURRED", "--reference", "USUAL", "--bundle", "MICRO"), 2, "once"),
+        (("USUAL", "--reference", "USUAL", "--bundle", "MICRO"), 2, "once"),
         (("none.csv", "--reference", "USUAL", "--bundle", "MICRO"), 2, "none.csv"),
         (("BLURRED", "--reference", "USUAL", "--bundle", "no"), 3, "no"),
     ],

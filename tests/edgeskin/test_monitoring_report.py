@@ -32,9 +32,10 @@ TOO_FEW = dataclasses.replace(NO_DRIFT, verdict="too_few", pictures=120)
 
 def test_the_text_starts_with_the_verdict_and_says_where_to_look() -> None:
     lines = report_text(DRIFT).splitlines()
-    assert lines[0] == "DRIFT in 1 of 2 measures"
+    assert lines[0] == "DRIFT in 1 of 2 measures; 1 not compared"
     text = " ".join(" ".join(lines).split())
-    assert "retake, yes: 20% of 400 pictures, 2% of the reference; PSI 0.21 (0.004 without drift)" in text
+    assert "retake is higher (yes: 20% of 400 pictures, 2% of the reference); PSI 0.21 (0.004 " in text
+    assert "Not compared 1 without a value in the tables" in text
     assert "camera" in text
     assert "400 pictures; 3 more could not be read" in text
     assert "at most 5%" in text
@@ -42,10 +43,25 @@ def test_the_text_starts_with_the_verdict_and_says_where_to_look() -> None:
     assert all(len(line) <= WIDTH for line in lines)
     assert "\x1b" not in text
     assert "\\x1b" in text
-    assert report_text(NO_DRIFT).startswith("no drift found in 1 measures\n")
+    assert report_text(NO_DRIFT).startswith("no drift found in 1 measure; 1 not compared\n")
+    assert "ot compared" not in report_text(dataclasses.replace(NO_DRIFT, not_compared={}))
     assert report_text(TOO_FEW).splitlines()[0] == (
         "no verdict: 120 pictures are too few, at least 300 are needed"
     )
+
+
+def test_classes_are_neither_higher_nor_lower() -> None:
+    classes = dataclasses.replace(RETAKE, name="predicted_class")
+    text = report_text(dataclasses.replace(DRIFT, measures=(classes,)))
+    assert not re.search("higher|lower", text)
+
+
+def test_measures_that_are_not_compared_are_counted_by_reason() -> None:
+    missing = {f"quality_{i}": "not_in_table" if i < 3 else "not_in_reference" for i in range(20)}
+    report = dataclasses.replace(NO_DRIFT, not_compared=missing)
+    text = " ".join(report_text(report).split())
+    assert "3 without a value in the tables, 17 without enough values in the reference" in text
+    assert "3 without a value in the tables, 17 without" in render_html(report, CREATED)
 
 
 def test_many_drifting_measures_are_counted() -> None:

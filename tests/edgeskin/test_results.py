@@ -207,10 +207,11 @@ def test_pixels_are_not_part_of_the_json(explained: Assessment) -> None:
 
 
 ROW = [
-    "image", "status", "risk", "action_code", "cancer_probability", "threshold", "predicted_class",
-    "prediction_set", "most_serious_label", "confidence_level", "confidence_score", "ood_score",
-    "ood_threshold", "ood_features", "ood_picture", "quality_failed", "quality_advised", "limitations",
-    "model", "model_version", "model_sha256", "precision", "isa", "total_ms", "error_code", "error",
+    "image", "status", "risk", "action_code", "cancer_probability", "threshold", "urgent_threshold",
+    "predicted_class", "prediction_set", "most_serious_label", "confidence_level", "confidence_score",
+    "ood_score", "ood_threshold", "ood_features", "ood_picture", "quality_failed", "quality_advised",
+    "limitations", "model", "model_version", "model_sha256", "precision", "isa", "total_ms",
+    "error_code", "error",
     "quality_transparent", "quality_resolution", "quality_sharpness", "quality_brightness",
     "quality_contrast", "quality_overexposed", "quality_black", "quality_unnatural_colour",
     "quality_colour_variation", "quality_red_excess", "quality_hair", "quality_misfit",

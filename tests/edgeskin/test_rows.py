@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,7 @@ def rewritten(path: Path, results: list[Assessment], changes: dict[str, Any]) ->
         {"threshold": 0.2},
         {"threshold": "much"},
         {"status": "fine"},
+        {"status": ""},
         {"ood_score": "nan"},
         {"cancer_probability": "high"},
         {"predicted_class": "WART"},
@@ -90,6 +92,72 @@ def test_a_row_of_another_origin_or_with_another_content_is_refused(
 ) -> None:
     table = rewritten(tmp_path / "results.csv", results, changes)
     with pytest.raises(SettingError, match=r"results\.csv: row 3: "):
+        list(read_results(table, MEASURES, origin))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"risk": ["LOW"]},
+        {"risk": {}},
+        {"status": ["assessed"]},
+        {"status": ""},
+        {"predicted_class": 1},
+        {"cancer_probability": 10**400},
+        {"cancer_probability": [0.5]},
+        {"threshold": 10**400},
+        {"precision": ["fp32"]},
+        {"model_sha256": ["0"]},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_json_of_another_kind_is_refused(
+    changes: dict[str, Any], results: list[Assessment], origin: Origin, tmp_path: Path
+) -> None:
+    rows = [one.to_row() for one in results[:5]]
+    table = tmp_path / "results.jsonl"
+    table.write_text(
+        "".join(f"{json.dumps(row)}\n" for row in [*rows[:2], {**rows[2], **changes}, *rows[3:]])
+    )
+    with pytest.raises(SettingError, match=r"results\.jsonl: row 3: "):
+        list(read_results(table, MEASURES, origin))
+
+
+def test_parquet_reads_only_the_columns_that_it_needs(
+    results: list[Assessment], origin: Origin, tmp_path: Path
+) -> None:
+    """A column of yours may hold anything; one of edgeskin's may not."""
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    from pyarrow import parquet
+
+    rows = pyarrow.Table.from_pylist([one.to_row() for one in results[:5]])
+    own = rows.append_column("mine", [[[1]] * 5]).append_column("mine", [["x" * 10_000] * 5])
+    parquet.write_table(own, tmp_path / "r.parquet")
+    assert len(list(read_results(tmp_path / "r.parquet", MEASURES, origin))) == 1
+    parquet.write_table(rows.append_column("risk", [["LOW"] * 5]), tmp_path / "r.parquet")
+    with pytest.raises(SettingError, match="risk"):
+        list(read_results(tmp_path / "r.parquet", MEASURES, origin))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no FIFOs")
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_pipe_is_refused_and_not_waited_for(kind: str, origin: Origin, tmp_path: Path) -> None:
+    if kind == "parquet":
+        pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    os.mkfifo(tmp_path / f"r.{kind}")
+    with pytest.raises(SettingError, match="regular file"):
+        list(read_results(tmp_path / f"r.{kind}", MEASURES, origin))
+
+
+def test_a_table_without_the_bundles_hash_says_so(
+    results: list[Assessment], origin: Origin, tmp_path: Path
+) -> None:
+    rows = [one.to_row() for one in results[:5]]
+    table = tmp_path / "r.jsonl"
+    for row in rows:
+        del row["model_sha256"]
+    table.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    with pytest.raises(SettingError, match="row 1: no model_sha256"):
         list(read_results(table, MEASURES, origin))
 
 

@@ -1,6 +1,7 @@
 """CSV tables as people have them."""
 
 import csv
+import os
 from pathlib import Path
 
 import pytest
@@ -58,13 +59,14 @@ def test_other_line_ends_blank_rows_and_quotes(tmp_path: Path, content: str) -> 
         ("path\tlabel\na.jpg\tMEL\n", 1),
         ("image,label\na.jpg,MEL\n", 1),
         ("path,label,label\na.jpg,MEL,NV\n", 1),
+        ("path,label,age,age\na.jpg,MEL,30,70\n", 1),
         ("path,label\na.jpg,MEL\n".encode("utf-16"), 1),
         ("path,label\na.jpg,MEL\n".encode("utf-16-be"), 1),
         ("path,label\na.jpg,MEL\né.jpg,NV\n".encode("latin-1"), 3),
     ],
     ids=[
         "short", "long", "quote", "after-a-quote", "huge-cell", "nul", "semicolons", "tabs", "no-column",
-        "column-twice", "utf-16", "utf-16-without-mark", "latin-1",
+        "column-twice", "other-column-twice", "utf-16", "utf-16-without-mark", "latin-1",
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_one_line_with_the_row(tmp_path: Path, content: str | bytes, row: int) -> None:
@@ -81,3 +83,23 @@ def test_an_empty_table_is_an_error(tmp_path: Path, content: str) -> None:
         read_table(written(tmp_path, content), COLUMNS)
     with pytest.raises(SettingError, match=r"missing\.csv"):
         read_table(tmp_path / "missing.csv", COLUMNS)
+
+
+def test_columns_without_a_name_may_be_many(tmp_path: Path) -> None:
+    """As spreadsheets write what was once filled."""
+    table = written(tmp_path, "path,label,,\na.jpg,MEL,,\n")
+    assert read_table(table, COLUMNS) == [{"path": "a.jpg", "label": "MEL", "": ""}]
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_another_separator_is_named_also_where_no_column_is_asked_for(tmp_path: Path, separator: str) -> None:
+    table = written(tmp_path, f"status{separator}risk\nassessed{separator}LOW\n")
+    with pytest.raises(SettingError, match=r"row 1: .*commas"):
+        read_table(table, ())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no FIFOs")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "table.csv")
+    with pytest.raises(SettingError, match="regular file"):
+        read_table(tmp_path / "table.csv", COLUMNS)
