@@ -13,14 +13,16 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
+import cv2
+
 from edgeskin import __version__
 from edgeskin.batch.evaluation import Evaluation, LabelledScores
-from edgeskin.batch.ledger import Ledger, Output, Row, open_ledger
+from edgeskin.batch.ledger import Ledger, Output, Row, open_ledger, picture_key
 from edgeskin.batch.sinks import Form, row_of, write_table
 from edgeskin.bundle.manifest import Manifest
 from edgeskin.classifier import Classifier
 from edgeskin.decision.limitations import PatientContext
-from edgeskin.errors import ResourceError, SettingError
+from edgeskin.errors import EdgeskinError, ResourceError, SettingError
 from edgeskin.photo.in_order import in_order
 from edgeskin.photo.listing import PhotoRef
 from edgeskin.results import SCHEMA_VERSION
@@ -68,7 +70,12 @@ class PartSettings:
                 "age": context.age,
                 "site": context.site,
             },
-            "versions": {"edgeskin": __version__, "openvino": version("openvino")},
+            "instruction_set": classifier.model.isa,
+            "versions": {
+                "edgeskin": __version__,
+                "openvino": version("openvino"),
+                "opencv": cv2.__version__,  # its package has several names
+            },
         }
 
 
@@ -116,11 +123,13 @@ class Part:
     Attributes:
         key: Of the ledger.
         photos: All of them.
-        rows: Their rows, in the same order; None for a picture that has to be assessed.
+        picture_keys: Theirs, in the same order, taken before any was read.
+        rows: Their rows; None for a picture that has to be assessed.
     """
 
     key: str
     photos: Sequence[PhotoRef]
+    picture_keys: Sequence[str]
     rows: Sequence[Row | None]
 
     @property
@@ -129,8 +138,11 @@ class Part:
         return [photo for photo, row in zip(self.photos, self.rows, strict=True) if row is None]
 
     def filled(self, rows: Iterable[Row]) -> list[Row]:
-        """All rows, given those of `missing`."""
-        remaining = iter(rows)
+        """All rows, given those of `missing`. Raises EdgeskinError if they are of other pictures."""
+        computed = list(rows)
+        if [row["image"] for row in computed] != [photo.name for photo in self.missing]:
+            raise EdgeskinError("rows came for other pictures than were asked for; report it", "internal")
+        remaining = iter(computed)
         return [next(remaining) if row is None else row for row in self.rows]
 
 
@@ -273,20 +285,18 @@ class _Run:
             if should_stop():
                 self.is_stopped = True
                 return
-            key = self._ledger.key(some)
+            key, picture_keys = self._ledger.key(some), [picture_key(photo) for photo in some]
             self.parts.append((key, len(some)))
-            rows = self._ledger.read(key)
-            if rows is None or len(rows) != len(some):
-                yield Part(key, some, [None] * len(some))
-                continue
-            kept = [None if retry_errors and row["status"] == "error" else row for row in rows]
-            part = Part(key, some, kept)
-            missing = kept.count(None)
+            done = {entry["picture"]: entry["row"] for entry in self._ledger.read(key) or ()}
+            if retry_errors:
+                done = {picture: row for picture, row in done.items() if row["status"] != "error"}
+            part = Part(key, some, picture_keys, [done.get(picture) for picture in picture_keys])
+            missing = len(part.missing)
             self._reused += len(some) - missing
             if missing:
                 yield part
             else:
-                self._count(some, rows)
+                self._count(some, part.filled(()))
                 self.add_computed(0)
 
     def add_computed(self, pictures: int) -> None:
@@ -297,19 +307,20 @@ class _Run:
     def finish(self, part: Part, rows: Iterable[Row]) -> None:
         """Keep the rows of a part's missing pictures."""
         whole = part.filled(rows)
-        self._ledger.write(part.key, whole)
+        entries = zip(part.picture_keys, whole, strict=True)
+        self._ledger.write(part.key, [{"picture": picture, "row": row} for picture, row in entries])
         self._count(part.photos, whole)
 
     def rows(self) -> Iterator[list[Row]]:
         """The rows of all parts, in order, as the ledger holds them."""
         for key, count in self.parts:
-            rows = self._ledger.read(key)
-            if rows is None or len(rows) != count:
+            entries = self._ledger.read(key)
+            if entries is None or len(entries) != count:
                 raise ResourceError(
                     f"{self._ledger}: a part that was done cannot be read; run the same command again",
                     "unreadable",
                 )
-            yield rows
+            yield [entry["row"] for entry in entries]
 
     def _count(self, photos: Iterable[PhotoRef], rows: Iterable[Row]) -> None:
         for photo, row in zip(photos, rows, strict=True):

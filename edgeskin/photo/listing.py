@@ -75,6 +75,15 @@ class PhotoRef:
             return self.listed_version or _UNKNOWN
         return _version(self.path)
 
+    def real_path(self) -> str:
+        """Where its file is, links resolved; of a picture in a store its address."""
+        if self.is_remote:
+            return self.path
+        try:
+            return os.path.realpath(self.path)
+        except (OSError, ValueError):  # no name that a file can have
+            return os.path.abspath(self.path)  # noqa: PTH100
+
     def absolute(self) -> "PhotoRef":
         """The same picture for a process in another working folder; its name stays."""
         return self if self.is_remote else replace(self, path=os.path.abspath(self.path))  # noqa: PTH100
