@@ -21,7 +21,7 @@ from edgeskin.batch.ledger import Ledger, Output, Row, open_ledger, picture_key
 from edgeskin.batch.sinks import Form, row_of, write_table
 from edgeskin.bundle.manifest import Manifest
 from edgeskin.classifier import Classifier
-from edgeskin.decision.limitations import PatientContext
+from edgeskin.decision.limitations import SITES, PatientContext
 from edgeskin.errors import EdgeskinError, ResourceError, SettingError
 from edgeskin.photo.in_order import in_order
 from edgeskin.photo.listing import PhotoRef
@@ -32,6 +32,9 @@ PART_SIZE = 128
 
 READERS = 4
 """Pictures that are fetched from a store at once, while others are assessed."""
+
+MOST_NAMED = 20
+"""Wrong ages and sites of lists that one error names."""
 
 
 @dataclass(frozen=True)
@@ -181,20 +184,33 @@ def count_photos(photos: Iterable[PhotoRef]) -> int:
     """The number of pictures.
 
     Raises:
-        SettingError: There are none, or one has an age or site that is not known.
+        SettingError: There are none, or some have an age or site that is not known. The message names each
+            such age and site once, with its first row, up to MOST_NAMED of them.
     """
+    wrong: dict[str, str] = {}
 
     @lru_cache(256)
-    def require(age: float | None, site: str | None) -> None:
-        PatientContext(age, site)
+    def is_known(**known: Any) -> bool:
+        try:
+            PatientContext(**known)
+        except SettingError:
+            return False
+        return True
 
     number = 0
     for photo in photos:
         number += 1
-        try:
-            require(photo.age, photo.site)
-        except SettingError as error:
-            raise SettingError(f"{photo.name}: {error}") from error
+        if not is_known(age=photo.age):
+            wrong.setdefault(f"age {photo.age:g}", photo.row or photo.name)
+        if not is_known(site=photo.site):
+            wrong.setdefault(f"site {photo.site!r}", photo.row or photo.name)
+    if wrong:
+        named = "; ".join(f"{place}: {value}" for value, place in itertools.islice(wrong.items(), MOST_NAMED))
+        more = f"; and {len(wrong) - MOST_NAMED:,} more" if len(wrong) > MOST_NAMED else ""
+        raise SettingError(
+            f"{named}{more}; ages are 0 to 120 years, and sites {', '.join(SITES)}: correct all rows "
+            "that have these, or empty their cells"
+        )
     if not number:
         raise SettingError("there are no pictures; check the list")
     return number

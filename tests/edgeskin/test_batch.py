@@ -130,6 +130,23 @@ def test_all_kinds_of_sources(shared_micro_bundle: Path, few: Path, lesion: Path
     assert "AUROC" in done.stdout
 
 
+def test_a_run_does_not_list_what_it_writes(shared_micro_bundle: Path, few: Path, tmp_path: Path) -> None:
+    """The table and the folder of its parts lie among the pictures; a picture that fails keeps the folder."""
+    (few / "deep" / "c.jpg").unlink()
+    (few / "deep").rmdir()
+    (few / "bad.jpg").write_bytes(b"no picture")
+    os.utime(few / "bad.jpg", (OLD, OLD))
+    for name in ("r.jsonl", "r.csv"):
+        for _ in range(2):
+            done = run_cli("predict", few / "*", "--bundle", shared_micro_bundle, "--out", few / name)
+            assert done.returncode == 1, done.stderr
+            rows = list(rows_of(few / name))
+            assert [Path(row["image"]).name for row in rows] == ["a.jpg", "b.jpg", "bad.jpg"]
+        for path in (*ledger_folder(few / name).iterdir(), few / name):
+            path.unlink()
+        ledger_folder(few / name).rmdir()
+
+
 def test_names_on_standard_input(shared_micro_bundle: Path, few: Path, tmp_path: Path) -> None:
     out = tmp_path / "results.csv"
     names = b"\0".join(os.fsencode(few / name) for name in ("b.jpg", "a.jpg"))

@@ -337,6 +337,15 @@ def test_counting_checks_ages_and_sites(photos: list[PhotoRef]) -> None:
     for changed in (replace(photos[3], age=200.0), replace(photos[3], site="moon")):
         with pytest.raises(SettingError, match=Path(photos[3].name).name):
             count_photos([*photos[:3], changed])
+    listed = [
+        replace(photos[number], site=site, age=age, row=f"list.csv: row {number}")
+        for number, (site, age) in enumerate([("moon", None), ("nail", -4), ("mars", 30), ("moon", 200)])
+    ]
+    with pytest.raises(SettingError) as caught:
+        count_photos(listed)
+    for once in ("row 0: site 'moon'", "row 1: age -4", "row 2: site 'mars'", "row 3: age 200"):
+        assert str(caught.value).count(once) == 1
+    assert str(caught.value).count("moon") == 1
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
