@@ -46,7 +46,7 @@ class PartSettings:
         form: Of the table.
         mc_samples: As `Classifier.assess`; so are the others.
         seed: Of the sampling.
-        context: Of pictures that have no age and no site of their own.
+        context: An age or site that a picture has of its own takes the place of this one's.
     """
 
     classifier: Classifier

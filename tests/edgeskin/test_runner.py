@@ -285,11 +285,22 @@ def test_another_bundle_or_gate_is_refused(
 def test_ages_and_sites_of_a_list_select_limitations(
     photos: list[PhotoRef], part_settings: PartSettings, out: Path
 ) -> None:
-    listed = [photos[0], replace(photos[1], age=30.0, site="nail")]
-    run_by(listed, replace(part_settings, context=PatientContext(age=70)), out)
-    codes = [[one["code"] for one in row["limitations"]] for row in table(out)]
-    assert "age_under_40" not in codes[0]
-    assert codes[1][:2] == ["age_under_40", "site_nail"]
+    """Each of the two takes the place of the command's, whether the row has the other or not."""
+    listed = [
+        photos[0],
+        replace(photos[1], age=30.0),
+        replace(photos[2], site="palms/soles"),
+        replace(photos[3], age=30.0, site="palms/soles"),
+    ]
+    run_by(listed, replace(part_settings, context=PatientContext(age=70, site="nail")), out)
+    codes = [{one["code"] for one in row["limitations"]} for row in table(out)]
+    always = {"skin_tone", "amelanotic_melanoma"}
+    assert [one - always for one in codes] == [
+        {"site_nail"},
+        {"age_under_40", "site_nail"},
+        {"site_palms_soles"},
+        {"age_under_40", "site_palms_soles"},
+    ]
 
 
 def test_labels_give_an_evaluation(photos: list[PhotoRef], part_settings: PartSettings, out: Path) -> None:
