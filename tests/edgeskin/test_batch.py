@@ -126,7 +126,7 @@ def test_all_kinds_of_sources(shared_micro_bundle: Path, few: Path, lesion: Path
     ]  # fmt: skip
     assert [row["error_code"] for row in rows.values()] == ["", "", "not_found", "", "unsafe_archive"]
     assert rows["a.zip/inside.jpg"]["cancer_probability"] == rows["photos/a.jpg"]["cancer_probability"]
-    assert "3 pictures have a label; 2 of them were assessed" in done.stdout
+    assert "3 pictures with a known label; 2 assessed" in done.stdout
     assert "AUROC" in done.stdout
 
 
@@ -335,4 +335,4 @@ def test_another_job_on_an_unfinished_table_is_refused(
     assert (other.returncode, other.stdout) == (2, "")
     assert "settings" in other.stderr
     again = run_cli("predict", few, *options, "--retry-errors")
-    assert "1 assessed by this run" in again.stderr
+    assert "1 processed by this run" in again.stderr
