@@ -25,6 +25,8 @@ from edgeskin.photo.remote import is_url
 
 LINE_EVERY_S = 30.0
 """Seconds between two lines of progress where stderr is no terminal."""
+SHOW_CURSOR = b"\x1b[?25h\r\n"
+"""A bar hides the cursor; this shows it, on a line of its own."""
 Show = Callable[[int, int], None]
 
 
@@ -72,7 +74,7 @@ def predict_into(
     with (
         contextlib.closing(listed) as photos,
         engines(settings) as engine,
-        Signals(words) as signals,
+        Signals(words, f"ended at once; {ledger_folder(out)} has the parts before") as signals,
         _progress(total) as show,
     ):
         summary = run(
@@ -147,9 +149,9 @@ class Signals:
         received: The number of the first signal; None so far.
     """
 
-    def __init__(self, words: str) -> None:
-        """Handle signals once it is entered. words: what a first signal does."""
-        self._words = words
+    def __init__(self, words: str, at_once: str = "ended at once") -> None:
+        """Handle signals once it is entered. words: what a first signal does; at_once: what a second did."""
+        self._words, self._at_once = words, at_once
         self.received: int | None = None
         self._before: dict[int, Any] = {}
 
@@ -164,6 +166,9 @@ class Signals:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
+            if sys.stderr.isatty():
+                os.write(sys.stderr.fileno(), SHOW_CURSOR)
+            notice(self._at_once)
             os._exit(128 + number)
         self.received = number
         notice(f"{self._words}; once more to end at once, which loses it")

@@ -177,6 +177,12 @@ def is_pattern(source: str) -> bool:
     return glob.has_magic(source) and not os.path.lexists(source)
 
 
+def is_of_table(source: str) -> bool:
+    """Whether a source stands for pictures that only a table has room for, and is no picture or folder."""
+    named = source.lower().endswith((*LISTS, ".zip")) and not os.path.isdir(source)  # noqa: PTH112
+    return source == STANDARD_INPUT or is_pattern(source) or named
+
+
 def matches(source: str, leave_out: Sequence[Path] = (), *, quiet: bool = True) -> Iterator[Path]:
     """The files that match a pattern; the source itself if it is none, or matches none.
 
