@@ -87,8 +87,11 @@ def _entries(folder: Path, recursive: bool, quiet: bool) -> tuple[list[str], lis
             else:
                 skipped += 1
     if skipped and not quiet:
-        way_out = "" if photos else "; with --out, a pattern such as 'folder/*' takes files of any name"
-        _log.warning(f"%s: skipped %d file(s) not named as pictures{way_out}", folder, skipped)
+        _log.warning(
+            "%s: skipped %d file(s) not named as pictures; with --out, 'folder/*' takes them too",
+            folder,
+            skipped,
+        )
     if unread and not quiet:
         kind, way_out = ("linked folder(s)", "") if recursive else ("sub-folder(s)", RECURSIVE)
         _log.warning(f"%s: contains %d {kind}, which are not read; name them{way_out}", folder, unread)
