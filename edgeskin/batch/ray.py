@@ -161,7 +161,7 @@ class RayEngine:
         """Yield each part with its rows, as `edgeskin.batch.runner.Engine` does.
 
         Raises:
-            SettingError: A worker's edgeskin or OpenVINO is of another version.
+            SettingError: A worker's edgeskin, OpenVINO or OpenCV is of another version.
             BundleError: A worker cannot open the bundle.
             ResourceError: No worker starts, or all are lost (code ``no_workers``).
         """
