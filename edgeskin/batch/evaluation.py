@@ -37,6 +37,8 @@ class Evaluation:
         labelled: Pictures with a label that is a class of the network, ``cancer`` or ``benign``.
         cancers: Of these, cancers that were assessed.
         benign: Of these, benign ones that were assessed.
+        missed: Cancers whose risk is LOW.
+        referred: Benign ones whose risk is not LOW.
         unassessed_cancers: Labelled cancers without an assessment, which no measure counts.
         unassessed_benign: Labelled benign ones without an assessment.
         sensitivity: Share of cancers whose risk is not LOW; None without cancers.
@@ -48,6 +50,8 @@ class Evaluation:
     labelled: int
     cancers: int
     benign: int
+    missed: int
+    referred: int
     unassessed_cancers: int
     unassessed_benign: int
     sensitivity: Estimate | None
@@ -89,6 +93,8 @@ class LabelledScores:
             labelled,
             len(cancer),
             len(benign),
+            self._low[True],
+            len(benign) - self._low[False],
             unassessed[True],
             unassessed[False],
             wilson(len(cancer) - self._low[True], len(cancer)),

@@ -1,8 +1,8 @@
 """The ledger of a run: its job, and the rows of every part that is done, in a folder beside the output.
 
-A part is keyed by what it holds: the names, sizes and times of its pictures. It is written whole and moved
-into place, so whenever the process ends, what is there is done and the rest is not. The same command then
-goes on where the run ended.
+A part is keyed by the pictures that it holds, and each of its rows by all that its picture is, with size and
+time. A part is written whole and moved into place. So whenever the process ends, what is there is done and
+the rest is not, and the same command goes on where the run ended.
 """
 
 import contextlib
@@ -56,11 +56,8 @@ class Ledger:
         return str(self._folder)
 
     def key(self, photos: Sequence[PhotoRef]) -> str:
-        """What identifies the pictures of a part: 32 hexadecimal digits of a SHA-256 over all they are."""
-        content = [
-            (one.name, one.version(), one.member and astuple(one.member), one.age, one.site) for one in photos
-        ]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+        """What identifies the pictures of a part, whatever their files hold: 32 hexadecimal digits."""
+        return _digest([_identity(one) for one in photos])
 
     def read(self, key: str) -> list[Row] | None:
         """The rows of a part; None if it is not done, or its file is damaged."""
@@ -79,6 +76,27 @@ class Ledger:
         """Delete the ledger, and its folder unless others put files there."""
         for names in (PARTS, JOB, LOCK):
             self._folder.delete(names)
+
+
+def picture_key(photo: PhotoRef) -> str:
+    """What identifies a picture and what its file holds now: 32 hexadecimal digits.
+
+    Take it before the picture is read. If its file changes in between, the row is then of a key that no later
+    run asks for.
+    """
+    return _digest([*_identity(photo), photo.version()])
+
+
+def _identity(photo: PhotoRef) -> list[Any]:
+    """All that the row of a picture depends on, but for the content of its file.
+
+    A relative path is another file in another working folder, and so is a link that has been changed.
+    """
+    return [photo.name, photo.real_path(), photo.member and astuple(photo.member), photo.age, photo.site]
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
 def ledger_folder(out: Place) -> Place:
@@ -166,8 +184,13 @@ def _locked(folder: Path, out: Output) -> BinaryIO:
     path = folder / LOCK
     try:
         while True:
-            folder.mkdir(exist_ok=True)
-            file = path.open("ab")
+            try:
+                folder.mkdir(exist_ok=True)
+                file = path.open("ab")
+            except (FileExistsError, FileNotFoundError):
+                if not folder.parent.is_dir() or (os.path.lexists(folder) and not folder.is_dir()):
+                    raise
+                continue  # a run that finished just then took the folder away
             try:
                 _lock(file)
                 if _is_at(file, path):

@@ -53,7 +53,7 @@ class Worker:
         loaded = pickle.loads(settings)
         assert isinstance(loaded, PartSettings)
         self._settings = loaded
-        return loaded.job(1)
+        return _of_worker(loaded)
 
     def assess(self, photos: Sequence[PhotoRef]) -> list[Row]:
         """The rows of pictures."""
@@ -161,7 +161,7 @@ class RayEngine:
         """Yield each part with its rows, as `edgeskin.batch.runner.Engine` does.
 
         Raises:
-            SettingError: A worker's edgeskin or OpenVINO is of another version.
+            SettingError: A worker's edgeskin, OpenVINO or OpenCV is of another version.
             BundleError: A worker cannot open the bundle.
             ResourceError: No worker starts, or all are lost (code ``no_workers``).
         """
@@ -209,7 +209,7 @@ class _Pool:
 
     def __init__(self, ray: Any, settings: PartSettings, threads: int, workers: int) -> None:
         """Ask for so many workers, which start while others work."""
-        self._ray, self._job = ray, settings.job(1)
+        self._ray, self._job = ray, _of_worker(settings)
         self._content = pickle.dumps(settings)
         self._actor = ray.remote(Worker).options(num_cpus=threads, scheduling_strategy="SPREAD")
         self._limit = 20 + 2 * workers
@@ -307,6 +307,13 @@ def _cause(error: Any) -> EdgeskinError:
     if isinstance(cause, EdgeskinError):
         return cause
     return EdgeskinError(f"a worker failed ({type(cause).__name__}: {cause}); report it", "internal")
+
+
+def _of_worker(settings: PartSettings) -> dict[str, Any]:
+    """The job, which must be the same on all nodes; the CPUs need not be, and each row names its own."""
+    job = settings.job(1)
+    del job["instruction_set"]
+    return job
 
 
 def _require_same(found: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -13,14 +13,16 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
+import cv2
+
 from edgeskin import __version__
 from edgeskin.batch.evaluation import Evaluation, LabelledScores
-from edgeskin.batch.ledger import Ledger, Output, Row, open_ledger
+from edgeskin.batch.ledger import Ledger, Output, Row, open_ledger, picture_key
 from edgeskin.batch.sinks import Form, row_of, write_table
 from edgeskin.bundle.manifest import Manifest
 from edgeskin.classifier import Classifier
-from edgeskin.decision.limitations import PatientContext
-from edgeskin.errors import ResourceError, SettingError
+from edgeskin.decision.limitations import SITES, PatientContext
+from edgeskin.errors import EdgeskinError, ResourceError, SettingError
 from edgeskin.photo.in_order import in_order
 from edgeskin.photo.listing import PhotoRef
 from edgeskin.results import SCHEMA_VERSION
@@ -30,6 +32,9 @@ PART_SIZE = 128
 
 READERS = 4
 """Pictures that are fetched from a store at once, while others are assessed."""
+
+MOST_NAMED = 20
+"""Wrong ages and sites of lists that one error names."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class PartSettings:
         form: Of the table.
         mc_samples: As `Classifier.assess`; so are the others.
         seed: Of the sampling.
-        context: Of pictures that have no age and no site of their own.
+        context: An age or site that a picture has of its own takes the place of this one's.
     """
 
     classifier: Classifier
@@ -68,7 +73,12 @@ class PartSettings:
                 "age": context.age,
                 "site": context.site,
             },
-            "versions": {"edgeskin": __version__, "openvino": version("openvino")},
+            "instruction_set": classifier.model.isa,
+            "versions": {
+                "edgeskin": __version__,
+                "openvino": version("openvino"),
+                "opencv": cv2.__version__,  # its package has several names
+            },
         }
 
 
@@ -116,11 +126,13 @@ class Part:
     Attributes:
         key: Of the ledger.
         photos: All of them.
-        rows: Their rows, in the same order; None for a picture that has to be assessed.
+        picture_keys: Theirs, in the same order, taken before any was read.
+        rows: Their rows; None for a picture that has to be assessed.
     """
 
     key: str
     photos: Sequence[PhotoRef]
+    picture_keys: Sequence[str]
     rows: Sequence[Row | None]
 
     @property
@@ -129,8 +141,11 @@ class Part:
         return [photo for photo, row in zip(self.photos, self.rows, strict=True) if row is None]
 
     def filled(self, rows: Iterable[Row]) -> list[Row]:
-        """All rows, given those of `missing`."""
-        remaining = iter(rows)
+        """All rows, given those of `missing`. Raises EdgeskinError if they are of other pictures."""
+        computed = list(rows)
+        if [row["image"] for row in computed] != [photo.name for photo in self.missing]:
+            raise EdgeskinError("rows came for other pictures than were asked for; report it", "internal")
+        remaining = iter(computed)
         return [next(remaining) if row is None else row for row in self.rows]
 
 
@@ -169,20 +184,33 @@ def count_photos(photos: Iterable[PhotoRef]) -> int:
     """The number of pictures.
 
     Raises:
-        SettingError: There are none, or one has an age or site that is not known.
+        SettingError: There are none, or some have an age or site that is not known. The message names each
+            such age and site once, with its first row, up to MOST_NAMED of them.
     """
+    wrong: dict[str, str] = {}
 
     @lru_cache(256)
-    def require(age: float | None, site: str | None) -> None:
-        PatientContext(age, site)
+    def is_known(**known: Any) -> bool:
+        try:
+            PatientContext(**known)
+        except SettingError:
+            return False
+        return True
 
     number = 0
     for photo in photos:
         number += 1
-        try:
-            require(photo.age, photo.site)
-        except SettingError as error:
-            raise SettingError(f"{photo.name}: {error}") from error
+        if not is_known(age=photo.age):
+            wrong.setdefault(f"age {photo.age:g}", photo.row or photo.name)
+        if not is_known(site=photo.site):
+            wrong.setdefault(f"site {photo.site!r}", photo.row or photo.name)
+    if wrong:
+        named = "; ".join(f"{place}: {value}" for value, place in itertools.islice(wrong.items(), MOST_NAMED))
+        more = f"; and {len(wrong) - MOST_NAMED:,} more" if len(wrong) > MOST_NAMED else ""
+        raise SettingError(
+            f"{named}{more}; ages are 0 to 120 years, and sites {', '.join(SITES)}: correct all rows "
+            "that have these, or empty their cells"
+        )
     if not number:
         raise SettingError("there are no pictures; check the list")
     return number
@@ -273,20 +301,18 @@ class _Run:
             if should_stop():
                 self.is_stopped = True
                 return
-            key = self._ledger.key(some)
+            key, picture_keys = self._ledger.key(some), [picture_key(photo) for photo in some]
             self.parts.append((key, len(some)))
-            rows = self._ledger.read(key)
-            if rows is None or len(rows) != len(some):
-                yield Part(key, some, [None] * len(some))
-                continue
-            kept = [None if retry_errors and row["status"] == "error" else row for row in rows]
-            part = Part(key, some, kept)
-            missing = kept.count(None)
+            done = {entry["picture"]: entry["row"] for entry in self._ledger.read(key) or ()}
+            if retry_errors:
+                done = {picture: row for picture, row in done.items() if row["status"] != "error"}
+            part = Part(key, some, picture_keys, [done.get(picture) for picture in picture_keys])
+            missing = len(part.missing)
             self._reused += len(some) - missing
             if missing:
                 yield part
             else:
-                self._count(some, rows)
+                self._count(some, part.filled(()))
                 self.add_computed(0)
 
     def add_computed(self, pictures: int) -> None:
@@ -297,19 +323,20 @@ class _Run:
     def finish(self, part: Part, rows: Iterable[Row]) -> None:
         """Keep the rows of a part's missing pictures."""
         whole = part.filled(rows)
-        self._ledger.write(part.key, whole)
+        entries = zip(part.picture_keys, whole, strict=True)
+        self._ledger.write(part.key, [{"picture": picture, "row": row} for picture, row in entries])
         self._count(part.photos, whole)
 
     def rows(self) -> Iterator[list[Row]]:
         """The rows of all parts, in order, as the ledger holds them."""
         for key, count in self.parts:
-            rows = self._ledger.read(key)
-            if rows is None or len(rows) != count:
+            entries = self._ledger.read(key)
+            if entries is None or len(entries) != count:
                 raise ResourceError(
                     f"{self._ledger}: a part that was done cannot be read; run the same command again",
                     "unreadable",
                 )
-            yield rows
+            yield [entry["row"] for entry in entries]
 
     def _count(self, photos: Iterable[PhotoRef], rows: Iterable[Row]) -> None:
         for photo, row in zip(photos, rows, strict=True):

@@ -198,7 +198,7 @@ class Classifier:
         engine = self.engine
         require_kind("explain", explain, (str, NoneType), "a method such as grad-cam, or leave it off")
         require_kind("target", target, str, f"{CANCER}, or a class of the bundle")
-        require_kind("context", context, (PatientContext, NoneType), "a PatientContext, or leave it off")
+        _require_context(context)
         require_kind("name", name, (str, NoneType), "a text, or leave it off")
         require_samples(mc_samples, seed)
         method = None if explain is None else find_method(explain)
@@ -295,7 +295,7 @@ class Classifier:
             target: As `assess`.
             mc_samples: As `assess`.
             seed: As `assess`.
-            context: As `assess`, for photos that have no age and no site of their own.
+            context: As `assess`. An age or site that a photo has of its own takes the place of this one's.
 
         Returns:
             One assessment a photo; a photo that fails gives one of status ``error``. For a reason that nobody
@@ -305,10 +305,10 @@ class Classifier:
             SettingError: ``images`` is a single photo, or an option is out of range.
         """
         require_several(images, Iterable)
-        assess = partial(
-            self.assess, explain=explain, target=target, mc_samples=mc_samples, seed=seed, context=context
-        )
-        return in_order(images, partial(assess_or_fail, assess, self.model), self.engine.workers)
+        _require_context(context)
+        assess = partial(self.assess, explain=explain, target=target, mc_samples=mc_samples, seed=seed)
+        assess_one = partial(assess_or_fail, assess, self.model, context)
+        return in_order(images, assess_one, self.engine.workers)
 
     def assess_many_async(
         self,
@@ -337,10 +337,10 @@ class Classifier:
             SettingError: As `assess_many`.
         """
         require_several(images, Iterable | AsyncIterable)
-        assess = partial(
-            self.assess, explain=explain, target=target, mc_samples=mc_samples, seed=seed, context=context
-        )
-        return in_order_async(images, partial(assess_or_fail, assess, self.model), self.engine.workers)
+        _require_context(context)
+        assess = partial(self.assess, explain=explain, target=target, mc_samples=mc_samples, seed=seed)
+        assess_one = partial(assess_or_fail, assess, self.model, context)
+        return in_order_async(images, assess_one, self.engine.workers)
 
     def close(self) -> None:
         """Give the network's memory back. The classifier cannot be used afterwards."""
@@ -377,3 +377,7 @@ class Classifier:
             raise EdgeskinError(
                 f"the network {self.model.name} gave no finite answer; report the photo", "not_finite"
             )
+
+
+def _require_context(context: PatientContext | None) -> None:
+    require_kind("context", context, (PatientContext, NoneType), "a PatientContext, or leave it off")

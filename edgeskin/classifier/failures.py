@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,14 +35,18 @@ def require_several(images: object, kinds: Any) -> None:
 
 
 def assess_or_fail(
-    assess: Callable[..., Assessment], model: ModelInfo, image: Source | PhotoRef
+    assess: Callable[..., Assessment],
+    model: ModelInfo,
+    context: PatientContext | None,
+    image: Source | PhotoRef,
 ) -> Assessment:
     """Assess a photo; if that fails, return an assessment of status ``error``.
 
     Args:
         assess: `edgeskin.Classifier.assess` with its options, but for the name and the context.
         model: Of the assessment of a failure.
-        image: The photo. One of a list brings its name, and may bring its own context.
+        context: Of all photos.
+        image: The photo. One of a list brings its name, and may bring its own age and site.
 
     Raises:
         BundleError: The bundle is at fault, so that no photo would do better.
@@ -50,10 +55,12 @@ def assess_or_fail(
     clock = StepClock()
     try:
         if not isinstance(image, PhotoRef):
-            return assess(image)
-        if image.age is None and image.site is None:
-            return assess(image.source(), name=image.name)
-        return assess(image.source(), name=image.name, context=PatientContext(image.age, image.site))
+            return assess(image, context=context)
+        if image.age is not None:
+            context = replace(context or PatientContext(), age=image.age)
+        if image.site is not None:
+            context = replace(context or PatientContext(), site=image.site)
+        return assess(image.source(), name=image.name, context=context)
     except (BundleError, SettingError):
         raise
     except EdgeskinError as error:

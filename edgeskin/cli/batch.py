@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from edgeskin import NOTICE
-from edgeskin.batch.ledger import Output, ledger_folder
+from edgeskin.batch.ledger import JOB, Output, ledger_folder
 from edgeskin.batch.messages import evaluation_text, progress_text, summary_text
 from edgeskin.batch.runner import Engine, PartSettings, assess_here, count_photos, run
 from edgeskin.batch.sinks import form_of
@@ -20,11 +20,13 @@ from edgeskin.classifier import Classifier
 from edgeskin.cli.outputs import is_folder, refuse_overwriting_inputs
 from edgeskin.cli.streams import notice
 from edgeskin.errors import SettingError
-from edgeskin.photo.listing import STANDARD_INPUT, list_photos, matches
+from edgeskin.photo.listing import LISTS, STANDARD_INPUT, list_photos, matches
 from edgeskin.photo.remote import is_url
 
 LINE_EVERY_S = 30.0
 """Seconds between two lines of progress where stderr is no terminal."""
+SHOW_CURSOR = b"\x1b[?25h\r\n"
+"""A bar hides the cursor; this shows it, on a line of its own."""
 Show = Callable[[int, int], None]
 
 
@@ -59,18 +61,20 @@ def predict_into(
         ResourceError: The table cannot be written, or the engine finds no workers.
     """
     form = form_of(out)
+    own = [out, ledger_folder(out)] if isinstance(out, Path) else []
     if isinstance(out, Path):
         _require_usable(out, sources, retry_errors)
-    total = _count(sources, recursive)
+    total = _count(sources, recursive, own)
     settings = PartSettings(open_classifier(), form, **sampling)
     engines = engines or (lambda settings: contextlib.nullcontext(assess_here(settings)))
-    listed = list_photos(sources, recursive=recursive, quiet=STANDARD_INPUT not in sources)
+    quiet = STANDARD_INPUT not in sources
+    listed = list_photos(sources, recursive=recursive, quiet=quiet, leave_out=own)
     words = "ending after the parts in progress"
     # The engine first: Ray has a handler of signals of its own.
     with (
         contextlib.closing(listed) as photos,
         engines(settings) as engine,
-        Signals(words) as signals,
+        Signals(words, f"ended at once; {ledger_folder(out)} has the parts before") as signals,
         _progress(total) as show,
     ):
         summary = run(
@@ -114,11 +118,13 @@ def _require_usable(out: Path, sources: Sequence[str], retry_errors: bool) -> No
     """Raise SettingError unless a table can go there."""
     if is_folder(out) or not out.absolute().parent.is_dir():
         raise SettingError(f"{out}: name a file in a folder that exists")
+    # A pattern may match the table of a run that goes on, and then leaves it out.
+    own = [out] if (ledger_folder(out) / JOB).exists() else []
     lists = (
         path
         for source in sources
-        if not is_url(source)
-        for path in matches(source)
+        if out.suffix.lower() in LISTS and not is_url(source)
+        for path in matches(source, own)
         if path.suffix.lower() == out.suffix.lower()
     )
     refuse_overwriting_inputs([out], lists)
@@ -126,11 +132,12 @@ def _require_usable(out: Path, sources: Sequence[str], retry_errors: bool) -> No
         raise SettingError(f"{out}: no picture failed; leave --retry-errors out to assess all of them again")
 
 
-def _count(sources: Sequence[str], recursive: bool) -> int | None:
+def _count(sources: Sequence[str], recursive: bool, own: Sequence[Path]) -> int | None:
     """The number of pictures, whose lists are checked on the way; None where names come on standard input."""
     is_whole = STANDARD_INPUT not in sources
     others = [source for source in sources if source != STANDARD_INPUT]
-    with contextlib.closing(list_photos(others, recursive=recursive, quiet=not is_whole)) as photos:
+    listed = list_photos(others, recursive=recursive, quiet=not is_whole, leave_out=own)
+    with contextlib.closing(listed) as photos:
         number = count_photos(photos) if others else None
     return number if is_whole else None
 
@@ -142,9 +149,9 @@ class Signals:
         received: The number of the first signal; None so far.
     """
 
-    def __init__(self, words: str) -> None:
-        """Handle signals once it is entered. words: what a first signal does."""
-        self._words = words
+    def __init__(self, words: str, at_once: str = "ended at once") -> None:
+        """Handle signals once it is entered. words: what a first signal does; at_once: what a second did."""
+        self._words, self._at_once = words, at_once
         self.received: int | None = None
         self._before: dict[int, Any] = {}
 
@@ -159,6 +166,9 @@ class Signals:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
+            if sys.stderr.isatty():
+                os.write(sys.stderr.fileno(), SHOW_CURSOR)
+            notice(self._at_once)
             os._exit(128 + number)
         self.received = number
         notice(f"{self._words}; once more to end at once, which loses it")

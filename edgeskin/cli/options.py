@@ -115,7 +115,11 @@ AgeOption = Annotated[
 ]
 SiteOption = Annotated[
     str | None,
-    typer.Option(metavar="SITE", help=f"Body site; selects the limitations shown: {', '.join(SITES)}."),
+    typer.Option(
+        parser=str.lower,
+        metavar="SITE",
+        help=f"Body site; selects the limitations shown: {', '.join(SITES)}.",
+    ),
 ]
 CacheDirOption = Annotated[
     Path | None,

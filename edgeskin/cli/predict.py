@@ -18,6 +18,7 @@ from edgeskin.cli.outputs import (
 from edgeskin.cli.streams import notice
 from edgeskin.decision.limitations import PatientContext
 from edgeskin.errors import ResourceError, SettingError
+from edgeskin.photo.listing import is_of_table
 from edgeskin.photo.remote import Url, is_url
 from edgeskin.photo.sources import photos_in
 from edgeskin.report.output_file import write_whole
@@ -106,6 +107,11 @@ def predict(
         raise SettingError("--recursive and --retry-errors are for a table: add --out FILE")
     if out is None and (engine == "ray" or any(map(is_url, sources))):
         raise SettingError("--engine ray and addresses are for a table: add --out FILE")
+    if out is None and all(map(is_of_table, sources)):
+        raise SettingError(
+            f"{sources[0]}: patterns, lists, zip archives and names on standard input are for a table: "
+            "add --out FILE"
+        )
     if address is not None and engine != "ray":
         raise SettingError("--address is of a Ray cluster: add --engine ray")
     if engine == "ray":

@@ -1,7 +1,9 @@
 """Many photos at once in threads, answered in their order and in bounded memory."""
 
+import contextlib
+import itertools
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -42,27 +44,42 @@ def in_order(photos: Iterable[Photo], assess: Callable[[Photo], Answer], workers
 async def in_order_async(
     photos: AsyncIterable[Photo] | Iterable[Photo], assess: Callable[[Photo], Answer], workers: int
 ) -> AsyncIterator[Answer]:
-    """Do as `in_order`, always in threads, while the event loop goes on."""
+    """Do as `in_order`, always in threads, while the event loop goes on.
+
+    A plain iterable is taken from in a thread of its own, as it may wait for files.
+    """
     import asyncio  # only here: it takes longer to load than the rest of this package's own modules
 
     loop = asyncio.get_running_loop()
     waiting: deque[asyncio.Future[Answer]] = deque()
     pool = ThreadPoolExecutor(workers)
     try:
-        async for photo in _each(photos):
-            waiting.append(loop.run_in_executor(pool, assess, photo))
-            if len(waiting) > AHEAD * workers:
-                yield await waiting.popleft()
+        async with contextlib.aclosing(_each(photos)) as taken:
+            async for photo in taken:
+                waiting.append(loop.run_in_executor(pool, assess, photo))
+                if len(waiting) > AHEAD * workers:
+                    yield await waiting.popleft()
         while waiting:
             yield await waiting.popleft()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-async def _each(photos: AsyncIterable[Photo] | Iterable[Photo]) -> AsyncIterator[Photo]:
+async def _each(photos: AsyncIterable[Photo] | Iterable[Photo]) -> AsyncGenerator[Photo, None]:
+    import asyncio
+
     if isinstance(photos, AsyncIterable):
         async for photo in photos:
             yield photo
-    else:
-        for photo in photos:
-            yield photo
+        return
+    remaining = iter(photos)
+
+    def take() -> list[Photo]:
+        return list(itertools.islice(remaining, 1))
+
+    loop, taker = asyncio.get_running_loop(), ThreadPoolExecutor(1)
+    try:
+        while taken := await loop.run_in_executor(taker, take):
+            yield taken[0]
+    finally:
+        taker.shutdown(wait=False, cancel_futures=True)

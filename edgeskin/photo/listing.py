@@ -5,11 +5,12 @@ Names come as they are needed, so that a million of them take no more memory tha
 
 import contextlib
 import glob
+import itertools
 import math
 import os
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,6 +19,7 @@ from edgeskin.errors import PhotoError, SettingError
 from edgeskin.photo.archive import Member, members_of, read_member
 from edgeskin.photo.decode import read_bytes
 from edgeskin.photo.parquet import iter_parquet
+from edgeskin.photo.patterns import matching
 from edgeskin.photo.remote import is_url, photos_at, read_url
 from edgeskin.photo.sources import photos_in
 from edgeskin.photo.tables import iter_table
@@ -25,11 +27,16 @@ from edgeskin.photo.tables import iter_table
 STANDARD_INPUT = "-"
 OPTIONAL = ("label", "age", "site")
 """Columns of a list beside ``path``."""
+LISTS = (".csv", ".parquet")
+"""Endings of the names of lists, in lower case."""
 SETTLED_S = 2.0
 """A file that changed within so many seconds may still be being written."""
+AHEAD_S = 600.0
+"""The clock that dates a file may be ahead by so many seconds. A later date is wrong, and says nothing."""
 PATIENCE_S = 60.0
 """Seconds to wait for a file that is being written."""
 _PAUSE_S = 0.2
+_MISSPELT = (*map(str.title, OPTIONAL), *map(str.upper, OPTIONAL))
 _UNKNOWN = (-1, -1)
 
 
@@ -44,7 +51,8 @@ class PhotoRef:
         refusal: Why it is not read; None if it is.
         label: Of a list: its class, or None.
         age: Of a list: age in years, or None.
-        site: Of a list: body site, or None.
+        site: Of a list: body site in lower case, or None.
+        row: Of a list: the list and the number of its row, for messages.
         listed_version: Of a picture in a store, as it was listed: its size, and its tag or time.
         content: Its bytes, once they were fetched from a store.
     """
@@ -56,6 +64,7 @@ class PhotoRef:
     label: str | None = None
     age: float | None = None
     site: str | None = None
+    row: str = field(default="", compare=False)
     listed_version: tuple[int, str] | None = None
     content: bytes | None = field(default=None, repr=False)
 
@@ -74,6 +83,15 @@ class PhotoRef:
         if self.is_remote:
             return self.listed_version or _UNKNOWN
         return _version(self.path)
+
+    def real_path(self) -> str:
+        """Where its file is, links resolved; of a picture in a store its address."""
+        if self.is_remote:
+            return self.path
+        try:
+            return os.path.realpath(self.path)
+        except (OSError, ValueError):  # no name that a file can have
+            return os.path.abspath(self.path)  # noqa: PTH100
 
     def absolute(self) -> "PhotoRef":
         """The same picture for a process in another working folder; its name stays."""
@@ -110,7 +128,12 @@ class PhotoRef:
 
 
 def list_photos(
-    sources: Iterable[str], *, recursive: bool = False, names: BinaryIO | None = None, quiet: bool = False
+    sources: Iterable[str],
+    *,
+    recursive: bool = False,
+    names: BinaryIO | None = None,
+    quiet: bool = False,
+    leave_out: Sequence[Path] = (),
 ) -> Generator[PhotoRef]:
     """The pictures that sources name, in their order.
 
@@ -122,6 +145,7 @@ def list_photos(
         recursive: Whether to read the sub-folders of folders.
         names: Instead of standard input.
         quiet: Whether to log no warnings about what is skipped.
+        leave_out: Files and folders, such as those that the caller writes, that patterns do not match.
 
     Yields:
         Each picture. What cannot be read is yielded too; reading it gives an error by name.
@@ -140,8 +164,8 @@ def list_photos(
             for one in photos_at(source, recursive=recursive, quiet=quiet):
                 yield PhotoRef(one.url, one.url, listed_version=one.version)
             continue
-        for path in matches(source):
-            if path.suffix.lower() in (".csv", ".parquet") and not path.is_dir():
+        for path in matches(source, leave_out, quiet=quiet):
+            if path.suffix.lower() in LISTS and not path.is_dir():
                 yield from _listed(path)
             elif path.suffix.lower() == ".zip" and not path.is_dir():
                 yield from _archived(path, quiet)
@@ -150,11 +174,40 @@ def list_photos(
                 yield from (PhotoRef(str(photo), str(photo)) for photo in found)
 
 
-def matches(source: str) -> list[Path]:
-    """The files that match a pattern, sorted; the source itself if it is none, or matches none."""
-    if glob.has_magic(source) and not os.path.lexists(source):
-        return sorted(map(Path, glob.iglob(source, recursive=True))) or [Path(source)]  # noqa: PTH207
-    return [Path(source)]
+def is_pattern(source: str) -> bool:
+    """Whether a source is a pattern, and not the name of what is there."""
+    return glob.has_magic(source) and not os.path.lexists(source)
+
+
+def is_of_table(source: str) -> bool:
+    """Whether a source stands for pictures that only a table has room for, and is no picture or folder."""
+    named = source.lower().endswith((*LISTS, ".zip")) and not os.path.isdir(source)  # noqa: PTH112
+    return source == STANDARD_INPUT or is_pattern(source) or named
+
+
+def matches(source: str, leave_out: Sequence[Path] = (), *, quiet: bool = True) -> Iterator[Path]:
+    """The files that match a pattern; the source itself if it is none, or matches none.
+
+    Args:
+        source: As `list_photos` takes it.
+        leave_out: As `list_photos`.
+        quiet: As `list_photos`.
+    """
+    if not is_pattern(source):
+        yield Path(source)
+        return
+    left_out = [_place(path) for path in leave_out]
+    found = (
+        path
+        for path in matching(source, quiet=quiet)
+        if not any(out.name in path.parts and _place(path).is_relative_to(out) for out in left_out)
+    )
+    yield from itertools.chain([next(found, Path(source))], found)
+
+
+def _place(path: Path) -> Path:
+    """Where a path is, links to its folder resolved."""
+    return Path(os.path.realpath(path.parent), path.name)
 
 
 def _standard_input() -> BinaryIO:
@@ -164,14 +217,16 @@ def _standard_input() -> BinaryIO:
 
 
 def _names(stream: BinaryIO) -> Iterator[str]:
-    """The names on a stream, as they come: ended by NUL if the first block holds one, else by line."""
+    """The names on a stream, as they come: by NUL if the first block with an end has one, else by line."""
     separator, rest = b"", b""
     read = getattr(stream, "read1", stream.read)
     while block := read(2**16):
-        separator = separator or (b"\0" if b"\0" in block else b"\n")
-        *whole, rest = (rest + block).split(separator)
-        yield from _decoded(whole, separator)
-    yield from _decoded([rest], separator)
+        separator = separator or next((one for one in (b"\0", b"\n") if one in block), b"")
+        rest += block
+        if separator:
+            *whole, rest = rest.split(separator)
+            yield from _decoded(whole, separator)
+    yield from _decoded([rest], separator or b"\n")
 
 
 def _decoded(names: list[bytes], separator: bytes) -> Iterator[str]:
@@ -185,20 +240,32 @@ def _listed(table: Path) -> Iterator[PhotoRef]:
     """The pictures of a list."""
     is_csv = table.suffix.lower() == ".csv"
     rows: Generator[dict[str, Any]] = (
-        iter_table(table, ("path",)) if is_csv else iter_parquet(table, "path", OPTIONAL)
+        iter_table(table, ("path",)) if is_csv else iter_parquet(table, "path", (*OPTIONAL, *_MISSPELT))
     )
-    is_empty = True
+    number = 1 if is_csv else 0  # the first row of CSV has the names
+    first = number + 1
     with contextlib.closing(rows):
-        for row in rows:
-            is_empty = False
-            path = str(row["path"])
+        for number, row in enumerate(rows, first):
+            if number == first:
+                _require_names(table, row)
+            place, path = f"{table}: row {number}", str(row["path"])
             if _text(row["path"]) is None:
-                raise SettingError(f"{table}: a row names no picture; add the path or remove the row")
+                raise SettingError(f"{place}: names no picture; add the path or remove the row")
             label, age, site = (_text(row.get(name)) for name in OPTIONAL)
-            place = path if is_url(path) else str(table.parent / path)
-            yield PhotoRef(place, place, label=label, age=_number(table, path, age), site=site)
-    if is_empty:
+            name = path if is_url(path) else str(table.parent / path)
+            years, site = _number(place, path, age), site and site.lower()
+            yield PhotoRef(name, name, label=label, age=years, site=site, row=place)
+    if number < first:
         raise SettingError(f"{table}: the list names no pictures; add rows or leave it out")
+
+
+def _require_names(table: Path, row: Mapping[str, Any]) -> None:
+    """Raise SettingError if a column would not be read for its capitals alone."""
+    wrong = [name for name in row if name not in OPTIONAL and name.lower() in OPTIONAL]
+    if wrong:
+        raise SettingError(
+            f"{table}: columns {', '.join(wrong)}: write {', '.join(map(str.lower, wrong))}, in small letters"
+        )
 
 
 def _text(cell: Any) -> str | None:
@@ -207,11 +274,11 @@ def _text(cell: Any) -> str | None:
     return None if is_missing else str(cell).strip() or None
 
 
-def _number(table: Path, path: str, text: str | None) -> float | None:
+def _number(place: str, path: str, text: str | None) -> float | None:
     try:
         return None if text is None else float(text)
     except ValueError:
-        raise SettingError(f"{table}: {path}: age {text!r}: write years as a number, or nothing") from None
+        raise SettingError(f"{place} ({path}): age {text!r}: write years as a number, or nothing") from None
 
 
 def _archived(archive: Path, quiet: bool) -> Iterator[PhotoRef]:
@@ -249,10 +316,18 @@ def _settled_bytes(path: str, patience_s: float) -> bytes:
 
 
 def _settle(path: str, deadline: float, patience_s: float) -> tuple[int, int]:
-    """The version of a file once it has not changed for SETTLED_S. Raises PhotoError after the deadline."""
+    """The version of a file once it has not changed for SETTLED_S. Raises PhotoError after the deadline.
+
+    A file is as old as its date says. Where that is ahead of this machine's clock, the file is watched.
+    """
+    seen, since = _UNKNOWN, 0.0
     while True:
         version = _version(path)
-        if not 0 <= time.time() - version[1] / 1e9 < SETTLED_S:
+        if version != seen:
+            seen, since = version, time.monotonic()
+        if not -AHEAD_S < time.time() - version[1] / 1e9 < SETTLED_S:
+            return version
+        if time.monotonic() - since >= SETTLED_S:
             return version
         _require_time(deadline, patience_s)
         time.sleep(_PAUSE_S)

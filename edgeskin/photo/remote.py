@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from edgeskin.errors import PhotoError, ResourceError, SettingError
 from edgeskin.photo.decode import MAX_BYTES, read_bytes
-from edgeskin.photo.sources import SUFFIXES, is_system_file
+from edgeskin.photo.sources import RECURSIVE, SUFFIXES, is_system_file
 
 PROTOCOLS = ("s3", "gs", "abfs", "hdfs", "sftp")
 """What is opened. Addresses of the web are not: a list of pictures must not make a machine call servers."""
@@ -218,7 +218,11 @@ def _in_folder(system: Any, top: str, recursive: bool, quiet: bool) -> Iterator[
         if recursive:
             waiting += reversed(folders)
         elif folders and not quiet:
-            _log.warning("%s: contains %d sub-folder(s), which are not read; name them", folder, len(folders))
+            _log.warning(
+                f"%s: contains %d sub-folder(s), which are not read; name them{RECURSIVE}",
+                folder,
+                len(folders),
+            )
         if skipped and not quiet:
             _log.warning("%s: skipped %d object(s) not named as pictures", folder, skipped)
 

@@ -18,6 +18,9 @@ Unsupported formats are among them, so that each such file gives an error by nam
 SYSTEM_FILES = {"thumbs.db", ".ds_store", "desktop.ini", "__macosx"}
 """What operating systems leave in folders, in lower case; so do names that start with ``._``."""
 
+RECURSIVE = ", or add --recursive with --out"
+"""What reads sub-folders, for messages."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -75,23 +78,28 @@ def _entries(folder: Path, recursive: bool, quiet: bool) -> tuple[list[str], lis
         for entry in entries:
             if is_system_file(entry.name):
                 skipped += 1
-            elif recursive and _is_folder(entry) and not entry.is_symlink():
+            elif recursive and is_folder(entry) and not entry.is_symlink():
                 folders.append(entry.name)
             elif Path(entry.name).suffix.lower() in SUFFIXES:
                 photos.append(entry.name)
-            elif _is_folder(entry):
+            elif is_folder(entry):
                 unread += 1
             else:
                 skipped += 1
-    if (photos or recursive) and skipped and not quiet:
-        _log.warning("%s: skipped %d file(s) not named as pictures", folder, skipped)
+    if skipped and not quiet:
+        _log.warning(
+            "%s: skipped %d file(s) not named as pictures; with --out, 'folder/*' takes them too",
+            folder,
+            skipped,
+        )
     if unread and not quiet:
-        kind = "linked folder(s)" if recursive else "sub-folder(s)"
-        _log.warning(f"%s: contains %d {kind}, which are not read; name them", folder, unread)
+        kind, way_out = ("linked folder(s)", "") if recursive else ("sub-folder(s)", RECURSIVE)
+        _log.warning(f"%s: contains %d {kind}, which are not read; name them{way_out}", folder, unread)
     return sorted(photos), sorted(folders)
 
 
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
+def is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Whether an entry is a folder, or a link to one."""
     try:
         return entry.is_dir()
     except OSError:  # a link that leads nowhere

@@ -13,6 +13,7 @@ import pytest
 
 from edgeskin import Classifier
 from edgeskin.batch import evaluation, runner
+from edgeskin.decision.limitations import SITES
 from edgeskin.photo import archive, listing
 from edgeskin.results import QUALITY_MEASURES
 from tests.docs.documents import ROOT, fenced
@@ -25,7 +26,7 @@ def test_its_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     shutil.copy(ROOT / "examples" / "lesion.jpg", "photos")
-    Path("list.csv").write_text("path,age\nphotos/lesion.jpg,30\n")
+    Path("list.csv").write_text("path,age,label\nphotos/lesion.jpg,30,MEL\n")
     with zipfile.ZipFile("archive.zip", "w") as packed:
         packed.write("photos/lesion.jpg")
     for name in ("results.csv", "results.parquet"):
@@ -35,7 +36,8 @@ def test_its_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for position, code in enumerate(fenced(BATCH, "python")):
         exec(compile(code, f"docs/batch.md, block {position}", "exec"), names)
     assert len(names["urgent"]) == len(names["frame"]) == 1
-    assert len(names["errors"]) == 0
+    assert len(names["errors"]) == len(names["missed"]) == 0
+    assert list(names["labelled"]["label"]) == ["MEL"]
 
 
 def columns() -> dict[str, str]:
@@ -84,6 +86,8 @@ def test_its_limits_are_those_of_the_code() -> None:
         f"Above {archive.MAX_BYTES >> 20} MiB",
         f"the last {listing.SETTLED_S:g} seconds",
         f"{listing.PATIENCE_S:g} seconds it is an error",
+        f"up to {listing.AHEAD_S / 60:g} minutes ahead",
+        *(f"`{site}`" for site in SITES),
         f"parts of {runner.PART_SIZE} pictures",
         f"`{evaluation.CANCER}` or `{evaluation.BENIGN}`",
     ):

@@ -188,6 +188,19 @@ def test_too_many_members_are_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(list(members_of(path))) == 11
 
 
+def test_too_many_members_are_refused_before_their_entries_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever number the end record has."""
+    path = packed(tmp_path, {f"{number}.jpg": b"" for number in range(11)})
+    data = bytearray(path.read_bytes())
+    data[-14:-10] = b"\1\0\1\0"
+    path.write_bytes(data)
+    monkeypatch.setattr(module, "MAX_MEMBERS", 10)
+    monkeypatch.setattr(zipfile, "ZipInfo", None)
+    assert refused(path) == "unsafe_archive"
+
+
 def test_a_huge_directory_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = packed(tmp_path, {f"{'x' * 200}{number}.jpg": b"" for number in range(400)})
     monkeypatch.setattr(module, "MAX_DIRECTORY", 66_000)

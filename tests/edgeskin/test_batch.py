@@ -1,5 +1,6 @@
 """``edgeskin predict --out`` as a user types it: tables, signals, kills, and what is refused."""
 
+import contextlib
 import csv
 import json
 import os
@@ -103,9 +104,11 @@ def test_a_table_has_the_results_that_stdout_would_have(
     shared_micro_bundle: Path, few: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "results.jsonl"
-    run_cli("predict", few, "--bundle", shared_micro_bundle, "--out", out, "--age", 30)
-    printed = run_cli("predict", few, "--bundle", shared_micro_bundle, "--json", "--age", 30).stdout
+    options = ("--bundle", shared_micro_bundle, "--age", 30, "--site")
+    run_cli("predict", few, *options, "Palms/Soles", "--out", out)
+    printed = run_cli("predict", few, *options, "palms/soles", "--json").stdout
     lines = [json.loads(line) for line in printed.splitlines()]
+    assert lines
     assert list(rows_of(out)) == [
         {key: value for key, value in line.items() if key != "timing_ms"} for line in lines
     ]
@@ -126,8 +129,25 @@ def test_all_kinds_of_sources(shared_micro_bundle: Path, few: Path, lesion: Path
     ]  # fmt: skip
     assert [row["error_code"] for row in rows.values()] == ["", "", "not_found", "", "unsafe_archive"]
     assert rows["a.zip/inside.jpg"]["cancer_probability"] == rows["photos/a.jpg"]["cancer_probability"]
-    assert "3 pictures have a label; 2 of them were assessed" in done.stdout
+    assert "3 pictures with a known label; 2 assessed" in done.stdout
     assert "AUROC" in done.stdout
+
+
+def test_a_run_does_not_list_what_it_writes(shared_micro_bundle: Path, few: Path, tmp_path: Path) -> None:
+    """The table and the folder of its parts lie among the pictures; a picture that fails keeps the folder."""
+    (few / "deep" / "c.jpg").unlink()
+    (few / "deep").rmdir()
+    (few / "bad.jpg").write_bytes(b"no picture")
+    os.utime(few / "bad.jpg", (OLD, OLD))
+    for name in ("r.jsonl", "r.csv"):
+        for _ in range(2):
+            done = run_cli("predict", few / "*", "--bundle", shared_micro_bundle, "--out", few / name)
+            assert done.returncode == 1, done.stderr
+            rows = list(rows_of(few / name))
+            assert [Path(row["image"]).name for row in rows] == ["a.jpg", "b.jpg", "bad.jpg"]
+        for path in (*ledger_folder(few / name).iterdir(), few / name):
+            path.unlink()
+        ledger_folder(few / name).rmdir()
 
 
 def test_names_on_standard_input(shared_micro_bundle: Path, few: Path, tmp_path: Path) -> None:
@@ -222,6 +242,39 @@ def test_a_signal_ends_it_between_whole_parts(
     assert list(ledger_folder(out).glob(".edgeskin-*")) == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such terminals")
+def test_a_second_signal_gives_the_cursor_back(shared_micro_bundle: Path, many: Path, tmp_path: Path) -> None:
+    import pty
+
+    out = tmp_path / "results.jsonl"
+    terminal, stderr = pty.openpty()
+    with subprocess.Popen(
+        command(shared_micro_bundle, out, many),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+        env=os.environ | {"TERM": "xterm"},
+    ) as process:
+        os.close(stderr)
+        shown, signals = b"", 0
+        while b"once more" not in shown:
+            shown += os.read(terminal, 4096)
+            if parts(out) and not signals:
+                process.send_signal(signal.SIGINT)
+                signals = 1
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # the terminal has no writer any more
+            while block := os.read(terminal, 4096):
+                shown += block
+    os.close(terminal)
+    assert process.returncode == 128 + signal.SIGINT
+    _, hidden, after = shown.rpartition(b"\x1b[?25l")
+    assert hidden
+    assert b"\x1b[?25h" in after
+    assert ledger_folder(out).name.encode() in after.replace(b"\r\n", b"")
+    assert parts(out) >= 1
+
+
 def test_a_second_run_on_one_table_is_refused(shared_micro_bundle: Path, many: Path, tmp_path: Path) -> None:
     out = tmp_path / "results.csv"
     with started(shared_micro_bundle, out, many) as process:
@@ -287,6 +340,9 @@ def test_a_folder_that_may_not_be_written_is_an_error(
         ("--out", "{tmp}/list.csv", "--retry-errors"),
         ("{tmp}/wrong.csv", "--out", "{tmp}/results.csv"),
         ("{tmp}/empty.csv", "--out", "{tmp}/results.csv"),
+        ("{tmp}/list.csv",),
+        ("-",),
+        ("{tmp}/photos/*.jpg", "{tmp}/a.zip"),
     ],
 )
 def test_what_cannot_work_is_refused_before_any_work(few: Path, tmp_path: Path, arguments: Any) -> None:
@@ -295,7 +351,7 @@ def test_what_cannot_work_is_refused_before_any_work(few: Path, tmp_path: Path, 
     (tmp_path / "wrong.csv").write_text("path,site\nphotos/a.jpg,moon\n")
     (tmp_path / "empty.csv").write_text("path\n")
     filled = [argument.format(tmp=tmp_path) for argument in arguments]
-    first = [] if "empty" in filled[0] else [few]
+    first = [] if "empty" in filled[0] or ("--out" not in arguments and filled[0][:2] != "--") else [few]
     if filled == ["--out", f"{tmp_path}/list.csv"]:
         first = [tmp_path / "list.csv"]
     done = run_cli("predict", *first, *filled, "--bundle", "nowhere")
@@ -318,4 +374,4 @@ def test_another_job_on_an_unfinished_table_is_refused(
     assert (other.returncode, other.stdout) == (2, "")
     assert "settings" in other.stderr
     again = run_cli("predict", few, *options, "--retry-errors")
-    assert "1 assessed by this run" in again.stderr
+    assert "1 processed by this run" in again.stderr

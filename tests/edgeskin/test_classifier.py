@@ -182,6 +182,25 @@ def test_the_asynchronous_answers_are_the_same(
 
 
 @pytest.mark.hazard("H-14")
+def test_the_event_loop_goes_on_while_photos_are_waited_for(
+    shared_micro_bundle: Path, lesion_jpg: Path
+) -> None:
+    """The iterable waits for what the event loop does meanwhile."""
+    goes_on = threading.Event()
+
+    def waiting() -> Iterator[Path]:
+        assert goes_on.wait(30)
+        yield lesion_jpg
+
+    async def assess() -> list[Assessment]:
+        asyncio.get_running_loop().call_later(0.1, goes_on.set)
+        return [one async for one in classifier.assess_many_async(waiting())]
+
+    with Classifier(shared_micro_bundle, threads=1) as classifier:
+        assert [one.status for one in asyncio.run(assess())] == ["assessed"]
+
+
+@pytest.mark.hazard("H-14")
 def test_an_asynchronous_run_takes_no_more_than_it_needs_and_may_be_left(
     shared_micro_bundle: Path, lesion_jpg: Path
 ) -> None:

@@ -67,6 +67,7 @@ def test_measures_of_a_case_worked_by_hand() -> None:
     of = scores.evaluation()
     assert of is not None
     assert (of.labelled, of.cancers, of.benign) == (8, 3, 3)
+    assert (of.missed, of.referred) == (1, 1)
     assert (of.unassessed_cancers, of.unassessed_benign) == (1, 1)
     assert of.unknown == {"nevus": 2}
     assert of.sensitivity is not None

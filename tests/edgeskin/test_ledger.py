@@ -1,6 +1,7 @@
 """The ledger of a run: what is done stays done, and belongs to one job and one process."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from edgeskin.batch.ledger import ledger_folder, open_ledger
+from edgeskin.batch import ledger as module
+from edgeskin.batch.ledger import ledger_folder, open_ledger, picture_key
 from edgeskin.errors import ResourceError, SettingError
 from edgeskin.photo.archive import Member
 from edgeskin.photo.listing import PhotoRef
@@ -72,8 +74,34 @@ def test_keys_differ_with_all_that_rows_depend_on(tmp_path: Path, out: Path) -> 
         keys = [ledger.key(photos) for photos in differing]
         assert len(set(keys)) == len(keys)
         assert ledger.key([PhotoRef("a", name, label="MEL")]) == keys[0]
+        before = picture_key(a)
         path.write_bytes(b"22")
-        assert ledger.key([a]) != keys[0]
+        assert ledger.key([a]) == keys[0]
+    assert picture_key(a) != before
+    one = [picture_key(photos[0]) for photos in differing if len(photos) == 1]
+    assert len(set(one)) == len(one)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_name_is_another_picture_in_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a relative path, and by a link that is changed: size and time are the same."""
+    keys = set()
+    for folder in ("one", "two"):
+        (tmp_path / folder / "p").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / folder)
+        Path("p/x.bmp").write_bytes(folder.encode())
+        os.utime("p/x.bmp", (10**9, 10**9))
+        keys.add(picture_key(PhotoRef("p/x.bmp", "p/x.bmp")))
+    link = tmp_path / "current"
+    for folder in ("one", "two"):
+        link.unlink(missing_ok=True)
+        link.symlink_to(tmp_path / folder)
+        keys.add(picture_key(PhotoRef("x", str(link / "p" / "x.bmp"))))
+    assert len(keys) == 4
+
+
+def test_a_name_that_no_file_can_have_has_a_key() -> None:
+    assert picture_key(PhotoRef("a\0", "a\0")) != picture_key(PhotoRef("b\0", "b\0"))
 
 
 @pytest.mark.parametrize(
@@ -117,6 +145,39 @@ def test_a_ledger_within_this_process_is_locked_too(out: Path) -> None:
         pass
 
 
+def test_a_lock_of_a_folder_that_was_just_removed_is_none(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another run finishes between the opening and the locking of the lock file."""
+    lock, folder = module._lock, ledger_folder(out)  # noqa: SLF001
+
+    def late(file: Any) -> None:
+        monkeypatch.setattr(module, "_lock", lock)
+        (folder / "lock").unlink()
+        folder.rmdir()
+        lock(file)
+
+    monkeypatch.setattr(module, "_lock", late)
+    with open_ledger(out, JOB) as ledger:
+        ledger.write("k", ROWS)
+        with pytest.raises(SettingError), open_ledger(out, JOB):
+            pass
+
+
+def test_a_folder_that_another_run_takes_away_is_made_again(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run finishes between the making of the folder and the opening of the lock file."""
+    mkdir = Path.mkdir
+
+    def early(folder: Path, exist_ok: bool = False) -> None:
+        monkeypatch.setattr(Path, "mkdir", mkdir)
+        folder.mkdir(exist_ok=exist_ok)
+        folder.rmdir()
+
+    monkeypatch.setattr(Path, "mkdir", early)
+    with open_ledger(out, JOB) as ledger:
+        ledger.write("k", ROWS)
+
+
 def test_a_removed_ledger_leaves_nothing_and_can_be_made_again(out: Path) -> None:
     with open_ledger(out, JOB) as ledger:
         ledger.write("k", ROWS)
@@ -137,6 +198,7 @@ def test_files_of_others_are_left_alone(out: Path) -> None:
 
 def test_a_place_that_is_taken_is_an_error(out: Path) -> None:
     ledger_folder(out).touch()
-    with pytest.raises(ResourceError) as caught, open_ledger(out, JOB):
-        pass
-    assert caught.value.code == "not_written"
+    for taken in (out, out.parent / "missing" / "results.csv"):
+        with pytest.raises(ResourceError) as caught, open_ledger(taken, JOB):
+            pass
+        assert caught.value.code == "not_written"

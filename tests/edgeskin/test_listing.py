@@ -1,6 +1,7 @@
 """The pictures that sources name, and reading them once they are whole."""
 
 import io
+import itertools
 import os
 import pickle
 import subprocess
@@ -9,13 +10,16 @@ import threading
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgeskin.errors import PhotoError, SettingError
-from edgeskin.photo.listing import PhotoRef, list_photos
+from edgeskin.photo import listing as module
+from edgeskin.photo.decode import read_bytes
+from edgeskin.photo.listing import AHEAD_S, PhotoRef, list_photos
 
 pytestmark = pytest.mark.hazard("H-14")
 
@@ -104,6 +108,18 @@ def test_patterns(tree: Path) -> None:
     assert names(tree / "odd[1].jpg") == [str(tree / "odd[1].jpg")]
 
 
+def test_patterns_leave_out_what_the_caller_writes(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table and its ledger, by whatever path; a ledger of nobody's is a folder like others."""
+    for name in ("r.csv", "r.csv.parts/run.json", "deep/r.csv"):
+        written(tree / name, b"path\nx.jpg\n")
+    monkeypatch.chdir(tree / "deep")
+    own = [Path("../r.csv"), Path("../r.csv.parts")]
+    for pattern in ("*", "r*", "**/r*", "**"):
+        found = list_photos([str(tree / pattern)], leave_out=own, quiet=True)
+        assert not [photo.name for photo in found if photo.name.startswith(str(tree / "r.csv"))], pattern
+    assert names(tree / "r.*s*") == [str(tree / "x.jpg"), str(tree / "r.csv.parts")]
+
+
 # Lists
 
 
@@ -132,12 +148,37 @@ def test_a_csv_list_is_relative_to_itself(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["name\na.jpg\n", "path,age\na.jpg,old\n", "path,label\n ,MEL\n", 'path\n"a.jpg\n', "", "path\n"],
-)
+    [
+        "name\na.jpg\n", "path,age\na.jpg,old\n", "path,label\n ,MEL\n", 'path\n"a.jpg\n', "", "path\n",
+        "path,Label\na.jpg,MEL\n", "AGE,path\n30,a.jpg\n", "path,site,Site\na.jpg,nail,nail\n",
+    ],
+)  # fmt: skip
 def test_a_wrong_list_is_an_error_that_names_it(tmp_path: Path, content: str) -> None:
     table = written(tmp_path / "list.csv", content.encode())
     with pytest.raises(SettingError, match=r"list\.csv"):
         names(table)
+
+
+def test_a_wrong_row_is_an_error_that_names_it(tmp_path: Path) -> None:
+    for row in (",40", "b.jpg,old"):
+        table = written(tmp_path / "list.csv", f"path,age\na.jpg,30\n{row}\n".encode())
+        with pytest.raises(SettingError, match="row 3"):
+            names(table)
+
+
+def test_a_parquet_list_with_a_column_in_capitals_is_refused(tmp_path: Path) -> None:
+    """It would be read as if it were not there."""
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for name in ("Label", "AGE"):
+        parquet.write_table(pyarrow.table({"path": ["a.jpg"], name: ["30"]}), tmp_path / "list.parquet")
+        with pytest.raises(SettingError, match=name):
+            names(tmp_path / "list.parquet")
+
+
+def test_sites_may_have_capitals(tmp_path: Path) -> None:
+    table = written(tmp_path / "list.csv", b"path,site\na.jpg,Head/Neck\n")
+    assert [photo.site for photo in list_photos([str(table)])] == ["head/neck"]
 
 
 def test_a_long_list_is_not_held(tmp_path: Path) -> None:
@@ -166,6 +207,23 @@ def test_an_archive_gives_its_pictures_under_its_name(tmp_path: Path, lesion_jpg
     assert caught.value.code == "unsafe_archive"
 
 
+def test_an_archive_that_is_being_copied_is_waited_for(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "whole.zip", "w") as archive:
+        archive.writestr("a.jpg", bytes(1000))
+    whole, path = (tmp_path / "whole.zip").read_bytes(), tmp_path / "a.zip"
+    path.write_bytes(whole[:500])
+
+    def copy() -> None:
+        time.sleep(0.3)
+        path.write_bytes(whole)
+
+    copier = threading.Thread(target=copy)
+    copier.start()
+    (photo,) = list_photos([str(path)])
+    copier.join()
+    assert (photo.name, photo.source()) == (f"{path}/a.jpg", bytes(1000))
+
+
 def test_a_refused_archive_is_one_picture_that_fails(tmp_path: Path) -> None:
     written(tmp_path / "a.zip", b"no archive")
     (photo,) = list_photos([str(tmp_path / "a.zip")])
@@ -192,6 +250,25 @@ def test_names_by_line_and_by_nul(wanted: list[str]) -> None:
 def test_names_by_nul_may_hold_line_ends_and_names_need_not_be_unicode() -> None:
     assert names("-", stdin=b"a\nb.jpg\0c.jpg\0") == ["a\nb.jpg", "c.jpg"]
     assert [os.fsencode(name) for name in names("-", stdin=b"\xff.jpg\n")] == [b"\xff.jpg"]
+
+
+class Slow(io.RawIOBase):
+    """A pipe whose writer writes these blocks one after another."""
+
+    def __init__(self, blocks: list[bytes]) -> None:
+        self._blocks = blocks
+
+    def read1(self, size: int) -> bytes:
+        return self._blocks.pop(0) if self._blocks else b""
+
+
+@pytest.mark.parametrize("cuts", [[3], [5], [6], [3, 8], [12], []])
+@pytest.mark.parametrize("end", [b"\0", b"\n"])
+def test_names_of_a_slow_writer(cuts: list[int], end: bytes) -> None:
+    content = end.join((b"a.jpg", b"b.jpg", b""))
+    places = [0, *cuts, len(content)]
+    stream: Any = Slow([content[one:other] for one, other in itertools.pairwise(places) if one < other])
+    assert [photo.name for photo in list_photos(["-"], names=stream)] == ["a.jpg", "b.jpg"]
 
 
 def test_many_names_come_over_blocks() -> None:
@@ -271,6 +348,44 @@ def test_a_file_that_is_being_copied_is_waited_for(tmp_path: Path) -> None:
     content = PhotoRef("a", str(path)).source()
     copier.join()
     assert content == b"0123456789"
+
+
+def test_a_file_that_is_being_copied_is_waited_for_though_its_date_is_ahead(tmp_path: Path) -> None:
+    """As on a drive whose server's clock is a second ahead, or a minute."""
+    for ahead in (1, 60):
+        path = tmp_path / f"{ahead}.jpg"
+
+        def write(content: bytes, path: Path = path, ahead: int = ahead) -> None:
+            path.write_bytes(content)
+            os.utime(path, (time.time() + ahead,) * 2)
+
+        write(b"0")
+        copier = threading.Timer(0.5, write, (b"0123",))
+        copier.start()
+        content = PhotoRef("a", str(path)).source()
+        copier.join()
+        assert content == b"0123"
+
+
+def test_a_file_with_a_wrong_date_is_read_at_once(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jpg", b"content")
+    os.utime(path, (time.time() + 2 * AHEAD_S,) * 2)
+    assert PhotoRef("a", str(path)).source(patience_s=0) == b"content"
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path / "a.jpg", b"half")
+
+    def read(source: str) -> bytes:
+        monkeypatch.setattr(module, "read_bytes", read_bytes)
+        content = read_bytes(source)
+        written(path, b"the whole")
+        return content
+
+    monkeypatch.setattr(module, "read_bytes", read)
+    assert PhotoRef("a", str(path)).source() == b"the whole"
 
 
 def test_a_file_that_never_settles_is_an_error(tmp_path: Path) -> None:

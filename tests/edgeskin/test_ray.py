@@ -187,8 +187,7 @@ def test_a_picture_that_kills_its_workers_costs_one_row(
     assert rows[1]["image"] == photos[1].name
     assert rows[1]["error"]["code"] == "worker_lost"
     assert str(MAX_LOSSES + 1) in rows[1]["error"]["message"]
-    del rows[1], expected[1]
-    assert rows == expected
+    assert [*rows[:1], *rows[2:]] == [*expected[:1], *expected[2:]]
 
 
 def test_a_run_that_was_stopped_goes_on_with_another_engine(

@@ -6,6 +6,7 @@ import pickle
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgeskin import Classifier, PatientContext, SettingError
+from edgeskin import Classifier, PatientContext, SettingError, __version__
 from edgeskin.batch.ledger import ledger_folder
-from edgeskin.batch.runner import PartSettings, Summary, assess_part, count_photos, run
-from edgeskin.errors import ResourceError
+from edgeskin.batch.runner import (
+    Part,
+    PartSettings,
+    Summary,
+    assess_here,
+    assess_part,
+    count_photos,
+    run,
+)
+from edgeskin.errors import EdgeskinError, ResourceError
 from edgeskin.photo.listing import PhotoRef, list_photos
 
 pytestmark = pytest.mark.hazard("H-14")
@@ -162,14 +171,92 @@ def test_changed_pictures_are_assessed_again(
     run_by(listed, part_settings, out)
     written(copy, Path(photos[1].path).read_bytes() + b"\0")
     again = run_by(listed, part_settings, out)
-    assert again.computed == 1  # the part of the last picture alone
+    assert again.computed == 1
     assert table(out)[-1]["probabilities"] != table(out)[0]["probabilities"]
+
+
+def test_only_the_changed_picture_of_a_part_is_assessed_again(
+    photos: list[PhotoRef], part_settings: PartSettings, out: Path, tmp_path: Path
+) -> None:
+    """The whole picture takes the place of a broken one, and the others keep their rows."""
+    copy = tmp_path / "copy.png"
+    written(copy, b"cut off")
+    listed = [*photos[:2], PhotoRef("copy", str(copy)), *photos[3:6]]
+    first = run_by(listed, part_settings, out)
+    assert first.statuses["error"] == 1
+    written(copy, Path(photos[2].path).read_bytes())
+    again = run_by(listed, part_settings, out, retry_errors=True)
+    assert (again.computed, again.statuses) == (1, {"assessed": 6})
+    rows = table(out)
+    assert [row["image"] for row in rows] == [photo.name for photo in listed]
+    run_by(photos[:6], part_settings, out)
+    assert [row["probabilities"] for row in rows] == [row["probabilities"] for row in table(out)]
+
+
+def test_the_row_of_a_picture_that_changed_once_it_was_read_is_not_taken(
+    photos: list[PhotoRef], part_settings: PartSettings, out: Path, tmp_path: Path
+) -> None:
+    """It is kept as a row of what was listed, not of what is there when it is kept."""
+    copy, bad = tmp_path / "copy.png", photos[BAD]
+    first, second = (Path(photos[place].path).read_bytes() for place in (0, 1))
+    written(copy, first)
+
+    def engine(parts: Iterator[Part], computed: Any) -> Any:
+        for part, rows in assess_here(part_settings)(parts, computed):
+            written(copy, second + b"\0")
+            yield part, rows
+
+    listed = [PhotoRef("copy", str(copy)), bad]
+    run_by(listed, part_settings, out, engine=engine)
+    before = table(out)[0]["probabilities"]
+    assert run_by(listed, part_settings, out).computed == 1
+    assert table(out)[0]["probabilities"] != before
+
+
+def test_rows_of_other_pictures_are_refused(
+    photos: list[PhotoRef], part_settings: PartSettings, out: Path
+) -> None:
+    for wrong in (lambda rows: rows[::-1], lambda rows: rows[:-1], lambda rows: [*rows, rows[0]]):
+
+        def engine(parts: Iterator[Part], computed: Any, wrong: Any = wrong) -> Any:
+            for part, rows in assess_here(part_settings)(parts, computed):
+                yield part, wrong(rows)
+
+        with pytest.raises(EdgeskinError) as caught:
+            run_by(photos[:3], part_settings, out, engine=engine)
+        assert (caught.value.code, out.exists()) == ("internal", False)
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [(None, "instruction_set"), ("versions", "openvino"), ("versions", "opencv"), ("versions", "edgeskin")],
+)
+def test_rows_of_another_machine_or_version_are_refused(
+    photos: list[PhotoRef], part_settings: PartSettings, out: Path, place: str | None, name: str
+) -> None:
+    run_by(photos, part_settings, out, parts=1)
+    record = ledger_folder(out) / "run.json"
+    job = json.loads(record.read_text())
+    where = job if place is None else job[place]
+    assert (
+        where[name]
+        == {
+            "instruction_set": part_settings.classifier.assess(photos[0].path).model.isa,
+            "openvino": version("openvino"),
+            "opencv": cv2.__version__,
+            "edgeskin": __version__,
+        }[name]
+    )
+    where[name] = "another"
+    record.write_text(json.dumps(job))
+    with pytest.raises(SettingError, match=place or name):
+        run_by(photos, part_settings, out)
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"mc_samples": 3}, {"context": PatientContext(age=30)}, {"form": "csv"}],
-    ids=["sampling", "context", "form"],
+    [{"mc_samples": 3}, {"seed": 1}, {"context": PatientContext(age=30)}, {"form": "csv"}],
+    ids=["sampling", "seed", "context", "form"],
 )
 def test_another_job_is_refused(
     photos: list[PhotoRef], part_settings: PartSettings, out: Path, change: dict[str, Any]
@@ -198,11 +285,22 @@ def test_another_bundle_or_gate_is_refused(
 def test_ages_and_sites_of_a_list_select_limitations(
     photos: list[PhotoRef], part_settings: PartSettings, out: Path
 ) -> None:
-    listed = [photos[0], replace(photos[1], age=30.0, site="nail")]
-    run_by(listed, replace(part_settings, context=PatientContext(age=70)), out)
-    codes = [[one["code"] for one in row["limitations"]] for row in table(out)]
-    assert "age_under_40" not in codes[0]
-    assert codes[1][:2] == ["age_under_40", "site_nail"]
+    """Each of the two takes the place of the command's, whether the row has the other or not."""
+    listed = [
+        photos[0],
+        replace(photos[1], age=30.0),
+        replace(photos[2], site="palms/soles"),
+        replace(photos[3], age=30.0, site="palms/soles"),
+    ]
+    run_by(listed, replace(part_settings, context=PatientContext(age=70, site="nail")), out)
+    codes = [{one["code"] for one in row["limitations"]} for row in table(out)]
+    always = {"skin_tone", "amelanotic_melanoma"}
+    assert [one - always for one in codes] == [
+        {"site_nail"},
+        {"age_under_40", "site_nail"},
+        {"site_palms_soles"},
+        {"age_under_40", "site_palms_soles"},
+    ]
 
 
 def test_labels_give_an_evaluation(photos: list[PhotoRef], part_settings: PartSettings, out: Path) -> None:
@@ -250,6 +348,15 @@ def test_counting_checks_ages_and_sites(photos: list[PhotoRef]) -> None:
     for changed in (replace(photos[3], age=200.0), replace(photos[3], site="moon")):
         with pytest.raises(SettingError, match=Path(photos[3].name).name):
             count_photos([*photos[:3], changed])
+    listed = [
+        replace(photos[number], site=site, age=age, row=f"list.csv: row {number}")
+        for number, (site, age) in enumerate([("moon", None), ("nail", -4), ("mars", 30), ("moon", 200)])
+    ]
+    with pytest.raises(SettingError) as caught:
+        count_photos(listed)
+    for once in ("row 0: site 'moon'", "row 1: age -4", "row 2: site 'mars'", "row 3: age 200"):
+        assert str(caught.value).count(once) == 1
+    assert str(caught.value).count("moon") == 1
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

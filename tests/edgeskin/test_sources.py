@@ -79,6 +79,17 @@ def test_sub_folders_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert [record.args for record in caplog.records] == [(tmp_path, 1), (tmp_path, 2)]
 
 
+def test_skipped_files_are_counted_where_no_photo_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a folder of DICOM files, which archives name without an ending."""
+    for name in ("IM000001", "IM000002"):
+        (tmp_path / name).touch()
+    with caplog.at_level(logging.WARNING):
+        assert names([tmp_path]) == [tmp_path.name]
+    assert [record.args for record in caplog.records] == [(tmp_path, 2)]
+
+
 def test_skipped_files_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("a.jpg", "without_suffix", "notes.txt"):
         (tmp_path / name).touch()
