@@ -9,7 +9,7 @@ thread. Then a tenth and all of them are assessed once by a worker for each thre
 workers, whose start is part of the time. Each run is a new process with a warm network of its own, and its
 peak memory is recorded.
 
-At last a run over a twentieth of the pictures is killed by SIGKILL at ten random moments, and started again
+At last a run over a tenth of the pictures is killed by SIGKILL at ten random moments, and started again
 by the same command each time. Its table is compared with that of a run that nobody killed.
 
 Writes benchmarks/speed/results/many.json; --quick takes few pictures and writes nothing.
@@ -83,7 +83,7 @@ def main() -> None:
             measured = measure_in_child(kind, listed, workers, options.bundle)
             once.append({"run": f"{kind}, workers: {workers}", "pictures": count} | measured)
         kills = QUICK_KILLS if options.quick else KILLS
-        killed = survive_kills(some, Path(folder), workers, options.bundle, kills)
+        killed = survive_kills(tenth, Path(folder), workers, options.bundle, kills)
     content = result(
         f"python -m benchmarks.speed.many --pictures {pictures} --rounds {rounds}",
         *("openvino", "numpy", "opencv-python-headless"),
@@ -200,7 +200,7 @@ def survive_kills(
     while killed < kills:
         running = subprocess.Popen([*command, str(out), *options], cwd=ROOT, stderr=subprocess.DEVNULL)
         try:
-            running.wait(rng.uniform(0.05, 0.5) * seconds)
+            running.wait(rng.uniform(0.05, 0.35) * seconds)
             break
         except subprocess.TimeoutExpired:
             running.kill()
