@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edgeskin.report.text import render_text as render_text
     from edgeskin.results import Assessment as Assessment
 
-__version__ = "0.14.0"
+__version__ = "0.15.0"
 NOTICE = (
     "Research software, not a medical device. For dermoscopy pictures only, not for phone photos: it cannot "
     "rule out cancer and replaces no examination."
