@@ -30,7 +30,8 @@ class PhotoError(EdgeskinError):
     Codes: ``not_found``, ``not_a_file``, ``is_folder``, ``unreadable``, ``empty_file``, ``file_too_large``,
     ``unsupported_format``, ``damaged``, ``cut_off``, ``too_small``, ``too_many_pixels``, ``side_too_long``,
     ``wrong_array``, ``wrong_type``, ``timed_out``, ``decoder_crashed``, ``still_changing``,
-    ``unsafe_archive``, ``encrypted``, ``worker_lost``; ``photo`` for anything else.
+    ``unsafe_archive``, ``encrypted``, ``other_file``, ``worker_lost``;
+    ``photo`` for anything else.
     """
 
     code = "photo"

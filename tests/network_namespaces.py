@@ -55,7 +55,7 @@ def main() -> None:
                 cluster = ["--engine", "ray", "--address", f"{NODES[HEAD]}:{PORT}"]
                 running = subprocess.Popen([*inside(HEAD), *command, str(out), *cluster], cwd=ROOT)
                 if kills:
-                    kill_a_node(out.with_name(f"{out.name}.parts"))
+                    kill_a_node(out.with_name(f"{out.name}.parts"), running)
                 if running.wait() != 0:
                     raise SystemExit(f"exit code {running.returncode}")
             if table(out) != expected:
@@ -107,9 +107,11 @@ def call(*command: str) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def kill_a_node(ledger: Path) -> None:
+def kill_a_node(ledger: Path, running: "subprocess.Popen[bytes]") -> None:
     """Kill all processes of the other node once some parts are done."""
     while len(list(ledger.glob("part-*"))) < KILLED_AT:
+        if running.poll() is not None:
+            raise SystemExit("the run ended before a node was killed; take more pictures")
         time.sleep(0.02)
     kill_all(OTHER)
     print(f"killed {OTHER} after {len(list(ledger.glob('part-*')))} parts")

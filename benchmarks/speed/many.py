@@ -200,7 +200,7 @@ def survive_kills(
     while killed < kills:
         running = subprocess.Popen([*command, str(out), *options], cwd=ROOT, stderr=subprocess.DEVNULL)
         try:
-            running.wait(rng.uniform(0.05, 0.35) * seconds)
+            running.wait(rng.uniform(0.05, 0.2) * seconds)
             break
         except subprocess.TimeoutExpired:
             running.kill()

@@ -243,13 +243,24 @@ def changes_table(content: Mapping[str, Any] | None = None) -> Table:
 _COLUMNS = ("hours", "pictures an hour a core", "efficiency", "bottleneck", "its busy share")
 
 
+def _busy_share(one: Mapping[str, Any]) -> float:
+    """The share of the time in which the bottleneck is busy; the driver's tasks are one resource."""
+    name: str = one["bottleneck"]
+    names = (
+        [other for other in one["busy"] if other.startswith("driver")]
+        if name.startswith("driver")
+        else [name]
+    )
+    return float(sum(one["busy"][other] for other in names))
+
+
 def _cells(one: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         f"{one['hours']:,.2f}",
         f"{one['pictures_per_core_hour']:,.0f}",
         f"{one['efficiency']:.2f}",
         one["bottleneck"],
-        f"{one['busy'][one['bottleneck']]:.2f}",
+        f"{_busy_share(one):.2f}",
     )
 
 

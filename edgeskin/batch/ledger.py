@@ -48,24 +48,33 @@ class Folder(Protocol):
 class Ledger:
     """The parts of a run that are done. Made by `open_ledger`."""
 
-    def __init__(self, folder: Folder) -> None:
-        """Use a folder that is there and locked."""
-        self._folder = folder
+    def __init__(self, folder: Folder, job: Mapping[str, Any]) -> None:
+        """Use a folder that is there and locked, for a job."""
+        self._folder, self._job = folder, job
 
     def __str__(self) -> str:
         return str(self._folder)
 
     def key(self, photos: Sequence[PhotoRef]) -> str:
-        """What identifies the pictures of a part, whatever their files hold: 32 hexadecimal digits."""
-        return _digest([_identity(one) for one in photos])
+        """What identifies the job and the pictures of a part, whatever their files hold: 32 hex digits.
+
+        A part that another job left behind is thus never taken for one of this job.
+        """
+        return _digest([self._job, [_identity(one) for one in photos]])
 
     def read(self, key: str) -> list[Row] | None:
-        """The rows of a part; None if it is not done, or its file is damaged."""
+        """The rows of a part; None if it is not done, or its file is damaged.
+
+        Raises:
+            ResourceError: It cannot be read, so nobody knows whether it is done (code ``unreadable``).
+        """
         try:
             lines = self._folder.read(_part(key)).splitlines()
             return [json.loads(line) for line in lines]
-        except (OSError, ValueError):
+        except (FileNotFoundError, ValueError):
             return None
+        except OSError as error:
+            raise _unreadable(f"{self}/{_part(key)}", error) from error
 
     def write(self, key: str, rows: Sequence[Row]) -> None:
         """Keep the rows of a part. Raises ResourceError if they cannot be written."""
@@ -123,7 +132,7 @@ def open_ledger(out: Output, job: Mapping[str, Any]) -> Iterator[Ledger]:
     with _locked(place, out) if isinstance(place, Path) else contextlib.nullcontext():
         folder = _LocalFolder(place) if isinstance(place, Path) else RemoteFolder(place)
         _require_job(folder, out, json.loads(json.dumps(job)))
-        yield Ledger(folder)
+        yield Ledger(folder, job)
 
 
 class _LocalFolder:
@@ -151,6 +160,14 @@ class _LocalFolder:
             self._path.rmdir()
 
 
+def _unreadable(place: str, error: OSError) -> ResourceError:
+    return ResourceError(
+        f"{place}: cannot be read ({error.strerror or error}); check permissions, credentials and network, "
+        "and run the same command again",
+        "unreadable",
+    )
+
+
 def _part(key: str) -> str:
     return PARTS.replace("*", key)
 
@@ -163,8 +180,10 @@ def _require_job(folder: Folder, out: Output, job: dict[str, Any]) -> None:
     except FileNotFoundError:
         folder.write(JOB, f"{json.dumps(job, indent=2)}\n".encode())
         return
-    except (OSError, ValueError) as error:
-        raise SettingError(f"{folder}/{JOB}: cannot be read ({error}); {way_out}") from error
+    except OSError as error:
+        raise _unreadable(f"{folder}/{JOB}", error) from error
+    except ValueError as error:
+        raise SettingError(f"{folder}/{JOB}: damaged ({error}); {way_out}") from error
     if found != job:
         names = sorted(set(job) | set(found)) if isinstance(found, dict) else []
         differing = ", ".join(name for name in names if job.get(name) != found.get(name))

@@ -9,7 +9,6 @@ halves. So a picture that kills its workers is soon alone, and after MAX_LOSSES 
 of status ``error``.
 """
 
-import itertools
 import logging
 import os
 import pickle
@@ -137,12 +136,13 @@ class RayEngine:
                 "--engine out",
                 "no_workers",
             ) from error
-        room = int(self._ray.cluster_resources().get("CPU", 0) // threads)
+        nodes = (node["Resources"] for node in self._ray.nodes() if node["Alive"])
+        room = sum(int(node.get("CPU", 0) // threads) for node in nodes)
         self.workers = workers or room
         if not 0 < self.workers <= room:
             self._ray.shutdown()
             raise ResourceError(
-                f"the cluster has room for {room} workers of {threads} threads, not {self.workers}; ask for "
+                f"there are CPUs for {room} workers with --threads {threads}, not {self.workers}; ask for "
                 "fewer --workers or --threads, or add nodes",
                 "no_workers",
             )
@@ -166,10 +166,8 @@ class RayEngine:
             ResourceError: No worker starts, or all are lost (code ``no_workers``).
         """
         lost: deque[_Piece] = deque()
-        first = next(parts, None)
-        if first is None:
-            return
-        new = (_Piece(_Open(part), 0, len(part.missing)) for part in itertools.chain([first], parts))
+        # No part is drawn before a worker is idle, so a run that is stopped before has none in progress.
+        new = (_Piece(_Open(part), 0, len(part.missing)) for part in parts)
         pool = _Pool(self._ray, self._settings, self._threads, self.workers)
         try:
             while True:
@@ -238,8 +236,10 @@ class _Pool:
         """
         done, _ = self._ray.wait(list(self._running), timeout=_LOOK_S)
         if not done and not self.idle and not self.pieces and time.monotonic() > self._waits_since + START_S:
+            free = self._ray.available_resources().get("CPU", 0)
             raise ResourceError(
-                f"no worker started within {START_S:g} s; look at `ray status` and the logs of the nodes",
+                f"no worker started within {START_S:g} s, and {free:g} CPUs of the cluster are free; end "
+                "other jobs, give each its --workers, or look at the logs of the nodes",
                 "no_workers",
             )
         for ref in done:
@@ -271,9 +271,9 @@ class _Pool:
         self._running[worker.open.remote(self._content)] = worker, None
 
     def _replace(self, worker: Any, error: Exception) -> None:
-        """Start another worker for one that is lost, unless none does any good."""
+        """Start another worker for one that is lost, unless too many were lost in a row."""
         self._losses += 1
-        reason = str(error).strip().rpartition("\n")[2]
+        reason = str(error).strip().rpartition("\n")[2].partition(". ")[0]
         if self._losses > (self._limit if self._has_opened else 2):
             raise ResourceError(
                 f"{self._losses} workers were lost one after another; the last: {reason}", "no_workers"

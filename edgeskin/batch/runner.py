@@ -30,6 +30,8 @@ from edgeskin.results import SCHEMA_VERSION
 PART_SIZE = 128
 """Pictures of a part: a run that is killed computes at most so many again, for each worker of a cluster."""
 
+MIN_OUTAGE = 8
+"""Pictures of a part at least whose store gives nothing before that ends the run."""
 READERS = 4
 """Pictures that are fetched from a store at once, while others are assessed."""
 
@@ -271,6 +273,12 @@ def run(
     return summary
 
 
+def _is_outage(photo: PhotoRef, row: Row) -> bool:
+    """Whether a picture's store could not be reached."""
+    error = row["error"] or {}
+    return photo.is_remote and (row.get("error_code") or error.get("code")) == "unreadable"
+
+
 class _Run:
     """How far a run is.
 
@@ -323,6 +331,12 @@ class _Run:
     def finish(self, part: Part, rows: Iterable[Row]) -> None:
         """Keep the rows of a part's missing pictures."""
         whole = part.filled(rows)
+        if len(whole) >= MIN_OUTAGE and all(map(_is_outage, part.photos, whole)):
+            raise ResourceError(
+                f"{part.photos[0].name} and the {len(whole) - 1} pictures after it: their store gives "
+                "nothing; check credentials and network, and run the same command again",
+                "unreadable",
+            )
         entries = zip(part.picture_keys, whole, strict=True)
         self._ledger.write(part.key, [{"picture": picture, "row": row} for picture, row in entries])
         self._count(part.photos, whole)

@@ -61,7 +61,7 @@ def predict_into(
         ResourceError: The table cannot be written, or the engine finds no workers.
     """
     form = form_of(out)
-    own = [out, ledger_folder(out)] if isinstance(out, Path) else []
+    own = [out, ledger_folder(out)]
     if isinstance(out, Path):
         _require_usable(out, sources, retry_errors)
     total = _count(sources, recursive, own)
@@ -109,8 +109,9 @@ def cluster(
     """Start the engine on a Ray cluster; arguments and errors as `edgeskin.batch.ray.RayEngine`."""
     from edgeskin.batch.ray import RayEngine
 
+    notice(f"connecting to the Ray cluster at {address}" if address else "starting Ray")
     engine = RayEngine(settings, address=address, workers=workers, threads=threads or 1)
-    notice(f"Ray: {engine.workers} workers")
+    notice(f"Ray: asked for {engine.workers} workers")
     return engine
 
 
@@ -132,7 +133,7 @@ def _require_usable(out: Path, sources: Sequence[str], retry_errors: bool) -> No
         raise SettingError(f"{out}: no picture failed; leave --retry-errors out to assess all of them again")
 
 
-def _count(sources: Sequence[str], recursive: bool, own: Sequence[Path]) -> int | None:
+def _count(sources: Sequence[str], recursive: bool, own: Sequence[Output]) -> int | None:
     """The number of pictures, whose lists are checked on the way; None where names come on standard input."""
     is_whole = STANDARD_INPUT not in sources
     others = [source for source in sources if source != STANDARD_INPUT]

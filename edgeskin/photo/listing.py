@@ -20,7 +20,7 @@ from edgeskin.photo.archive import Member, members_of, read_member
 from edgeskin.photo.decode import read_bytes
 from edgeskin.photo.parquet import iter_parquet
 from edgeskin.photo.patterns import matching
-from edgeskin.photo.remote import is_url, photos_at, read_url
+from edgeskin.photo.remote import Url, is_url, photos_at, read_url
 from edgeskin.photo.sources import photos_in
 from edgeskin.photo.tables import iter_table
 
@@ -35,6 +35,8 @@ AHEAD_S = 600.0
 """The clock that dates a file may be ahead by so many seconds. A later date is wrong, and says nothing."""
 PATIENCE_S = 60.0
 """Seconds to wait for a file that is being written."""
+SAME_TIME_NS = 2_000_000_000
+"""Two machines may see the time of one file to different precision, FAT to 2 seconds."""
 _PAUSE_S = 0.2
 _MISSPELT = (*map(str.title, OPTIONAL), *map(str.upper, OPTIONAL))
 _UNKNOWN = (-1, -1)
@@ -54,6 +56,7 @@ class PhotoRef:
         site: Of a list: body site in lower case, or None.
         row: Of a list: the list and the number of its row, for messages.
         listed_version: Of a picture in a store, as it was listed: its size, and its tag or time.
+        expected_version: Of a file that another process reads: its size in bytes and time in ns there.
         content: Its bytes, once they were fetched from a store.
     """
 
@@ -66,6 +69,7 @@ class PhotoRef:
     site: str | None = None
     row: str = field(default="", compare=False)
     listed_version: tuple[int, str] | None = None
+    expected_version: tuple[int, int] | None = None
     content: bytes | None = field(default=None, repr=False)
 
     @property
@@ -94,8 +98,14 @@ class PhotoRef:
             return os.path.abspath(self.path)  # noqa: PTH100
 
     def absolute(self) -> "PhotoRef":
-        """The same picture for a process in another working folder; its name stays."""
-        return self if self.is_remote else replace(self, path=os.path.abspath(self.path))  # noqa: PTH100
+        """The same picture for a process elsewhere, which refuses a file of another size or time.
+
+        Its name stays.
+        """
+        if self.is_remote:
+            return self
+        path = os.path.abspath(self.path)  # noqa: PTH100
+        return replace(self, path=path, expected_version=_version(self.path))
 
     def fetched(self) -> "PhotoRef":
         """The same picture with its bytes, or with the reason that it cannot be fetched from its store."""
@@ -113,8 +123,9 @@ class PhotoRef:
             patience_s: Seconds to wait for a file that is still being written.
 
         Raises:
-            PhotoError: It is refused or cannot be read, or it is still changing (code ``still_changing``).
-                The message does not name it.
+            PhotoError: It is refused or cannot be read, it is still changing (code ``still_changing``), or it
+                is not the file that the run was started with (code ``other_file``). The message does not
+                name it.
         """
         if self.refusal is not None:
             raise PhotoError(str(self.refusal), self.refusal.code)
@@ -122,9 +133,22 @@ class PhotoRef:
             return self.content
         if self.is_remote:
             return read_url(self.path)
+        self._require_expected()
         if self.member is not None:
             return read_member(Path(self.path), self.member)
         return _settled_bytes(self.path, patience_s)
+
+    def _require_expected(self) -> None:
+        if self.expected_version in (None, _UNKNOWN):
+            return
+        (size, time_ns), expected = _version(self.path), self.expected_version
+        assert expected is not None
+        if size != expected[0] or abs(time_ns - expected[1]) > SAME_TIME_NS:
+            raise PhotoError(
+                "the file is missing on this node, or another one than where the run was started; give all "
+                "nodes the same disk",
+                "other_file",
+            )
 
 
 def list_photos(
@@ -133,7 +157,7 @@ def list_photos(
     recursive: bool = False,
     names: BinaryIO | None = None,
     quiet: bool = False,
-    leave_out: Sequence[Path] = (),
+    leave_out: Sequence[Path | Url] = (),
 ) -> Generator[PhotoRef]:
     """The pictures that sources name, in their order.
 
@@ -161,10 +185,11 @@ def list_photos(
             yield from (PhotoRef(name, name) for name in _names(names or _standard_input()))
             continue
         if is_url(source):
-            for one in photos_at(source, recursive=recursive, quiet=quiet):
+            own = [str(one) for one in leave_out if isinstance(one, Url)]
+            for one in photos_at(source, recursive=recursive, quiet=quiet, leave_out=own):
                 yield PhotoRef(one.url, one.url, listed_version=one.version)
             continue
-        for path in matches(source, leave_out, quiet=quiet):
+        for path in matches(source, [one for one in leave_out if isinstance(one, Path)], quiet=quiet):
             if path.suffix.lower() in LISTS and not path.is_dir():
                 yield from _listed(path)
             elif path.suffix.lower() == ".zip" and not path.is_dir():

@@ -5,7 +5,7 @@ import glob
 import logging
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -61,21 +61,29 @@ class RemotePhoto:
     version: tuple[int, str] | None = None
 
 
-def photos_at(source: str, *, recursive: bool = False, quiet: bool = False) -> Iterator[RemotePhoto]:
+def photos_at(
+    source: str, *, recursive: bool = False, quiet: bool = False, leave_out: Sequence[str] = ()
+) -> Iterator[RemotePhoto]:
     """The pictures at an address: an object, a folder or a pattern, in the order of a local folder.
 
     Args:
         source: The address.
         recursive: Whether to read the sub-folders of a folder too.
         quiet: Whether to log nothing about what is skipped.
+        leave_out: Addresses of objects and folders that the caller writes; they are no pictures.
 
     Yields:
         Each picture; the source itself if it holds none.
 
     Raises:
-        SettingError: The extra or the protocol's package is missing, or the protocol is not supported.
+        SettingError: The source is a list, an archive or an output; the extra or the protocol's package is
+            missing; or the protocol is not supported.
         ResourceError: The store cannot be listed (code ``unreadable``). Nothing may be missing silently.
     """
+    if source in leave_out:
+        raise SettingError(f"{source}: the command writes this object; name another --out")
+    if PurePosixPath(source).suffix.lower() in (".csv", ".parquet", ".zip"):
+        raise SettingError(f"{source}: lists and archives are read from this machine; copy it here first")
     is_empty = True
     listed: Iterator[dict[str, Any]] = iter(())
     with _listing(source):
@@ -86,8 +94,10 @@ def photos_at(source: str, *, recursive: bool = False, quiet: bool = False) -> I
         elif _is_folder(system, path):
             listed = _in_folder(system, path, recursive, quiet)
         for info in listed:
-            is_empty = False
-            yield RemotePhoto(system.unstrip_protocol(info["name"]), _version(info))
+            url = system.unstrip_protocol(info["name"])
+            if not any(url == one or url.startswith(f"{one}/") for one in leave_out):
+                is_empty = False
+                yield RemotePhoto(url, _version(info))
     if is_empty:
         yield RemotePhoto(source)
 
@@ -120,7 +130,7 @@ class RemoteFolder:
     """A folder of small objects, each of which is there whole or not at all."""
 
     def __init__(self, url: Url) -> None:
-        """Name a folder; stores make none. Raises SettingError as `photos_at`."""
+        """Name a folder, which need not be there. Raises SettingError as `photos_at`."""
         self._url = url
         _opened(str(url))
 
@@ -160,13 +170,19 @@ def uploaded(url: Url) -> Iterator[BinaryIO]:
     Raises:
         ResourceError: It cannot be written; what was there before is kept.
     """
-    with tempfile.TemporaryDirectory(prefix="edgeskin-") as folder:
-        whole = Path(folder) / url.name
-        with whole.open("wb") as file:
-            yield file
-        with _writing(url):
-            system, path = _opened(str(url))
-            system.put_file(str(whole), path)
+    try:
+        with tempfile.TemporaryDirectory(prefix="edgeskin-") as folder:
+            whole = Path(folder) / url.name
+            with whole.open("wb") as file:
+                yield file
+            with _writing(url):
+                system, path = _opened(str(url))
+                system.put_file(str(whole), path)
+    except OSError as error:
+        raise ResourceError(
+            f"{url}: no temporary file ({error.strerror or error}); name another folder by TMPDIR",
+            "not_written",
+        ) from error
 
 
 def _opened(url: str) -> tuple[Any, str]:

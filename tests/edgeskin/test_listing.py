@@ -394,3 +394,19 @@ def test_a_file_that_never_settles_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(PhotoError) as caught:
         PhotoRef("a", str(path)).source(patience_s=0.3)
     assert caught.value.code == "still_changing"
+
+
+def test_another_process_refuses_a_file_of_another_size_or_time(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    written(path, b"1234")
+    photo = PhotoRef("a", str(path)).absolute()
+    assert photo.source() == b"1234"
+    for content, changed in ((b"12345", OLD), (b"4321", OLD + 10)):
+        path.write_bytes(content)
+        os.utime(path, (changed, changed))
+        with pytest.raises(PhotoError) as caught:
+            photo.source()
+        assert caught.value.code == "other_file"
+    path.unlink()
+    with pytest.raises(PhotoError):
+        photo.source()

@@ -4,6 +4,8 @@ import json
 import logging
 import os
 from collections.abc import Iterator
+from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from edgeskin.batch.runner import PartSettings, Summary, run
 from edgeskin.cli.batch import predict_into
 from edgeskin.errors import PhotoError, ResourceError, SettingError
 from edgeskin.photo.listing import PhotoRef, list_photos
-from edgeskin.photo.remote import Url, is_url, photos_at, read_url, uploaded
+from edgeskin.photo.remote import RemoteFolder, Url, is_url, photos_at, read_url, uploaded
 
 boto3 = pytest.importorskip("boto3", reason="the extra reference is not installed")
 server = pytest.importorskip("moto.server", reason="the extra reference is not installed")
@@ -256,3 +258,78 @@ def test_a_table_that_fails_on_the_way_is_not_uploaded(store: Any) -> None:
     with pytest.raises(ResourceError) as caught, uploaded(Url("s3://another-bucket/half.csv")) as file:
         file.write(b"whole")
     assert caught.value.code == "not_written"
+
+
+def test_a_part_that_could_not_be_deleted_is_not_another_jobs(
+    filled: Any, part_settings: PartSettings, shared_micro_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RemoteFolder, "delete", lambda self, names: None)
+    out = "s3://skin/kept/results.jsonl"
+    run_to(out, part_settings, ["s3://skin/a"])
+    filled.delete_object(Bucket="skin", Key="kept/results.jsonl.parts/run.json")
+    with Classifier(shared_micro_bundle, "fp32", threads=1, quality_gate=False) as other:
+        assert run_to(out, PartSettings(other, "jsonl"), ["s3://skin/a"]).computed == 3
+
+
+@pytest.mark.parametrize("name", ["run.json", "part-*"])
+def test_a_ledger_that_cannot_be_read_ends_the_run_and_stays(
+    filled: Any, part_settings: PartSettings, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    out = "s3://skin/outage/results.jsonl"
+    run_to(out, part_settings, ["s3://skin/a"], stop_after=1)
+    before = keys(filled, "outage/")
+    read = RemoteFolder.read
+
+    def failing(self: RemoteFolder, wanted: str) -> bytes:
+        if fnmatch(wanted, name):
+            raise OSError("slow down")
+        return read(self, wanted)
+
+    monkeypatch.setattr(RemoteFolder, "read", failing)
+    with pytest.raises(ResourceError) as caught:
+        run_to(out, part_settings, ["s3://skin/a"])
+    assert caught.value.code == "unreadable"
+    assert keys(filled, "outage/") == before
+
+
+def test_a_store_that_goes_away_ends_the_run(
+    filled: Any, part_settings: PartSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = [PhotoRef(str(number), "s3://skin/a/2.png") for number in range(24)]
+    fetched, asked = PhotoRef.fetched, iter(range(10**6))
+
+    def failing(self: PhotoRef) -> PhotoRef:
+        if next(asked) < 8:
+            return fetched(self)
+        return replace(self, refusal=PhotoError("the network is away", "unreadable"))
+
+    monkeypatch.setattr(PhotoRef, "fetched", failing)
+    out = tmp_path / "results.jsonl"
+    with pytest.raises(ResourceError) as caught:
+        run(photos, part_settings, out, part_size=8)
+    assert caught.value.code == "unreadable"
+    assert not out.exists()
+    monkeypatch.undo()
+    assert run(photos, part_settings, out, part_size=8).computed == 16
+
+
+def test_a_run_lists_none_of_its_own_objects_and_overwrites_no_source(
+    filled: Any, part_settings: PartSettings
+) -> None:
+    for number in range(2):
+        filled.put_object(Bucket="skin", Key=f"own/{number}.png", Body=picture(number))
+    out = Url("s3://skin/own/results.jsonl")
+    for _ in range(2):
+        assert (
+            predict_into(out, ["s3://skin/own/**"], False, lambda: part_settings.classifier, {}, False) == 0
+        )
+    body = filled.get_object(Bucket="skin", Key="own/results.jsonl")["Body"].read()
+    assert len(body.splitlines()) == 2
+    with pytest.raises(SettingError):
+        predict_into(out, [str(out)], False, lambda: part_settings.classifier, {}, False)
+
+
+@pytest.mark.parametrize("name", ["list.csv", "list.PARQUET", "archive.zip"])
+def test_lists_and_archives_in_a_store_are_refused(filled: Any, name: str) -> None:
+    with pytest.raises(SettingError):
+        list(photos_at(f"s3://skin/{name}"))
