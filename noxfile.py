@@ -87,6 +87,6 @@ def development(session: nox.Session) -> None:
     install(session, "-e", ".[dev]")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    session.run("mypy")
+    session.run("mypy", "-n", "2")
     for folder in ("train", "quantize", "benchmarks", "docs"):  # apart, as CONTRIBUTING.md says why
         run_tests(session, f"tests/{folder}", *session.posargs)

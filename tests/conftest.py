@@ -6,6 +6,7 @@ import os
 import runpy
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ from edgeskin.taxonomy import CANCER, ISIC_2019
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # No test, and no process that a test starts, reads the user's cache or settings.
 os.environ["XDG_CACHE_HOME"] = os.devnull
+# Where matplotlib keeps its list of fonts, which takes seconds to make.
+os.environ.setdefault("MPLCONFIGDIR", str(Path(tempfile.gettempdir(), "edgeskin-tests-matplotlib")))
 for variable in ("EDGESKIN_CACHE", "EDGESKIN_REQUIRE_SIGNATURE"):
     os.environ.pop(variable, None)
 

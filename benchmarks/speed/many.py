@@ -12,7 +12,7 @@ peak memory is recorded.
 At last a run over a tenth of the pictures is killed by SIGKILL at ten random moments, and started again
 by the same command each time. Its table is compared with that of a run that nobody killed.
 
-Writes benchmarks/speed/results/many.json; --quick takes few pictures and writes nothing.
+Writes benchmarks/speed/results/many.json; --quick takes few pictures, starts no Ray and writes nothing.
 """
 
 import json
@@ -77,7 +77,7 @@ def main() -> None:
         for kind, listed, count in (
             (PREDICT, tenth, pictures // 10),
             (PREDICT, everything, pictures),
-            (CLUSTER, everything, pictures),
+            *([] if options.quick else [(CLUSTER, everything, pictures)]),
         ):
             print(f"{count} pictures: {kind}", file=sys.stderr)
             measured = measure_in_child(kind, listed, workers, options.bundle)
