@@ -27,7 +27,7 @@ from edgeskin.network.cpu import available_threads
 from edgeskin.photo.listing import PhotoRef
 
 MAX_LOSSES = 3
-"""Workers that a single picture may cost."""
+"""Workers more that get a single picture whose worker was lost."""
 START_S = 120.0
 """Seconds to wait for a first worker."""
 CONNECT_S = 10.0
@@ -52,14 +52,14 @@ class Worker:
         loaded = pickle.loads(settings)
         assert isinstance(loaded, PartSettings)
         self._settings = loaded
-        return _of_worker(loaded)
+        return _worker_job(loaded)
 
     def assess(self, photos: Sequence[PhotoRef]) -> list[Row]:
         """The rows of pictures."""
         return list(assess_part(photos, self._settings))
 
 
-class _Open:
+class _UnfinishedPart:
     """A part that is not done.
 
     Attributes:
@@ -77,16 +77,16 @@ class _Open:
 class _Piece:
     """Pictures of a part that one worker gets. losses: workers that they cost while they were alone."""
 
-    of: _Open
+    unfinished: _UnfinishedPart
     first: int
     end: int
     losses: int = 0
 
     @property
     def photos(self) -> list[PhotoRef]:
-        return self.of.photos[self.first : self.end]
+        return self.unfinished.photos[self.first : self.end]
 
-    def again(self) -> list["_Piece"]:
+    def retries(self) -> list["_Piece"]:
         """What other workers get once its own worker is lost."""
         if self.end - self.first == 1:
             return [replace(self, losses=self.losses + 1)]
@@ -167,7 +167,7 @@ class RayEngine:
         """
         lost: deque[_Piece] = deque()
         # No part is drawn before a worker is idle, so a run that is stopped before has none in progress.
-        new = (_Piece(_Open(part), 0, len(part.missing)) for part in parts)
+        new = (_Piece(_UnfinishedPart(part), 0, len(part.missing)) for part in parts)
         pool = _Pool(self._ray, self._settings, self._threads, self.workers)
         try:
             while True:
@@ -177,13 +177,13 @@ class RayEngine:
                     return
                 for piece, rows in pool.finished():
                     if rows is None and piece.losses < MAX_LOSSES:
-                        lost.extend(piece.again())
+                        lost.extend(piece.retries())
                         continue
-                    piece.of.rows[piece.first : piece.end] = rows or self._failed(piece.photos)
+                    piece.unfinished.rows[piece.first : piece.end] = rows or self._failed(piece.photos)
                     computed(len(piece.photos))
-                    whole = [row for row in piece.of.rows if row is not None]
-                    if len(whole) == len(piece.of.rows):
-                        yield piece.of.part, whole
+                    whole = [row for row in piece.unfinished.rows if row is not None]
+                    if len(whole) == len(piece.unfinished.rows):
+                        yield piece.unfinished.part, whole
         finally:
             pool.close()
 
@@ -207,7 +207,7 @@ class _Pool:
 
     def __init__(self, ray: Any, settings: PartSettings, threads: int, workers: int) -> None:
         """Ask for so many workers, which start while others work."""
-        self._ray, self._job = ray, _of_worker(settings)
+        self._ray, self._job = ray, _worker_job(settings)
         self._content = pickle.dumps(settings)
         self._actor = ray.remote(Worker).options(num_cpus=threads, scheduling_strategy="SPREAD")
         self._limit = 20 + 2 * workers
@@ -309,7 +309,7 @@ def _cause(error: Any) -> EdgeskinError:
     return EdgeskinError(f"a worker failed ({type(cause).__name__}: {cause}); report it", "internal")
 
 
-def _of_worker(settings: PartSettings) -> dict[str, Any]:
+def _worker_job(settings: PartSettings) -> dict[str, Any]:
     """The job, which must be the same on all nodes; the CPUs need not be, and each row names its own."""
     job = settings.job(1)
     del job["instruction_set"]
